@@ -1,0 +1,61 @@
+"""StepMessages -> a Celery chain, by the name of the task; sending it is to *ring* the run."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from celery import Celery, Signature
+
+from pipeline_queue.contract.broker import broker_errors
+from pipeline_queue.contract.errors import BrokerError
+from pipeline_queue.contract.messages import TASK_NAME, Scalar, StepMessage
+from pipeline_queue.pipeline import Pipeline
+from pipeline_queue.planner import step_named
+
+_SHOWN_CHARACTERS = 100
+
+
+def ring(app: Celery, pipeline: Pipeline, messages: Sequence[StepMessage], producer: Any = None) -> None:
+    """Puts a run's chain on the queue, from the first of `messages` on. Always safe to do again.
+
+    The rest of the chain travels in the message's `chain` header, last step first, as Celery's own chains do:
+    `apply_async` on the first signature is four times as fast as on a `chain` (which drops `producer`).
+    Raises BrokerError.
+    """
+    from kombu.exceptions import OperationalError
+
+    first, *rest = [_signature(app, pipeline, message) for message in messages]
+    with broker_errors(app.conf.broker_url):
+        try:
+            first.apply_async(chain=[dict(signature) for signature in reversed(rest)], producer=producer)
+        except OperationalError as error:
+            raise BrokerError(f"the broker took no message: {error}") from error
+
+
+def _signature(app: Celery, pipeline: Pipeline, message: StepMessage) -> Signature:
+    step = step_named(pipeline, message.step)
+    return app.signature(
+        TASK_NAME,
+        args=(message.envelope(),),
+        kwargs=message.parameters,
+        immutable=True,
+        task_id=str(uuid.uuid4()),
+        queue=step.queue,
+        shadow=f"{pipeline.name}.{step.name}",
+        ignore_result=True,
+        argsrepr=repr((str(message.run),)),
+        kwargsrepr=_shown(message.parameters),
+    )
+
+
+def _shown(parameters: dict[str, Scalar]) -> str:
+    """What Flower shows and searches: every parameter, long texts shortened so that none hides the others."""
+    return repr(
+        {
+            name: value if not isinstance(value, str) or len(value) <= _SHOWN_CHARACTERS
+            else f"{value[:_SHOWN_CHARACTERS]}…"
+            for name, value in parameters.items()
+        }
+    )  # fmt: skip

@@ -1,0 +1,103 @@
+"""The command line: the list of commands, each imported only when it is called, and the exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from pipeline_queue import __version__
+
+_COMMANDS = {
+    "run": ("run", "Run a pipeline once with the given values."),
+    "validate": ("run", "Check a pipeline file without running anything."),
+    "status": ("look", "Show all runs, or one."),
+    "logs": ("look", "Print what a run's steps wrote."),
+    "trace": ("look", "Show what happened to each parameter, step by step."),
+    "compare": ("look", "Put runs side by side: values, metrics, outputs."),
+    "outputs": ("look", "List a run's outputs, or copy them."),
+    "cancel": ("operate", "End a run."),
+    "worker": ("operate", "Start a worker on this machine."),
+    "up": ("operate", "Keep a local server, worker and Flower running."),
+    "doctor": ("operate", "Check broker, storage and workers."),
+}
+
+EXIT_CODES = """\b
+Exit codes:
+  0  succeeded
+  1  the run failed or was cancelled
+  2  bad input; nothing was enqueued or written
+  3  the broker or the storage cannot be reached
+"""
+
+
+class LazyGroup(click.Group):
+    """Lists commands from the table above and imports one when it is called, so that `--help` is instant."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"pipeline_queue.cli.{_COMMANDS[name][0]}")
+        command: click.Command = getattr(module, name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            import difflib
+
+            close = difflib.get_close_matches(args[0], _COMMANDS, n=1)
+            hint = f" Did you mean '{close[0]}'?" if close else ""
+            raise click.UsageError(f"there is no command '{args[0]}'.{hint}", ctx) from None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="pipeline-queue %(version)s")
+def cli() -> None:
+    """Parameterized pipelines and sweeps on a pool of Celery workers.
+
+    With PIPELINE_QUEUE_BROKER_URL and PIPELINE_QUEUE_STORAGE set, commands talk to that broker and storage.
+    Without, `run` starts a private server and worker and keeps everything in ./pipeline-queue-data.
+    """
+
+
+def main() -> None:
+    """The console script: errors of ours become one plain text and an exit code."""
+    from pipeline_queue.contract.errors import PipelineQueueError
+
+    try:
+        cli.main(standalone_mode=False)
+    except PipelineQueueError as error:
+        _say(error)
+        sys.exit(error.exit_code)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader has gone (`| head`): not an error, and Python must not complain at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _say(error: Exception) -> None:
+    lines = str(error).splitlines() or [type(error).__name__]
+    for line in lines if hasattr(error, "problems") else ["\n       ".join(lines)]:
+        click.echo(f"error: {line}", err=True)

@@ -1,0 +1,171 @@
+"""What a person sees: progress on a terminal, plain lines in a pipe, tables that fit."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from pipeline_queue.client import Client, Event
+from pipeline_queue.contract.records import RunRecord, StepSummary
+
+_COLOURS = {
+    "succeeded": "green",
+    "failed": "red",
+    "cancelled": "yellow",
+    "running": "cyan",
+    "retrying": "magenta",
+    "skipped": "dim",
+}
+_SIGNS = {"succeeded": "✓", "failed": "✗", "cancelled": "■", "retrying": "↻", "skipped": "–"}
+
+
+def console() -> Console:
+    """Standard output; as wide as it takes when it is not a terminal, so that nothing is cut in a pipe."""
+    return Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+
+
+def watch(client: Client, run: str) -> RunRecord:
+    """Shows the run on standard error until it has ended."""
+    if sys.stderr.isatty():
+        return _watch_live(client, run)
+    for event in client.events(run):
+        print(plain(event), file=sys.stderr, flush=True)
+    return client.run(run)
+
+
+def plain(event: Event) -> str:
+    """One line for one change."""
+    if event.step is None:
+        return f"{event.run} {event.state}"
+    seconds = f" after {event.seconds:.1f} s" if event.seconds is not None and event.state != "running" else ""
+    attempt = f" (attempt {event.attempts})" if event.attempts > 1 else ""
+    return f"{event.run} {event.step} {event.state}{seconds}{attempt}"
+
+
+def _watch_live(client: Client, run: str) -> RunRecord:
+    begun: dict[str, float] = {}
+    spinner = Spinner("dots")
+    with Live(console=Console(stderr=True, highlight=False), refresh_per_second=10, transient=True) as live:
+        for event in _ticking(client, run):
+            for step in event.steps:
+                if step.state == "running":
+                    begun.setdefault(f"{step.name} {step.attempts}", time.monotonic())
+            live.update(_steps(event, begun, spinner))
+            if event.state in ("succeeded", "failed", "cancelled"):
+                return event
+    return client.run(run)
+
+
+def _ticking(client: Client, run: str) -> Iterable[RunRecord]:
+    while True:
+        yield client.run(run)
+        time.sleep(0.1)
+
+
+def _steps(report: RunRecord, begun: dict[str, float], spinner: Spinner) -> Table:
+    table = Table.grid(padding=(0, 1))
+    done = sum(step.state == "succeeded" for step in report.steps)
+    table.add_row(spinner, Text(f"{report.run}  {report.state}  {done}/{len(report.steps)} steps", style="bold"))
+    for step in report.steps:
+        since = begun.get(f"{step.name} {step.attempts}")
+        seconds = time.monotonic() - since if step.state == "running" and since else step.seconds
+        colour = _COLOURS.get(step.state, "")
+        sign = spinner if step.state == "running" else Text(_SIGNS.get(step.state, "·"), style=colour)
+        attempt = f" attempt {step.attempts}" if step.attempts > 1 else ""
+        took = f"{seconds:.1f} s" if seconds is not None else ""
+        table.add_row(sign, Text(f"{step.name}{attempt}", style=colour), Text(took, style="dim", justify="right"))
+    return table
+
+
+def print_report(report: RunRecord) -> None:
+    """One run: its values, steps, metrics, and where everything lies."""
+    out = console()
+    out.print(Text.assemble("run ", (report.run, "bold"), " ", _coloured(report.state)))
+    if report.parameters:
+        out.print(Text("  " + "  ".join(f"{name}={_short(value)}" for name, value in report.parameters.items())))
+    table = Table(box=None, padding=(0, 2, 0, 1), header_style="dim")
+    for name in ("step", "state", "attempts", "seconds", "outputs"):
+        table.add_column(name, justify="right" if name in ("attempts", "seconds") else "left", no_wrap=True)
+    for step in report.steps:
+        table.add_row(
+            step.name, _coloured(step.state), str(step.attempts or ""), _seconds(step), str(len(files_of(step)) or "")
+        )
+    out.print(table)
+    if report.metrics:
+        out.print(Text("metrics  " + "  ".join(f"{name}={value:g}" for name, value in report.metrics.items())))
+    for step in report.steps:
+        if step.outputs and files_of(step):
+            out.print(Text(f"outputs of {step.name}: {step.outputs}"), soft_wrap=True)
+    for step in report.steps:
+        if step.state == "failed" and step.message:
+            Console(stderr=True, highlight=False).print(Text(step.message, style="red"), soft_wrap=True)
+            Console(stderr=True, highlight=False).print(Text(f"whole log: {step.log}"), soft_wrap=True)
+    if report.message and not any(step.state == "failed" and step.message for step in report.steps):
+        Console(stderr=True, highlight=False).print(Text(report.message), soft_wrap=True)
+
+
+def print_runs(reports: Iterable[RunRecord]) -> None:
+    """One line a run."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("run", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_column("submitted", no_wrap=True)
+    table.add_column("parameters", overflow="ellipsis", no_wrap=True)
+    table.add_column("metrics", overflow="ellipsis", no_wrap=True)
+    for report in reports:
+        table.add_row(
+            report.run,
+            _coloured(report.state),
+            datetime.fromtimestamp(report.created_at).strftime("%Y-%m-%d %H:%M:%S"),
+            Text(" ".join(f"{name}={_short(value)}" for name, value in report.parameters.items())),
+            Text(" ".join(f"{name}={value:g}" for name, value in report.metrics.items())),
+        )
+    console().print(table)
+
+
+def print_table(columns: list[str], rows: Iterable[list[str]]) -> None:
+    """A plain table of texts."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console().print(table)
+
+
+def cell(value: object, missing: str = "-") -> str:
+    """A value as a table shows it."""
+    return missing if value is None else _short(value)
+
+
+def files_of(step: StepSummary) -> list[Path]:
+    """The published files of a step, absolute, in order."""
+    if not step.outputs:
+        return []
+    root = Path(step.outputs)
+    return sorted(path for path in root.rglob("*") if path.is_symlink() or path.is_file())
+
+
+def _coloured(state: str) -> Text:
+    return Text(state, style=_COLOURS.get(state, ""))
+
+
+def _short(value: object) -> str:
+    from pipeline_queue.parameters import text_of
+
+    text = text_of(value)  # type: ignore[arg-type]
+    shown = text if len(text) <= 40 else f"{text[:39]}…"
+    return repr(shown) if not shown or not shown.isprintable() or " " in shown else shown
+
+
+def _seconds(step: StepSummary) -> str:
+    return "" if step.seconds is None else f"{step.seconds:.2f}"

@@ -1,0 +1,211 @@
+"""`status`, `logs`, `trace`, `compare`, `outputs`: what happened, read and never changed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+
+import click
+
+from pipeline_queue.cli.session import reading
+from pipeline_queue.client import Client
+from pipeline_queue.contract.errors import InputError, NotFoundError, StorageError
+from pipeline_queue.contract.records import RunRecord
+from pipeline_queue.contract.states import ENDED
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+_RUN = click.argument("run")
+_CHUNK_BYTES = 1024 * 1024
+_FOLLOW_SECONDS = 0.2
+
+
+@click.command()
+@click.argument("run", required=False, metavar="[RUN]")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="How many runs to list.")
+@_JSON
+def status(run: str | None, limit: int, as_json: bool) -> None:
+    """Show the latest runs, or one RUN (an id, a unique part of one, or `last`)."""
+    with reading() as client:
+        if run is not None:
+            _print_run(client.run(run), as_json)
+            return
+        try:
+            reports = list(islice(client.runs(), limit))
+        except NotFoundError:
+            reports = []
+    if as_json:
+        click.echo(json.dumps({"runs": [report.model_dump(mode="json") for report in reports]}, indent=2))
+    elif not reports:
+        click.echo("no runs yet: pipeline-queue run FILE -p name=value")
+    else:
+        from pipeline_queue.cli.display import print_runs
+
+        print_runs(reports)
+
+
+def _print_run(report: RunRecord, as_json: bool) -> None:
+    if as_json:
+        click.echo(report.model_dump_json(indent=2))
+        return
+    from pipeline_queue.cli.display import print_report
+
+    print_report(report)
+
+
+@click.command()
+@_RUN
+@click.argument("step", required=False)
+@click.option("--follow", "-f", is_flag=True, help="Go on until the run has ended.")
+def logs(run: str, step: str | None, follow: bool) -> None:
+    """Print what the steps of RUN wrote, byte for byte; with STEP, of that one alone."""
+    with reading() as client:
+        report = client.run(run)
+        names = [one.name for one in report.steps]
+        if step is not None and step not in names:
+            raise NotFoundError(f"run {report.run} has no step '{step}'; its steps are {', '.join(names)}")
+        for name in [step] if step else names:
+            if follow:
+                _follow(client, report.run, name, heading=step is None)
+            else:
+                _print_log(client, report.run, name, heading=step is None)
+
+
+def _print_log(client: Client, run: str, step: str, heading: bool) -> None:
+    path = client.logs(run, step)
+    if path is None:
+        return
+    _heading(step, heading)
+    try:
+        with path.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+    except FileNotFoundError:
+        # It was published between the look and the read: the log lies in the step's folder now.
+        published = client.logs(run, step)
+        if published and published.exists():
+            sys.stdout.buffer.write(published.read_bytes())
+    sys.stdout.buffer.flush()
+
+
+def _follow(client: Client, run: str, step: str, heading: bool) -> None:
+    """An open log stays readable while its folder is renamed, so the descriptor is kept for the attempt."""
+    shown = -1
+    while True:
+        report = client.run(run)
+        summary = next(one for one in report.steps if one.name == step)
+        if summary.log and summary.attempts != shown and Path(summary.log).exists():
+            shown = summary.attempts
+            _heading(step, heading)
+            _follow_attempt(client, run, step, Path(summary.log), shown)
+        elif report.state in ENDED or (summary.state in ("succeeded", "failed", "skipped") and shown >= 0):
+            return
+        else:
+            time.sleep(_FOLLOW_SECONDS)
+
+
+def _follow_attempt(client: Client, run: str, step: str, path: Path, attempt: int) -> None:
+    with path.open("rb") as file:
+        while True:
+            report = client.run(run)
+            summary = next(one for one in report.steps if one.name == step)
+            over = summary.state not in ("running", "waiting") or summary.attempts != attempt
+            while chunk := file.read(_CHUNK_BYTES):
+                sys.stdout.buffer.write(chunk)
+                sys.stdout.buffer.flush()
+            if over or report.state in ENDED:
+                return
+            time.sleep(_FOLLOW_SECONDS)
+
+
+def _heading(step: str, wanted: bool) -> None:
+    if wanted:
+        sys.stdout.buffer.write(f"==> {step} <==\n".encode())
+        sys.stdout.buffer.flush()
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@_JSON
+def trace(runs: tuple[str, ...], as_json: bool) -> None:
+    """Show, row by row, what happened to each parameter of RUN (of several: one table)."""
+    from pipeline_queue.trace import process_table
+
+    with reading() as client:
+        rows = process_table([client.traced(run) for run in runs])
+    if as_json:
+        click.echo(json.dumps({"runs": list(runs), "rows": [asdict(row) for row in rows]}, indent=2))
+        return
+    from pipeline_queue.cli.display import print_table
+
+    print_table(
+        ["Step", "Action", "Parameter", "Value passed", "Effect"],
+        [[str(row.step), row.action, row.parameter, row.value_passed, row.effect] for row in rows],
+    )
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...")
+@_JSON
+def compare(runs: tuple[str, ...], as_json: bool) -> None:
+    """Put runs side by side: parameter values, metrics and outputs."""
+    from pipeline_queue.trace import status_tracker
+
+    with reading() as client:
+        tracker = status_tracker([client.traced(run) for run in runs])
+    if as_json:
+        click.echo(json.dumps(tracker, indent=2))
+        return
+    from pipeline_queue.cli.display import cell, print_table
+
+    heads = [f"After {name}" for name in tracker["runs"]]
+    print_table(
+        ["Variable", "Start", *heads, "Final"],
+        [
+            [row["variable"], cell(row["start"], "undefined"), *map(cell, row["after"]), cell(row["final"])]
+            for row in tracker["variables"]
+        ],
+    )
+    for key, kind, values in (("metrics", "metric", "values"), ("outputs", "output", "sizes")):
+        if tracker[key]:
+            click.echo()
+            title = "Metric" if kind == "metric" else "Output (bytes)"
+            print_table([title, *tracker["runs"]], [[row[kind], *map(cell, row[values])] for row in tracker[key]])
+
+
+@click.command()
+@_RUN
+@click.argument("destination", required=False, type=click.Path(path_type=Path))
+@_JSON
+def outputs(run: str, destination: Path | None, as_json: bool) -> None:
+    """List the output files of RUN, or copy them to the new or empty folder DESTINATION, a folder a step."""
+    from pipeline_queue.cli.display import files_of
+
+    with reading() as client:
+        report = client.run(run)
+    folders = {step.name: Path(step.outputs) for step in report.steps if step.outputs}
+    if destination is not None:
+        _copy_outputs(folders, destination)
+    listed = {step.name: [str(path) for path in files_of(step)] for step in report.steps if step.outputs}
+    if as_json:
+        shown = {name: str(path) for name, path in folders.items()}
+        click.echo(json.dumps({"run": report.run, "outputs": shown, "files": listed}, indent=2))
+    elif destination is not None:
+        click.echo(f"{sum(map(len, listed.values()))} files copied to {destination}")
+    else:
+        for files in listed.values():
+            for file in files:
+                click.echo(file)
+
+
+def _copy_outputs(folders: dict[str, Path], destination: Path) -> None:
+    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
+        raise InputError(f"{destination} is there already; name a new or an empty folder")
+    try:
+        for name, folder in folders.items():
+            shutil.copytree(folder, destination / name, symlinks=True)
+    except OSError as error:
+        raise StorageError(f"the outputs cannot be copied to {destination}: {error}") from error

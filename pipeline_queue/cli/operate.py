@@ -1,0 +1,93 @@
+"""`cancel`, `worker`, `up`, `doctor`: what changes runs and machines."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict
+
+import click
+
+from pipeline_queue.cli.session import check_settings, data_folder, is_local, reading, storage_root
+from pipeline_queue.contract.states import ENDED
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+@click.command()
+@click.argument("run")
+@_JSON
+def cancel(run: str, as_json: bool) -> None:
+    """End RUN: what is running is ended with its whole process tree, nothing after it starts."""
+    with reading() as client:
+        before = client.run(run)
+        report = before if before.state in ENDED else client.cancel(before.run)
+    if as_json:
+        click.echo(report.model_dump_json(indent=2))
+    elif before.state in ENDED:
+        click.echo(f"{report.run} has {report.state} already" if report.state != "cancelled" else f"{report.run} is cancelled already")
+    else:
+        click.echo(f"{report.run} {'cancelled' if report.state in ENDED else 'is being cancelled'}")
+
+
+@click.command()
+@click.option("--slots", "-c", type=click.IntRange(1, 1024), help="Steps at a time (default: one for each CPU).")
+@click.option("--queues", "-Q", default="default", show_default=True, help="Queues to serve, separated by commas.")
+@click.option("--name", default=None, help="Node name; %h is the host (default: a unique one).")
+@click.option("--log-level", default="INFO", show_default=True)
+def worker(slots: int | None, queues: str, name: str | None, log_level: str) -> None:
+    """Start a worker on this machine: `celery -A workers worker` with good flags."""
+    from pipeline_queue.contract.settings import settings_from
+
+    settings_from(os.environ)
+    count = slots or len(os.sched_getaffinity(0))
+    command = [sys.executable, "-P", "-m", "workers", "worker", "--concurrency", str(count), "--queues", queues]
+    node = name or f"worker-{os.getpid()}@%h"
+    os.execv(sys.executable, [*command, "--hostname", node, "--loglevel", log_level.upper()])  # noqa: S606 - argv only
+
+
+@click.command()
+@click.option("--slots", "-c", type=click.IntRange(1, 1024), help="Steps at a time (default: one for each CPU).")
+@click.option("--flower-port", default=5555, show_default=True, type=click.IntRange(0, 65535), help="0: any free one.")
+@click.option("--no-flower", is_flag=True, help="Run without Flower.")
+def up(slots: int | None, flower_port: int, no_flower: bool) -> None:
+    """Keep a private server, a worker and Flower running here until Ctrl-C; `run` uses them."""
+    from pipeline_queue.contract.errors import InputError
+    from pipeline_queue.local.service import Service, Wishes
+
+    if not is_local():
+        raise InputError("PIPELINE_QUEUE_BROKER_URL is set: `up` is for the embedded server; start `worker` instead")
+    count = slots or len(os.sched_getaffinity(0))
+    wishes = Wishes(slots=count, flower_port=None if no_flower else flower_port)
+    service = Service(data_folder(), wishes, say=lambda text: click.echo(text, err=True))
+    click.echo(f"starting in {data_folder().root} (Ctrl-C ends it)", err=True)
+    if not service.serve():
+        raise InputError(f"a service is running in {data_folder().root} already")
+    click.echo("stopped; what had not ended goes on with the next `up` or `run`", err=True)
+
+
+@click.command()
+@_JSON
+def doctor(as_json: bool) -> None:
+    """Check the broker, its persistence and eviction policy, the storage, versions, clocks and workers."""
+    from pipeline_queue.contract.settings import settings_from
+    from pipeline_queue.doctor import examine
+
+    check_settings()
+    settings = None
+    if not is_local():
+        settings = settings_from(os.environ)
+    else:
+        data = data_folder()
+        note = data.read_note() if data.root.is_dir() and data.is_served() else None
+        settings = data.settings(note.broker_url) if note else None
+    checks = examine(settings, storage_root(), embedded=is_local())
+    failed = any(check.state == "fail" for check in checks)
+    if as_json:
+        click.echo(json.dumps({"ok": not failed, "checks": [asdict(check) for check in checks]}, indent=2))
+    else:
+        signs = {"ok": "✓", "warn": "!", "fail": "✗"}
+        for check in checks:
+            click.echo(f"{signs[check.state]} {check.name}: {check.detail}")
+    sys.exit(3 if failed else 0)

@@ -1,0 +1,160 @@
+"""`run` and `validate`: from a pipeline file and values to a run, watched until it ends."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline_queue.cli.session import check_settings, is_local, storage_root, working
+from pipeline_queue.client import Client
+from pipeline_queue.contract.errors import PipelineFileError, Place, Problem, ValuesError
+from pipeline_queue.loader import LoadedPipeline, load_pipeline, read_params_file
+from pipeline_queue.parameters import Given
+from pipeline_queue.submission import prepare_run
+
+_FILE = click.argument("file", type=click.Path(path_type=Path))
+_VALUES = click.option(
+    "-p", "--param", "values", multiple=True, metavar="NAME=VALUE", help="A parameter's value; repeat for more."
+)
+_PARAMS_FILE = click.option(
+    "--params-file", type=click.Path(path_type=Path), help="YAML or JSON file of NAME: VALUE; -p wins over it."
+)
+
+
+@click.command()
+@_FILE
+@_VALUES
+@_PARAMS_FILE
+@click.option("--detach", is_flag=True, help="Return as soon as the run is accepted.")
+@click.option("--slots", type=click.IntRange(1, 1024), help="Steps at a time of the embedded worker (default: CPUs).")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def run(
+    file: Path, values: tuple[str, ...], params_file: Path | None, detach: bool, slots: int | None, as_json: bool
+) -> None:
+    """Run the pipeline FILE once and wait for its end.
+
+    \b
+    Examples:
+      pipeline-queue run pipeline.yaml -p learning_rate=0.01
+      pipeline-queue run pipeline.yaml --params-file best.yaml --json
+    """
+    check_settings()
+    loaded = load_pipeline(file)
+    submission = prepare_run(loaded, _given(values, params_file), storage_root())
+    with submission.snapshot, working(slots) as client:
+        _serve_queues(client, loaded)
+        run_id = client.submit(submission)
+        if detach:
+            _print_accepted(client, run_id, as_json)
+            return
+        state = _watch(client, run_id, as_json)
+    if state != "succeeded":
+        sys.exit(1)
+
+
+@click.command()
+@_FILE
+@_VALUES
+@_PARAMS_FILE
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def validate(file: Path, values: tuple[str, ...], params_file: Path | None, as_json: bool) -> None:
+    """Check the pipeline FILE, and values if any are given, without running anything."""
+    try:
+        loaded = load_pipeline(file)
+        if values or params_file:
+            prepare_run(loaded, _given(values, params_file), storage_root()).snapshot.tar.close()
+    except (PipelineFileError, ValuesError) as error:
+        if not as_json:
+            raise
+        click.echo(json.dumps({"ok": False, "problems": [_problem(one) for one in error.problems]}, indent=2))
+        sys.exit(2)
+    if as_json:
+        click.echo(json.dumps({"ok": True, "pipeline": loaded.pipeline.as_json()}, indent=2))
+        return
+    pipeline = loaded.pipeline
+    needed = [parameter.name for parameter in pipeline.parameters if parameter.required]
+    click.echo(f"{file}: pipeline '{pipeline.name}' is valid")
+    click.echo(f"  parameters: {', '.join(parameter.name for parameter in pipeline.parameters) or 'none'}")
+    click.echo(f"  needs values for: {', '.join(needed) or 'none'}")
+    click.echo(f"  steps: {' -> '.join(step.name for step in pipeline.steps)}")
+
+
+def _given(values: tuple[str, ...], params_file: Path | None) -> dict[str, Given]:
+    """Raises ValuesError for a `-p` that is not NAME=VALUE or comes twice."""
+    given = read_params_file(params_file) if params_file else {}
+    problems: list[Problem] = []
+    named: set[str] = set()
+    for text in values:
+        name, equals, value = text.partition("=")
+        place = Place(f"-p {text[:80]}")
+        if not equals or not name:
+            problems.append(Problem(place, "this is not NAME=VALUE", "for example -p learning_rate=0.01"))
+        elif name in named:
+            problems.append(Problem(place, f"'{name}' is given twice", "give each parameter once"))
+        named.add(name)
+        given[name] = Given(value, place)
+    if problems:
+        raise ValuesError(tuple(problems))
+    return given
+
+
+def _serve_queues(client: Client, loaded: LoadedPipeline) -> None:
+    unserved = client.unserved_queues(loaded)
+    if unserved and is_local():
+        client.serve_queues(set(unserved.values()))
+    elif unserved and not client.workers():
+        click.echo("warning: no worker is running; the run waits until one starts", err=True)
+    else:
+        for step, queue in unserved.items():
+            click.echo(
+                f"warning: no running worker serves queue '{queue}' of step '{step}'; it waits until one does "
+                f"(pipeline-queue worker --queues {queue})",
+                err=True,
+            )
+
+
+def _print_accepted(client: Client, run_id: str, as_json: bool) -> None:
+    if as_json:
+        click.echo(client.run(run_id).model_dump_json(indent=2))
+        return
+    click.echo(run_id)
+    click.echo(f"accepted; watch it with: pipeline-queue status {run_id}", err=True)
+
+
+def _watch(client: Client, run_id: str, as_json: bool) -> str:
+    from pipeline_queue.cli.display import print_report, watch
+
+    try:
+        report = watch(client, run_id)
+    except KeyboardInterrupt:
+        _interrupted(client, run_id)
+        sys.exit(130)
+    if as_json:
+        click.echo(report.model_dump_json(indent=2))
+    else:
+        print_report(report)
+    return report.state
+
+
+def _interrupted(client: Client, run_id: str) -> None:
+    if is_local():
+        click.echo(f"\ncancelling {run_id} (use --detach to let a run go on)", err=True)
+        client.cancel(run_id)
+        client.wait(run_id, timeout_seconds=60)
+    else:
+        click.echo(f"\nthe run goes on: pipeline-queue status {run_id}, or cancel {run_id}", err=True)
+
+
+def _problem(problem: Problem) -> dict[str, Any]:
+    place = problem.place
+    return {
+        "file": place.source,
+        "line": place.line,
+        "column": place.column,
+        "message": problem.message,
+        "hint": problem.hint,
+    }

@@ -1,0 +1,325 @@
+"""The Python API: load, submit, wait, watch, read.
+
+    from pipeline_queue.client import Client
+
+    with Client.local() as client:                       # or Client.connect() for a configured broker
+        pipeline = client.load("pipeline.yaml")
+        run = client.submit(pipeline, {"learning_rate": 0.01})
+        report = client.wait(run)
+        print(report.state, client.metrics(run), client.outputs(run))
+
+Every method raises errors of `pipeline_queue.contract.errors` only.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline_queue.contract.errors import (
+    BrokerError,
+    NotFoundError,
+    Place,
+    PipelineQueueError,
+    RunFailedError,
+    StorageError,
+)
+from pipeline_queue.contract.identity import RunId, is_sweep_id
+from pipeline_queue.contract.ledger import Ledger, LiveWorker
+from pipeline_queue.contract.records import RunRecord
+from pipeline_queue.contract.settings import Settings, settings_from
+from pipeline_queue.contract.states import ENDED
+from pipeline_queue.contract.storage import CANCELLED, RUN_END, Storage, create_exclusive
+from pipeline_queue.loader import LoadedPipeline, load_pipeline
+from pipeline_queue.parameters import Given
+from pipeline_queue.pipeline import Value
+from pipeline_queue.report import end_of_run, find_steps, read_run
+from pipeline_queue.submission import Submission, prepare_run
+from pipeline_queue.sweep import Sweep
+from pipeline_queue.trace import Traced
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+_FIRST_POLL_SECONDS = 0.02
+_LONGEST_POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A change of a run (`step` is None) or of one of its steps."""
+
+    run: str
+    step: str | None
+    state: str
+    attempts: int = 0
+    seconds: float | None = None
+    message: str = ""
+
+
+class Client:
+    """Talks to one storage and, unless it only reads what has ended, to one broker. Thread-safe for reading."""
+
+    def __init__(self, storage: Path, settings: Settings | None) -> None:
+        """`settings` None: no broker; reading works, submitting and cancelling raise BrokerError."""
+        self._root = storage
+        self._settings = settings
+        self._ledger = Ledger(settings.broker_url) if settings else None
+        self._app: Celery | None = None
+
+    @classmethod
+    def connect(cls, environment: Mapping[str, str] | None = None) -> Client:
+        """A client for the broker and storage that the two settings name. Raises SettingsError."""
+        settings = settings_from(os.environ if environment is None else environment)
+        return cls(settings.storage, settings)
+
+    @classmethod
+    @contextmanager
+    def local(cls, folder: Path | str | None = None, slots: int | None = None) -> Iterator[Client]:
+        """A client of the embedded server and worker, which live at least as long as the block.
+
+        `folder` is where `pipeline-queue-data` is (the current folder by default), `slots` how many steps run at a
+        time (one for each CPU by default). Raises BrokerError and StorageError.
+        """
+        from pipeline_queue.local.attach import attached_service, wait_until_ended
+        from pipeline_queue.local.folder import DataFolder
+
+        data = DataFolder.of(os.environ, Path(folder) if folder else Path.cwd())
+        with attached_service(data, slots) as note:
+            client = cls(data.storage, data.settings(note.broker_url))
+            try:
+                yield client
+            finally:
+                idle = note.while_needed and not client.unfinished()
+                client.close()
+        if idle:
+            wait_until_ended(data, note)
+
+    def close(self) -> None:
+        if self._ledger:
+            self._ledger.close()
+        if self._app:
+            self._app.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def load(self, path: Path | str) -> LoadedPipeline:
+        """Raises PipelineFileError with every problem of the file."""
+        return load_pipeline(Path(path))
+
+    def prepare(self, pipeline: LoadedPipeline, values: Mapping[str, Value | Given]) -> Submission:
+        """Checks everything a submission can be refused for and packs the folder; writes nothing.
+
+        Raises ValuesError and SnapshotError.
+        """
+        given = {
+            name: value if isinstance(value, Given) else Given(value, Place(f"values['{name}']"))
+            for name, value in values.items()
+        }
+        return prepare_run(pipeline, given, self._root)
+
+    def submit(self, pipeline: LoadedPipeline | Submission, values: Mapping[str, Value | Given] | None = None) -> str:
+        """Accepts one run and puts it on the queue; its id.
+
+        Once this returns the run is durable: its record is on the storage, whatever becomes of the broker.
+        Raises ValuesError, SnapshotError, BrokerError and StorageError; before the record is written these leave
+        nothing behind.
+        """
+        submission = pipeline if isinstance(pipeline, Submission) else self.prepare(pipeline, values or {})
+        with submission.snapshot:
+            ledger, storage = self._live(), Storage.open(self._root)
+            ledger.time()
+            sweep = submission.commit(storage)
+        run = sweep.run_id(0)
+        ledger.open_run(run)
+        self._ring(sweep, run)
+        return str(run)
+
+    def run(self, run: str) -> RunRecord:
+        """The run as it is now; paths in it are absolute. Raises NotFoundError."""
+        sweep, run_id = self._find(run)
+        storage = self._storage()
+        ended = sweep.paths(storage, run_id).end() is not None
+        live = None if ended or self._ledger is None else self._ledger.run(run_id)
+        return read_run(storage, sweep, run_id, live)
+
+    def runs(self) -> Iterator[RunRecord]:
+        """Every run, newest sweep first."""
+        storage = self._storage()
+        for name in storage.sweeps():
+            try:
+                sweep = Sweep.read(storage, name)
+            except NotFoundError:
+                continue  # never committed
+            for index in range(len(sweep.space)):
+                yield self.run(str(sweep.run_id(index)))
+
+    def events(self, run: str) -> Iterator[Event]:
+        """Every change from now on until the run has ended, beginning with how it stands."""
+        known: dict[str, tuple[str, int]] = {}
+        state = ""
+        delay = _FIRST_POLL_SECONDS
+        while True:
+            report = self.run(run)
+            changes = []
+            if report.state != state and report.state not in ENDED:
+                changes.append(Event(report.run, None, report.state))
+            for step in report.steps:
+                if known.get(step.name) != (step.state, step.attempts):
+                    known[step.name] = (step.state, step.attempts)
+                    changes.append(Event(report.run, step.name, step.state, step.attempts, step.seconds, step.message))
+            if report.state in ENDED:
+                changes.append(Event(report.run, None, report.state, message=report.message))
+            state = report.state
+            yield from changes
+            if report.state in ENDED:
+                return
+            delay = _FIRST_POLL_SECONDS if changes else min(delay * 1.3, _LONGEST_POLL_SECONDS)
+            time.sleep(delay)
+
+    def wait(self, run: str, timeout_seconds: float | None = None, check: bool = False) -> RunRecord:
+        """The run once it has ended. Raises TimeoutError, and with `check` RunFailedError unless it succeeded."""
+        until = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        delay = _FIRST_POLL_SECONDS
+        while True:
+            report = self.run(run)
+            if report.state in ENDED:
+                break
+            if until is not None and time.monotonic() > until:
+                raise TimeoutError(f"run {report.run} is still {report.state} after {timeout_seconds} s")
+            time.sleep(delay)
+            delay = min(delay * 1.3, _LONGEST_POLL_SECONDS)
+        if check and report.state != "succeeded":
+            raise RunFailedError(f"run {report.run} {report.state}: {report.message}")
+        return report
+
+    def outputs(self, run: str) -> dict[str, Path]:
+        """Step -> the folder of its published files, for the steps that have published."""
+        return {step.name: Path(step.outputs) for step in self.run(run).steps if step.outputs}
+
+    def metrics(self, run: str) -> dict[str, float]:
+        """The numbers that the run's steps wrote to `metrics.json`; a later step wins."""
+        sweep, run_id = self._find(run)
+        paths = sweep.paths(self._storage(), run_id)
+        steps = find_steps(sweep, paths, paths.names())
+        return {name: value for step in steps if step.published and step.record for name, value in step.record.metrics.items()}
+
+    def traced(self, run: str) -> Traced:
+        """The run with its steps' manifests, as `trace` and `compare` need it."""
+        sweep, run_id = self._find(run)
+        paths = sweep.paths(self._storage(), run_id)
+        return Traced(self.run(str(run_id)), sweep.pipeline, find_steps(sweep, paths, paths.names()))
+
+    def logs(self, run: str, step: str) -> Path | None:
+        """The log of the step's published or latest attempt, None before the first. Raises NotFoundError."""
+        for summary in self.run(run).steps:
+            if summary.name == step:
+                return Path(summary.log) if summary.log else None
+        raise NotFoundError(f"run {run} has no step '{step}'")
+
+    def cancel(self, run: str) -> RunRecord:
+        """Asks for the end of a run; steps that run are ended within seconds. The run as it stands then."""
+        sweep, run_id = self._find(run)
+        storage, ledger = self._storage(), self._live()
+        paths = sweep.paths(storage, run_id)
+        if paths.end() is None:
+            try:
+                paths.folder.mkdir(parents=True, exist_ok=True)
+                create_exclusive(paths.folder / CANCELLED, b"", durable=True)
+                if ledger.cancel(run_id) == "idle":
+                    steps = find_steps(sweep, paths, paths.names())
+                    record = end_of_run(sweep, run_id, steps, "cancelled", "cancelled")
+                    create_exclusive(paths.folder / RUN_END, record.model_dump_json().encode())
+            except OSError as error:
+                raise StorageError(f"{paths.folder} cannot be written: {error.strerror}") from error
+        return self.run(run)
+
+    def unfinished(self) -> int:
+        """How many accepted runs the broker knows of that have not ended."""
+        return self._live().active()
+
+    def workers(self) -> list[LiveWorker]:
+        """The workers heard of in the last seconds."""
+        return self._live().workers()
+
+    def unserved_queues(self, pipeline: LoadedPipeline) -> dict[str, str]:
+        """Step -> its queue, for the steps whose queue no live worker serves."""
+        served = {queue for worker in self.workers() for queue in worker.queues}
+        return {step.name: step.queue for step in pipeline.pipeline.steps if step.queue not in served}
+
+    def serve_queues(self, queues: set[str]) -> None:
+        """Has every live worker serve these queues too: for the embedded default, which has only one."""
+        for queue in queues:
+            self._celery().control.add_consumer(queue)
+
+    def resolve(self, text: str) -> str:
+        """The full id of the run that `text` means: an id, a sweep's id (its run 0), a unique part, or `last`.
+
+        Raises NotFoundError.
+        """
+        if is_sweep_id(text):
+            return str(Sweep.read(self._storage(), text).run_id(0))
+        sweep, dot, index = text.rpartition(".")
+        if not dot:
+            sweep, index = text, "0"
+        if is_sweep_id(sweep):
+            return f"{sweep}.{index}"
+        return f"{self._only_sweep(sweep)}.{index}"
+
+    def _only_sweep(self, part: str) -> str:
+        names = self._storage().sweeps()
+        if part == "last":
+            newest = next(names, None)
+            if newest is None:
+                raise NotFoundError(f"there are no runs yet in {self._root}")
+            return newest
+        matches = [name for name in names if part and (name.startswith(part) or name.rpartition("-")[2].startswith(part))]
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            raise NotFoundError(f"'{part[:100]}' may be any of {', '.join(sorted(matches)[:5])}; give more of the name")
+        raise NotFoundError(f"there is no run '{part[:100]}' in {self._root}; `pipeline-queue status` lists them")
+
+    def _find(self, text: str) -> tuple[Sweep, RunId]:
+        run = RunId.parse(self.resolve(text))
+        sweep = Sweep.read(self._storage(), run.sweep)
+        return sweep, sweep.run_id(run.index)
+
+    def _ring(self, sweep: Sweep, run: RunId) -> None:
+        from pipeline_queue.canvas import ring
+        from pipeline_queue.planner import messages
+
+        ring(self._celery(), sweep.pipeline, messages(sweep.pipeline, run, sweep.parameters(run)))
+
+    def _celery(self) -> Celery:
+        if self._app is None:
+            from pipeline_queue.contract.celery_app import make_app
+
+            self._live()
+            assert self._settings is not None  # noqa: S101 - a ledger comes with settings
+            self._app = make_app(self._settings.broker_url)
+        return self._app
+
+    def _live(self) -> Ledger:
+        if self._ledger is None:
+            raise BrokerError("no broker is configured and no service runs here; start one with `pipeline-queue up`")
+        return self._ledger
+
+    def _storage(self) -> Storage:
+        if not (self._root / "sweeps").is_dir():
+            if self._settings is None:
+                raise NotFoundError(f"there are no runs yet in {self._root}")
+            return Storage.open(self._root)
+        return Storage(self._root)
+
+
+__all__ = ["Client", "Event", "PipelineQueueError", "RunRecord"]

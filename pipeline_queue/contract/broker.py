@@ -1,0 +1,57 @@
+"""The one way to a Redis connection: the broker's URL -> a client whose errors are ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
+
+from pipeline_queue.contract.errors import BrokerError
+from pipeline_queue.contract.settings import without_password
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+_TIMEOUT_SECONDS = 5.0
+
+
+def connect(broker_url: str, timeout_seconds: float = _TIMEOUT_SECONDS) -> Redis:
+    """A client of its own connection pool; nothing is sent yet."""
+    from redis import Redis
+    from redis.backoff import ExponentialBackoff
+    from redis.retry import Retry
+
+    return Redis.from_url(
+        _as_redis_url(broker_url),
+        decode_responses=True,
+        socket_timeout=timeout_seconds,
+        socket_connect_timeout=timeout_seconds,
+        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 2),
+    )
+
+
+@contextmanager
+def broker_errors(broker_url: str) -> Iterator[None]:
+    """Turns redis-py's exceptions into BrokerError with the address and what to do."""
+    from redis.exceptions import AuthenticationError, ConnectionError, RedisError
+
+    shown = without_password(broker_url)
+    try:
+        yield
+    except AuthenticationError as error:
+        raise BrokerError(f"the broker {shown} refused the password: {error}") from error
+    except (ConnectionError, TimeoutError) as error:
+        raise BrokerError(f"the broker {shown} cannot be reached: {error} (is it running?)") from error
+    except RedisError as error:
+        raise BrokerError(f"the broker {shown} refused: {error}") from error
+
+
+def _as_redis_url(url: str) -> str:
+    """Celery writes a Unix socket as `redis+socket:///path?virtual_host=1`, redis-py as `unix:///path?db=1`."""
+    parts = urlsplit(url)
+    if parts.scheme != "redis+socket":
+        return url
+    query = parse_qs(parts.query)
+    database = query.get("virtual_host", ["0"])[0]
+    return urlunsplit(("unix", parts.netloc, parts.path, urlencode({"db": database}), ""))

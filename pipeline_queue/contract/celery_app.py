@@ -1,0 +1,38 @@
+"""The only Celery configuration: what the submitter, the workers and Flower share."""
+
+from __future__ import annotations
+
+from celery import Celery
+
+DEFAULT_QUEUE = "default"
+
+_CONFIGURATION: dict[str, object] = {
+    "task_default_queue": DEFAULT_QUEUE,
+    "task_create_missing_queues": True,
+    "task_serializer": "json",
+    "accept_content": ["json"],
+    "task_ignore_result": True,
+    "result_backend": None,
+    "task_acks_late": True,
+    "worker_prefetch_multiplier": 1,
+    "worker_pool": "threads",
+    "worker_send_task_events": True,
+    "worker_hijack_root_logger": True,
+    "worker_redirect_stdouts": False,
+    "worker_cancel_long_running_tasks_on_connection_loss": False,
+    "broker_connection_retry_on_startup": True,
+    "broker_transport_options": {
+        "visibility_timeout": 3600,
+        "socket_timeout": 30,
+        "socket_connect_timeout": 5,
+        "socket_keepalive": True,
+        "health_check_interval": 10,
+    },
+}
+
+
+def make_app(broker_url: str) -> Celery:
+    """A Celery application of this project; connects to nothing yet."""
+    app = Celery("pipeline_queue", broker=broker_url, set_as_current=False)
+    app.conf.update(_CONFIGURATION)
+    return app

@@ -1,0 +1,316 @@
+"""The live index of runs in Redis: the only reader and writer of it.
+
+It can be lost at any time: the storage is the truth, and what is missing here is made again by the next ring.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pipeline_queue.contract import scripts
+from pipeline_queue.contract.broker import broker_errors, connect
+from pipeline_queue.contract.identity import RunId
+from pipeline_queue.contract.states import RunState, StepState
+
+_PREFIX = "pq1:"
+_LEASES = f"{_PREFIX}leases"
+_RETRIES = f"{_PREFIX}retries"
+_ACTIVE = f"{_PREFIX}active"
+_TOKEN = f"{_PREFIX}token"
+_WORKERS = f"{_PREFIX}workers"
+_RECONCILER = f"{_PREFIX}reconciler"
+
+LEASE_SECONDS = 15.0
+MOST_DEATHS = 3
+"""Infrastructure deaths of one step after which it is given up."""
+
+_REMEMBER_SECONDS = 3600
+_WORKER_SECONDS = 15.0
+_PUT_OFF_SECONDS = 15.0
+_MOST_DUE = 200
+
+
+def _run_key(run: RunId) -> str:
+    return f"{_PREFIX}run:{run}"
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The time-bound right to execute one attempt."""
+
+    run: RunId
+    step: str
+    attempt: int
+    token: str
+    failures: int
+
+    @classmethod
+    def decided(cls, run: RunId, step: str) -> Lease:
+        """Stands for no lease: records what the storage has decided already."""
+        return cls(run, step, attempt=0, token="*", failures=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a claim was not granted; `detail` is the worker, state or due time it depends on."""
+
+    reason: Literal["published", "elsewhere", "cancelled", "ended", "waiting", "exhausted"]
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an attempt ended, as the ledger keeps it."""
+
+    step_state: StepState
+    run_state: RunState
+    seconds: float = 0.0
+    exit_code: int | None = None
+    message: str = ""
+    failures: int = 0
+    deaths: int = 0
+    retry_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LiveStep:
+    """One step as the ledger knows it."""
+
+    state: StepState
+    attempts: int
+    seconds: float | None
+    exit_code: int | None
+    message: str
+    worker: str
+    started_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRun:
+    """One run as the ledger knows it; times are Unix seconds by Redis' clock."""
+
+    state: RunState
+    cancelling: bool
+    created_at: float | None
+    started_at: float | None
+    ended_at: float | None
+    steps: dict[str, LiveStep]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveWorker:
+    """One worker that was heard of in the last seconds."""
+
+    name: str
+    queues: tuple[str, ...]
+    slots: int
+    busy: int
+    version: str
+    clock_seconds: float
+    storage_token: str = ""
+    notes: tuple[str, ...] = field(default=())
+
+
+class Ledger:
+    """Thread-safe; every method raises BrokerError when Redis is not there."""
+
+    def __init__(self, broker_url: str, timeout_seconds: float = 5.0) -> None:
+        self._url = broker_url
+        self._redis = connect(broker_url, timeout_seconds)
+        register = self._redis.register_script
+        self._claim = register(scripts.CLAIM)
+        self._renew = register(scripts.RENEW)
+        self._record = register(scripts.RECORD)
+        self._cancel = register(scripts.CANCEL)
+        self._due = register(scripts.DUE)
+        self._hold = register(scripts.HOLD)
+
+    def close(self) -> None:
+        self._redis.close()
+
+    def ping(self) -> dict[str, Any]:
+        """Redis' own `INFO`, as doctor needs it."""
+        with broker_errors(self._url):
+            info: dict[str, Any] = self._redis.info()
+            return info
+
+    def configuration(self, name: str) -> str | None:
+        """One `CONFIG GET`, None where the server does not tell."""
+        from redis.exceptions import ResponseError
+
+        with broker_errors(self._url):
+            try:
+                return self._redis.config_get(name).get(name)
+            except ResponseError:
+                return None
+
+    def time(self) -> float:
+        """Redis' clock in Unix seconds."""
+        with broker_errors(self._url):
+            seconds, micros = self._redis.time()
+            return float(seconds) + float(micros) / 1e6
+
+    def open_run(self, run: RunId) -> None:
+        """Makes a queued run visible. Safe to repeat: what is there stays."""
+        with broker_errors(self._url):
+            seconds, micros = self._redis.time()
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.hsetnx(_run_key(run), "state", "queued")
+            pipe.hsetnx(_run_key(run), "created", seconds * 1000 + micros // 1000)
+            pipe.sadd(_ACTIVE, str(run))
+            pipe.execute()
+
+    def active(self) -> int:
+        """How many runs were submitted and have not ended."""
+        with broker_errors(self._url):
+            return int(self._redis.scard(_ACTIVE))
+
+    def claim(self, run: RunId, step: str, holder: str, worker: str, attempts: int = 0) -> Lease | Refusal:
+        """The lease for one more attempt, or why not.
+
+        `holder` names this very claim, so that one whose answer was lost can be made again; `attempts` is how many
+        the storage knows of, for when Redis has forgotten them.
+        """
+        with broker_errors(self._url):
+            reply = self._claim(
+                keys=[_run_key(run), _LEASES, _TOKEN],
+                args=[str(run), step, holder, worker, int(LEASE_SECONDS * 1000), MOST_DEATHS, attempts],
+            )
+        if reply[0] == "run":
+            return Lease(run, step, attempt=int(reply[1]), token=reply[2], failures=int(reply[3]))
+        return Refusal(reply[0], " ".join(str(part) for part in reply[1:]))
+
+    def renew(self, leases: Sequence[Lease]) -> list[Literal["held", "cancelled", "lost"]]:
+        """One answer for each lease, in order."""
+        if not leases:
+            return []
+        args: list[str | int] = [int(LEASE_SECONDS * 1000)]
+        for lease in leases:
+            args += [str(lease.run), lease.step, lease.token]
+        with broker_errors(self._url):
+            answers: list[Literal["held", "cancelled", "lost"]] = self._renew(
+                keys=[_LEASES, *(_run_key(lease.run) for lease in leases)], args=args
+            )
+            return answers
+
+    def record(self, lease: Lease, ending: Ending) -> bool:
+        """False when the lease is another's by now; then nothing was written."""
+        with broker_errors(self._url):
+            return bool(
+                self._record(
+                    keys=[_run_key(lease.run), _LEASES, _RETRIES, _ACTIVE],
+                    args=[
+                        str(lease.run),
+                        lease.step,
+                        lease.token,
+                        ending.step_state,
+                        ending.run_state,
+                        ending.failures,
+                        ending.deaths,
+                        ending.seconds,
+                        "" if ending.exit_code is None else ending.exit_code,
+                        ending.message,
+                        int(ending.retry_seconds * 1000),
+                        _REMEMBER_SECONDS,
+                    ],
+                )
+            )
+
+    def cancel(self, run: RunId) -> Literal["ended", "running", "idle"]:
+        """Asks for a run's end; `idle` says that no step was running and it is cancelled now."""
+        with broker_errors(self._url):
+            answer: Literal["ended", "running", "idle"] = self._cancel(
+                keys=[_run_key(run), _ACTIVE], args=[_REMEMBER_SECONDS, str(run)]
+            )
+            return answer
+
+    def run(self, run: RunId) -> LiveRun | None:
+        """What is known of a run, None when Redis knows nothing of it."""
+        with broker_errors(self._url):
+            fields = self._redis.hgetall(_run_key(run))
+        return _live_run(fields) if fields.get("state") else None
+
+    def due(self) -> list[tuple[RunId, str]]:
+        """Steps whose retry is due or whose lease ran out, each at most once in 15 s."""
+        with broker_errors(self._url):
+            members = self._due(keys=[_LEASES, _RETRIES], args=[int(_PUT_OFF_SECONDS * 1000), _MOST_DUE])
+        pairs = (member.split(" ", 1) for member in members)
+        return [(RunId.parse(run), step) for run, step in pairs]
+
+    def forget_due(self, run: RunId, step: str) -> None:
+        """The step needs no ring any more."""
+        member = f"{run} {step}"
+        with broker_errors(self._url):
+            self._redis.pipeline(transaction=False).zrem(_LEASES, member).zrem(_RETRIES, member).execute()
+
+    def hold_reconciler(self, holder: str, seconds: float) -> bool:
+        """True while this holder is the one active reconciler."""
+        with broker_errors(self._url):
+            return bool(self._hold(keys=[_RECONCILER], args=[holder, int(seconds * 1000)]))
+
+    def announce(self, name: str, facts: dict[str, Any]) -> None:
+        """Says that a worker lives. `facts`: queues, slots, busy, version, clock_seconds, notes."""
+        with broker_errors(self._url):
+            seconds, micros = self._redis.time()
+            row = {**facts, "v": 1, "seen": seconds + micros / 1e6}
+            self._redis.hset(_WORKERS, name, json.dumps(row))
+
+    def withdraw(self, name: str) -> None:
+        """Says that a worker leaves."""
+        with broker_errors(self._url):
+            self._redis.hdel(_WORKERS, name)
+
+    def workers(self) -> list[LiveWorker]:
+        """The workers heard of in the last 15 s, by name."""
+        now = self.time()
+        with broker_errors(self._url):
+            rows = {name: json.loads(row) for name, row in self._redis.hgetall(_WORKERS).items()}
+            gone = [name for name, row in rows.items() if now - row["seen"] > 60 * _WORKER_SECONDS]
+            if gone:
+                self._redis.hdel(_WORKERS, *gone)
+        return [
+            LiveWorker(
+                name=name,
+                queues=tuple(row["queues"]),
+                slots=row["slots"],
+                busy=row["busy"],
+                version=row["version"],
+                clock_seconds=row["clock_seconds"] - row["seen"],
+                storage_token=row.get("storage_token", ""),
+                notes=tuple(row.get("notes", ())),
+            )
+            for name, row in sorted(rows.items())
+            if now - row["seen"] <= _WORKER_SECONDS
+        ]
+
+
+def _live_run(fields: dict[str, str]) -> LiveRun:
+    names = [name.removesuffix("|state") for name in fields if name.endswith("|state")]
+    return LiveRun(
+        state=fields["state"],  # type: ignore[arg-type]
+        cancelling="cancel" in fields,
+        created_at=_seconds(fields.get("created")),
+        started_at=_seconds(fields.get("started")),
+        ended_at=_seconds(fields.get("ended")),
+        steps={name: _live_step(name, fields) for name in names},
+    )
+
+
+def _live_step(name: str, fields: dict[str, str]) -> LiveStep:
+    seconds, exit_code = fields.get(f"{name}|seconds"), fields.get(f"{name}|exit")
+    return LiveStep(
+        state=fields[f"{name}|state"],  # type: ignore[arg-type]
+        attempts=int(fields.get(f"{name}|attempts", 0)),
+        seconds=float(seconds) if seconds else None,
+        exit_code=int(exit_code) if exit_code else None,
+        message=fields.get(f"{name}|message", ""),
+        worker=fields.get(f"{name}|worker", ""),
+        started_at=_seconds(fields.get(f"{name}|started")),
+    )
+
+
+def _seconds(milliseconds: str | None) -> float | None:
+    return float(milliseconds) / 1000 if milliseconds else None

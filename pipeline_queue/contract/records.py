@@ -1,0 +1,110 @@
+"""The files of the shared storage that are records, each with its version.
+
+`sweep.json` is the commit point of a submission, `step.json` the manifest of one attempt, `run.json` the
+end of a run. Paths inside a record are relative to its own folder.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from pipeline_queue.contract.states import RunState, StepState
+
+Scalar = bool | int | float | str
+
+Cause = Literal[
+    "exit_code",
+    "signal",
+    "timeout",
+    "missing_outputs",
+    "not_started",
+    "cancelled",
+    "lost",
+    "storage",
+]
+
+
+class Record(BaseModel):
+    """Unknown keys are kept out but tolerated: a newer writer of the same version may add some."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    v: Literal[1] = 1
+
+
+class SweepRecord(Record):
+    """`sweep.json`: all a worker needs to know of an accepted submission."""
+
+    id: str
+    pipeline: dict[str, Any]
+    snapshot: str
+    space: dict[str, Any]
+    total: int
+    created_at: float
+    submitted_by: str = ""
+    source: str = ""
+
+
+class OutputFile(BaseModel):
+    """One published file; `size` in bytes, None for a symbolic link."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    size: int | None
+
+
+class StepRecord(Record):
+    """`step.json`: what one attempt did. `seconds` is the process's time; times are Unix seconds."""
+
+    run: str
+    step: str
+    attempt: int
+    uid: str
+    state: StepState
+    cause: Cause | None = None
+    message: str = ""
+    argv: tuple[str, ...] = ()
+    worker: str = ""
+    started_at: float = 0.0
+    ended_at: float = 0.0
+    seconds: float = 0.0
+    exit_code: int | None = None
+    signal: int | None = None
+    outputs: tuple[OutputFile, ...] = ()
+    deleted: tuple[str, ...] = ()
+    metrics: dict[str, float] = {}
+    notes: tuple[str, ...] = ()
+
+
+class StepSummary(BaseModel):
+    """One step in a report of a run; `outputs` and `log` are paths, None when there is none."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    state: StepState
+    attempts: int = 0
+    exit_code: int | None = None
+    seconds: float | None = None
+    outputs: str | None = None
+    log: str | None = None
+    message: str = ""
+
+
+class RunRecord(Record):
+    """`run.json`: how a run ended. Times are Unix seconds."""
+
+    sweep: str
+    run: str
+    index: int
+    state: RunState
+    parameters: dict[str, Scalar]
+    steps: tuple[StepSummary, ...]
+    metrics: dict[str, float] = {}
+    message: str = ""
+    created_at: float = 0.0
+    started_at: float | None = None
+    ended_at: float | None = None

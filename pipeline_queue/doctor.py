@@ -1,0 +1,124 @@
+"""What can be wrong with broker, storage and workers, looked at one by one."""
+
+from __future__ import annotations
+
+import platform
+import secrets
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+from pipeline_queue import __version__
+from pipeline_queue.contract.errors import PipelineQueueError, StorageError
+from pipeline_queue.contract.ledger import Ledger
+from pipeline_queue.contract.settings import Settings, without_password
+from pipeline_queue.contract.storage import Storage
+
+_PACKAGES = ("celery", "redis", "kombu", "flower", "pydantic", "pyyaml")
+_CLOCK_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding. `fail` keeps runs from working, `warn` may cost something later."""
+
+    name: str
+    state: Literal["ok", "warn", "fail"]
+    detail: str
+
+
+def examine(settings: Settings | None, storage: Path, embedded: bool) -> list[Check]:
+    """Every check that applies; `settings` None: no broker is configured and no service runs."""
+    checks = [*_versions(), *_storage(storage)]
+    if settings is None:
+        return [*checks, Check("broker", "ok", "none configured; `run` starts an embedded server when it needs one")]
+    ledger = Ledger(settings.broker_url, timeout_seconds=3.0)
+    try:
+        started = time.time()
+        clock = ledger.time()
+        info = ledger.ping()
+        checks.append(_broker(settings, info))
+        checks += _keeping(ledger, info, embedded)
+        checks.append(_clock("clock", clock - (started + time.time()) / 2, "this machine and the broker"))
+        checks += _workers(ledger, storage)
+    except PipelineQueueError as error:
+        checks.append(Check("broker", "fail", str(error)))
+    finally:
+        ledger.close()
+    return checks
+
+
+def _versions() -> Iterator[Check]:
+    packages = " ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    yield Check("versions", "ok", f"pipeline-queue {__version__}, Python {platform.python_version()}, {packages}")
+    if sys.dont_write_bytecode:
+        yield Check("bytecode", "warn", "PYTHONDONTWRITEBYTECODE is set: steps may import packages twice as slowly")
+
+
+def _storage(root: Path) -> Iterator[Check]:
+    if not root.exists():
+        yield Check("storage", "ok", f"{root} is not there yet; the first submission makes it")
+        return
+    probe = root / f".doctor-{secrets.token_hex(4)}"
+    try:
+        Storage.open(root)
+        probe.write_bytes(b"x")
+        moved = probe.with_name(f"{probe.name}-moved")
+        probe.rename(moved)
+        moved.unlink()
+        yield Check("storage", "ok", f"{root} can be written")
+    except (StorageError, OSError) as error:
+        probe.unlink(missing_ok=True)
+        yield Check("storage", "fail", str(error))
+
+
+def _broker(settings: Settings, info: dict[str, object]) -> Check:
+    name = info.get("server_name") or "redis"
+    shown = info.get(f"{name}_version") or info.get("redis_version")
+    return Check("broker", "ok", f"{without_password(settings.broker_url)} answers ({name} {shown})")
+
+
+def _keeping(ledger: Ledger, info: dict[str, object], embedded: bool) -> Iterator[Check]:
+    policy = ledger.configuration("maxmemory-policy") or str(info.get("maxmemory_policy", "unknown"))
+    if policy == "noeviction":
+        yield Check("eviction", "ok", "maxmemory-policy is noeviction")
+    elif policy == "unknown":
+        yield Check("eviction", "warn", "the server does not tell its maxmemory-policy; it must be noeviction")
+    else:
+        yield Check("eviction", "fail", f"maxmemory-policy is {policy}: queues may be deleted; set noeviction")
+    if embedded:
+        yield Check("persistence", "ok", "the embedded server keeps nothing; a new one is filled from the storage")
+    elif info.get("aof_enabled"):
+        yield Check("persistence", "ok", "the append-only file is on")
+    else:
+        yield Check("persistence", "warn", "the append-only file is off: a restart of Redis forgets what is queued")
+
+
+def _clock(name: str, seconds: float, between: str) -> Check:
+    state: Literal["ok", "warn"] = "ok" if abs(seconds) < _CLOCK_SECONDS else "warn"
+    return Check(name, state, f"{abs(seconds):.1f} s apart ({between}; only shown times depend on it)")
+
+
+def _workers(ledger: Ledger, storage: Path) -> Iterator[Check]:
+    workers = ledger.workers()
+    if not workers:
+        yield Check("workers", "warn", "none is running; start one with `pipeline-queue worker`")
+        return
+    queues: dict[str, int] = {}
+    for worker in workers:
+        for queue in worker.queues:
+            queues[queue] = queues.get(queue, 0) + 1
+        busy = f"{worker.busy} of {worker.slots} slots busy, queues {', '.join(worker.queues)}"
+        same = worker.version == __version__
+        detail = f"{busy}, version {worker.version}" + ("" if same else f" (this is {__version__})")
+        yield Check(f"worker {worker.name}", "ok" if same else "warn", detail)
+        for note in worker.notes:
+            yield Check(f"worker {worker.name}", "warn", note)
+        if abs(worker.clock_seconds) >= _CLOCK_SECONDS:
+            yield _clock(f"worker {worker.name}", worker.clock_seconds, "its clock and the broker's")
+    served = ", ".join(f"{queue} by {count}" for queue, count in sorted(queues.items()))
+    yield Check("queues", "ok", f"served: {served}")

@@ -1,0 +1,232 @@
+"""Reads the `steps:` of a pipeline file: commands split into words, and how to run them."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from pipeline_queue.contract.errors import Place
+from pipeline_queue.expressions import MAX_WORDS, first_expression_offset, parse_template, split_words
+from pipeline_queue.loader_fields import HELP_KEYS, Entry, Fields, Reading, read_entries
+from pipeline_queue.loader_programs import Programs
+from pipeline_queue.nodes import Mapping, Node, Scalar, Sequence, kind_of, size_of
+from pipeline_queue.parameters import BadValueError, check_bounds, read_value
+from pipeline_queue.pipeline import DEFAULT_QUEUE, Parameter, Step, Template
+from pipeline_queue.problems import quoted
+
+MAX_STEPS = 100
+MAX_RETRIES = 100
+MAX_TIMEOUT_SECONDS = 30 * 24 * 3600
+
+_KEYS = ("run", "args", "env", "timeout", "retries", "queue", "outputs", *HELP_KEYS)
+_RETRIES = Parameter(name="retries", type="int", min=0, max=MAX_RETRIES)
+_SECONDS = Parameter(name="timeout", type="float")
+_DURATION = re.compile(
+    r"(?:(?P<d>[0-9.]+)d)?\s*(?:(?P<h>[0-9.]+)h)?\s*(?:(?P<m>[0-9.]+)m(?!s))?"
+    r"\s*(?:(?P<s>[0-9.]+)s)?\s*(?:(?P<ms>[0-9.]+)ms)?"
+)
+_UNIT_SECONDS = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_DURATION_HINT = "write seconds, or a duration such as 90s, 15m, 2h, 1h30m or 1d"
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_OWN_ENV_PREFIX = "PIPELINE_QUEUE_"
+_QUEUE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_WORD_HINT = "write '' for an empty word, or put the word in quotes"
+
+
+@dataclass(frozen=True)
+class _Context:
+    """What every step needs: the file, its folder's programs and the declared parameters."""
+
+    reading: Reading
+    programs: Programs
+    declared: Collection[str] | None
+
+
+def read_steps(
+    reading: Reading, node: Node | None, place: Place, programs: Programs, declared: Collection[str] | None
+) -> tuple[Step, ...]:
+    """The steps that are right; `place` is where a missing list of them is reported."""
+    context = _Context(reading, programs, declared)
+    if node is None:
+        reading.problems.add(place, "the pipeline has no steps", "add `steps:` with a list of one or more")
+        return ()
+    entries = read_entries(reading, node, "step", _KEYS, MAX_STEPS)
+    if size_of(node) == 0:
+        reading.add(node, "steps has nothing in it", "a pipeline needs at least one step")
+    steps = [_read_step(context, entry) for entry in entries]
+    return tuple(step for step in steps if step is not None)
+
+
+def _read_step(context: _Context, entry: Entry) -> Step | None:
+    if entry.body is None:
+        return None
+    fields = Fields(context.reading, entry.body, entry.owner, _KEYS)
+    run = fields.get("run")
+    words: tuple[Template, ...] = ()
+    python = False
+    if run is None:
+        context.reading.add(entry.node, f"{entry.owner} has no run", "add `run:` with the program to start")
+    else:
+        words, python = _read_run(context, fields, run)
+    args = fields.get("args")
+    step = {
+        "argv": (*words, *(_read_args(context, fields, args) if args is not None else ())),
+        "python": python,
+        "env": _read_env(context, fields),
+        "timeout_seconds": _read_timeout(fields),
+        "retries": _read_retries(fields),
+        "queue": _read_queue(fields),
+        "outputs": _read_outputs(fields),
+        "help": fields.help(),
+    }
+    return Step.model_validate({"name": entry.name, **step}) if entry.name and words else None
+
+
+def _read_run(context: _Context, fields: Fields, node: Node) -> tuple[tuple[Template, ...], bool]:
+    """The program and its words, and whether it is a script for the worker's Python."""
+    words = _read_words(context, fields.label("run"), node)
+    if words is None:
+        return (), False
+    if not words or not words[0]:
+        context.reading.add(node, f"{fields.label('run')} names no program", "write the program to start")
+        return (), False
+    first = node.items[0] if isinstance(node, Sequence) else node
+    program = words[0][0]
+    if len(words[0]) > 1 or not isinstance(program, str):
+        place = context.reading.document.place(first)
+        if isinstance(first, Scalar):
+            place = context.reading.document.place_in(first, first_expression_offset(first.text))
+        message = "the program itself cannot hold an expression"
+        context.reading.problems.add(place, message, "expressions may follow in the words after it")
+        return (), False
+    found = context.programs.find(program)
+    if found.problem:
+        context.reading.add(first, found.problem, found.hint)
+    return ((found.program,), *words[1:]), found.python
+
+
+def _read_args(context: _Context, fields: Fields, node: Node) -> tuple[Template, ...]:
+    if isinstance(node, Scalar) and node.is_null:
+        return ()
+    return _read_words(context, fields.label("args"), node) or ()
+
+
+def _read_words(context: _Context, label: str, node: Node) -> tuple[Template, ...] | None:
+    """A text split as a shell would, or a list of words; None with the problems recorded."""
+    reading, declared = context.reading, context.declared
+    if isinstance(node, Mapping):
+        reading.add(node, f"{label} must be a text or a list of words, not a mapping", _WORD_HINT)
+        return None
+    if isinstance(node, Scalar):
+        scalar = reading.scalar(node, label)
+        return reading.template(scalar, lambda text: split_words(text, declared))
+    if len(node.items) > MAX_WORDS:
+        hint = "put them in a file and let the step read it"
+        reading.add(node, f"{label} has more than {MAX_WORDS:,} words", hint)
+        return None
+    scalars = [reading.scalar(item, f"a word in {label}", _WORD_HINT) for item in node.items]
+    words = [reading.template(scalar, lambda text: parse_template(text, declared)) for scalar in scalars]
+    right = tuple(word for word in words if word is not None)
+    return right if len(right) == len(words) else None
+
+
+def _read_env(context: _Context, fields: Fields) -> dict[str, Template]:
+    node = fields.get("env")
+    reading, declared, label = context.reading, context.declared, fields.label("env")
+    if node is None or (isinstance(node, Scalar) and node.is_null):
+        return {}
+    if not isinstance(node, Mapping):
+        reading.add(node, f"{label} must be a mapping, not {kind_of(node)}", "write `env: {NAME: value}`")
+        return {}
+    env: dict[str, Template] = {}
+    for key, value in node.entries:
+        if not _ENV_NAME.fullmatch(key.text):
+            hint = (
+                "use letters, digits and _, not beginning with a digit; expressions are for the values only"
+            )
+            reading.add(key, f"{quoted(key.text)} cannot be the name of an environment variable", hint)
+        elif key.text.startswith(_OWN_ENV_PREFIX):
+            message = f"{quoted(key.text)} is a name this program sets itself"
+            reading.add(key, message, f"use one that does not begin with {_OWN_ENV_PREFIX}")
+        scalar = reading.scalar(value, f"{quoted(key.text)} in {label}", "write '' for an empty value")
+        template = reading.template(scalar, lambda text: parse_template(text, declared))
+        if template is not None:
+            env[key.text] = template
+    return env
+
+
+def _read_timeout(fields: Fields) -> float | None:
+    node = fields.get("timeout")
+    text = fields.reading.text(node, fields.label("timeout"), _DURATION_HINT) if node else None
+    if node is None or text is None:
+        return None
+    seconds = _seconds(text)
+    if seconds is None:
+        message = f"{quoted(text)} is not a duration"
+        fields.reading.add(node, message, _DURATION_HINT)
+    elif not 0 < seconds <= MAX_TIMEOUT_SECONDS:
+        message = f"{fields.label('timeout')} must be more than 0 and at most 30 days"
+        fields.reading.add(node, message, "remove it for no limit")
+    else:
+        return seconds
+    return None
+
+
+def _seconds(text: str) -> float | None:
+    duration = text.strip().lower()
+    parts = _DURATION.fullmatch(duration) if 0 < len(duration) <= 64 else None
+    try:
+        if parts is None:
+            return float(read_value(_SECONDS, duration))
+        return sum(float(count) * _UNIT_SECONDS[unit] for unit, count in parts.groupdict().items() if count)
+    except ValueError:
+        return None
+
+
+def _read_retries(fields: Fields) -> int:
+    node = fields.get("retries")
+    label = fields.label("retries")
+    text = fields.reading.text(node, label, "write how often a failed step is tried again") if node else None
+    if node is None or text is None:
+        return 0
+    try:
+        value = read_value(_RETRIES, text)
+        check_bounds(_RETRIES, value)
+    except BadValueError as error:
+        fields.reading.add(node, f"{label}: {error.message}", error.hint)
+        return 0
+    return int(value)
+
+
+def _read_queue(fields: Fields) -> str:
+    node = fields.get("queue")
+    text = fields.reading.text(node, fields.label("queue")) if node else None
+    if node is None or text is None:
+        return DEFAULT_QUEUE
+    if not _QUEUE.fullmatch(text):
+        hint = "use letters, digits, _, . and -, at most 64 in all"
+        fields.reading.add(node, f"{quoted(text)} cannot be a queue's name", hint)
+    return text
+
+
+def _read_outputs(fields: Fields) -> tuple[str, ...]:
+    node = fields.get("outputs")
+    if node is None:
+        return ()
+    label = fields.label("outputs")
+    single = isinstance(node, Scalar) and not node.is_null
+    outputs: dict[str, None] = {}
+    for item in (node,) if single else fields.reading.items(node, label):
+        text = fields.reading.text(item, f"a path in {label}")
+        if text is None:
+            continue
+        path = posixpath.normpath(text)
+        if not text or path == "." or path.startswith("/") or ".." in text.split("/"):
+            hint = "write the path of a file or folder below the step's own folder"
+            fields.reading.add(item, f"{quoted(text)} cannot be an output", hint)
+        elif path in outputs:
+            fields.reading.add(item, f"{quoted(text)} is twice in {label}", "remove one of the two")
+        outputs[path] = None
+    return tuple(outputs)

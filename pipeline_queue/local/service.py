@@ -1,0 +1,195 @@
+"""The process that runs server, worker and Flower for one data folder, until told to stop or nobody needs it.
+
+Single-threaded, because its children are told to die with it, which follows the thread that started them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from pipeline_queue.contract.errors import BrokerError, PipelineQueueError
+from pipeline_queue.contract.ledger import Ledger
+from pipeline_queue.contract.storage import Storage
+from pipeline_queue.local.folder import DATA, DataFolder, ServiceNote
+from pipeline_queue.local.server import Server, die_with_parent, start_server
+
+_START_SECONDS = 60.0
+_INTERVAL_SECONDS = 0.05
+_WORKER_STOP_SECONDS = 10.0
+_RESTART_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the service is to run. `flower_port` 0 picks a free one, None runs no Flower."""
+
+    slots: int
+    while_needed: bool = False
+    flower_port: int | None = None
+
+
+@dataclass
+class Service:
+    """The running parts; `say` tells a person what happens."""
+
+    folder: DataFolder
+    wishes: Wishes
+    say: Callable[[str], None]
+    stopping: bool = field(default=False, init=False)
+
+    def serve(self) -> bool:
+        """Runs until stopped or not needed; False when another service already serves the folder."""
+        self.folder.make()
+        with self.folder.serving() as alone:
+            if not alone:
+                return False
+            self._catch_signals()
+            server = start_server(self.folder.log("server"))
+            try:
+                self._serve(server)
+            finally:
+                self.folder.remove_note()
+                server.stop()
+        return True
+
+    def _serve(self, server: Server) -> None:
+        settings = self.folder.settings(server.broker_url)
+        environment = {**os.environ, **settings.environment(), DATA: str(self.folder.root)}
+        storage = Storage.open(settings.storage)
+        ledger = Ledger(settings.broker_url)
+        worker = self._start_worker(environment)
+        flower, flower_url = self._start_flower(environment)
+        try:
+            from pipeline_queue.resume import resume_unfinished  # heavy: while the worker starts
+
+            self._wait_for_worker(ledger, worker)
+            self.folder.write_note(ServiceNote(os.getpid(), server.broker_url, flower_url, self.wishes.while_needed))
+            unfinished = resume_unfinished(settings, storage, ledger)
+            if unfinished:
+                self.say(f"{unfinished} unfinished runs of earlier go on")
+            self.say(f"worker ready: {self.wishes.slots} slots, storage {settings.storage}")
+            if flower_url:
+                self.say(f"Flower: {flower_url}")
+            while not self._is_over(server, ledger):
+                if worker.poll() is not None:
+                    self.say(f"the worker ended with {worker.returncode}; starting another (see its log)")
+                    time.sleep(_RESTART_SECONDS)
+                    worker = self._start_worker(environment)
+                time.sleep(_INTERVAL_SECONDS)
+        finally:
+            self.folder.remove_note()
+            _end(flower, 5.0)
+            _end(worker, _WORKER_STOP_SECONDS)
+            ledger.close()
+
+    def _is_over(self, server: Server, ledger: Ledger) -> bool:
+        if self.stopping:
+            return True
+        if server.process.poll() is not None:
+            raise BrokerError(f"the embedded server ended; see {self.folder.log('server')}")
+        if not self.wishes.while_needed or ledger.active():
+            return False
+        with self.folder.without_clients() as alone:
+            # Looked at again with new clients kept out; the note goes first, so that they start a service anew.
+            if not alone or ledger.active():
+                return False
+            self.folder.remove_note()
+            self.stopping = True
+        return True
+
+    def _start_worker(self, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-P", "-m", "workers", "worker", "--concurrency", str(self.wishes.slots)]
+        name = f"local-{os.getpid()}@%h"
+        return self._start([*command, "--hostname", name, "--loglevel", "INFO"], environment, "worker")
+
+    def _start_flower(self, environment: dict[str, str]) -> tuple[subprocess.Popen[bytes] | None, str | None]:
+        if self.wishes.flower_port is None:
+            return None, None
+        port = self.wishes.flower_port or _free_port()
+        password = secrets.token_urlsafe(12)
+        # Flower can end workers, and every user of this machine reaches the loopback address.
+        private = {**environment, "FLOWER_BASIC_AUTH": f"me:{password}"}
+        command = [sys.executable, "-P", "-m", "workers", "flower", "--address=127.0.0.1", f"--port={port}"]
+        return self._start(command, private, "flower"), f"http://me:{password}@127.0.0.1:{port}/"
+
+    def _start(self, command: list[str], environment: dict[str, str], name: str) -> subprocess.Popen[bytes]:
+        with self.folder.log(name).open("ab") as log:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder.root,
+                env=environment,
+                start_new_session=True,
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - this process has one thread
+            )
+
+    def _wait_for_worker(self, ledger: Ledger, worker: subprocess.Popen[bytes]) -> None:
+        until = time.monotonic() + _START_SECONDS
+        while not ledger.workers():
+            if worker.poll() is not None or time.monotonic() > until:
+                raise BrokerError(f"the worker did not start; see {self.folder.log('worker')}")
+            if self.stopping:
+                return
+            time.sleep(_INTERVAL_SECONDS)
+
+    def _catch_signals(self) -> None:
+        def stop(number: int, frame: FrameType | None) -> None:
+            self.stopping = True
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stop)
+
+
+def main() -> int:
+    """What `attach` starts in the background: `python -m pipeline_queue.local.service DATA STORAGE SLOTS`."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("data", type=Path)
+    parser.add_argument("storage", type=Path)
+    parser.add_argument("slots", type=int)
+    options = parser.parse_args()
+    service = Service(
+        DataFolder(options.data, options.storage),
+        Wishes(slots=options.slots, while_needed=True),
+        say=lambda text: print(text, flush=True),
+    )
+    try:
+        service.serve()
+    except PipelineQueueError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return error.exit_code
+    return 0
+
+
+def _end(process: subprocess.Popen[bytes] | None, seconds: float) -> None:
+    if process is None:
+        return
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=seconds)
+        return
+    process.kill()
+    process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

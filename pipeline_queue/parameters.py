@@ -1,0 +1,261 @@
+"""Turns text into typed parameter values and back, by the declared type alone.
+
+White space around a number or a boolean is ignored; a string is taken as it is, every byte of it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from pipeline_queue.contract.errors import Place, ValuesError
+from pipeline_queue.pipeline import Parameter, ParameterType, Pipeline, Value
+from pipeline_queue.problems import Problems, listed, near, quoted
+
+TYPE_WORDS: dict[str, ParameterType] = {
+    "float": "float",
+    "number": "float",
+    "int": "int",
+    "integer": "int",
+    "bool": "bool",
+    "boolean": "bool",
+    "string": "string",
+    "str": "string",
+}
+
+MAX_INT_DIGITS = 100
+# The kernel's limit of one argv element.
+MAX_STRING_BYTES = 131_071
+
+_MAX_FLOAT_CHARACTERS = 1_000
+_FLOAT = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_INT = re.compile(r"[+-]?(?:0|[1-9][0-9]*)")
+_BOOLS = {
+    "true": True,
+    "yes": True,
+    "on": True,
+    "1": True,
+    "false": False,
+    "no": False,
+    "off": False,
+    "0": False,
+}
+_A_TYPE = {"float": "a number", "int": "a whole number", "bool": "true or false", "string": "a string"}
+
+
+class BadValueError(ValueError):
+    """A value a parameter cannot take; who asked knows the place."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.message = message
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A value somebody gave for a parameter, not looked at yet: text, or a Python value."""
+
+    value: object
+    place: Place
+
+
+def given_on_command_line(name: str, text: str) -> Given:
+    """What `-p name=text` gives; a long text is shortened in messages."""
+    shown = text if len(text) <= 60 and text.isprintable() else quoted(text)
+    return Given(text, Place(f"-p {name}={shown}"))
+
+
+def read_value(parameter: Parameter, text: str) -> Value:
+    """The typed value of a text; raises `BadValueError`. Bounds and choices are `check_bounds`' job."""
+    return _READERS[parameter.type](text)
+
+
+def from_python(parameter: Parameter, value: object) -> Value:
+    """The typed value of a Python value: of the very type, an int for a float, or text for any type."""
+    if isinstance(value, str):
+        # A subclass, such as a member of a string enumeration, would print as something else.
+        return read_value(parameter, str.__str__(value))
+    if isinstance(value, bool):
+        if parameter.type == "bool":
+            return value
+    elif isinstance(value, int) and parameter.type == "int":
+        return _checked_int(int(value))
+    elif isinstance(value, int | float) and parameter.type == "float":
+        return _checked_float(value)
+    kind = type(value).__name__
+    raise BadValueError(
+        f"a Python {kind} is not {_A_TYPE[parameter.type]}", f"give {_wanted(parameter.type)}"
+    )
+
+
+def check_bounds(parameter: Parameter, value: Value) -> None:
+    """Raise `BadValueError` when the value is outside the bounds or not one of the choices."""
+    if parameter.choices and value not in parameter.choices:
+        texts = [text_of(choice) for choice in parameter.choices]
+        nearest = near(text_of(value), texts)
+        hint = f"did you mean {nearest!r}? " if nearest else ""
+        shown = listed(text if len(text) <= 60 else quoted(text) for text in texts)
+        raise BadValueError(f"{quoted(text_of(value))} is not one of the choices", f"{hint}choices: {shown}")
+    if isinstance(value, str):
+        return
+    if parameter.min is not None and value < parameter.min:
+        raise BadValueError(
+            f"{text_of(value)} is below the minimum", f"the minimum is {text_of(parameter.min)}"
+        )
+    if parameter.max is not None and value > parameter.max:
+        raise BadValueError(
+            f"{text_of(value)} is above the maximum", f"the maximum is {text_of(parameter.max)}"
+        )
+
+
+def read_given(parameter: Parameter, given: Given) -> Value:
+    """The checked value of what was given; raises `BadValueError`."""
+    value = from_python(parameter, given.value)
+    check_bounds(parameter, value)
+    return value
+
+
+def text_of(value: Value) -> str:
+    """The one canonical text of a value: for argv, display and identity."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return repr(value + 0.0)  # -0.0 + 0.0 is 0.0: equal values must not have two texts
+    return str(value)
+
+
+def resolve_values(
+    pipeline: Pipeline, given: Mapping[str, Given], places: Mapping[str, Place]
+) -> dict[str, Value]:
+    """Every parameter's value in declared order: what was given, else the default.
+
+    `places` says where the parameters are declared. Raises `ValuesError` with all problems.
+    """
+    problems = Problems()
+    declared = {parameter.name: parameter for parameter in pipeline.parameters}
+    read: dict[str, Value] = {}
+    for name, one in given.items():
+        if name not in declared:
+            message = f"there is no parameter {quoted(name)}"
+            problems.add_unknown(one.place, message, name, declared, "declared parameters")
+            continue
+        try:
+            read[name] = read_given(declared[name], one)
+        except BadValueError as error:
+            problems.add(one.place, f"parameter {name}: {error.message}", error.hint)
+    for parameter in pipeline.parameters:
+        if parameter.required and parameter.name not in given:
+            place = places.get(parameter.name, Place(pipeline.name))
+            message = f"the parameter {parameter.name!r} has no default and was given no value"
+            problems.add(place, message, f"give one: -p {parameter.name}=…")
+    if problems:
+        raise ValuesError(problems.as_added())
+    return {name: read.get(name, parameter.default) for name, parameter in declared.items()}  # type: ignore[misc]
+
+
+def _read_float(text: str) -> float:
+    number = text.strip(" \t\r\n")
+    if len(number) > _MAX_FLOAT_CHARACTERS:
+        raise BadValueError(f"a number of {len(number):,} characters is too long", "round it")
+    if not _FLOAT.fullmatch(number):
+        raise BadValueError(f"{quoted(text)} is not a number", _float_hint(number))
+    value = _checked_float(float(number))
+    if value == 0 and re.search("[1-9]", re.split("[eE]", number)[0]):
+        raise BadValueError(
+            f"{quoted(text)} is too small for a float: it would become 0", "write 0 if you mean 0"
+        )
+    return value
+
+
+def _float_hint(number: str) -> str:
+    if number.lower().lstrip("+-") in ("nan", "inf", "infinity", ".nan", ".inf"):
+        return "NaN and infinities are refused; leave the value out or use a finite number"
+    if _FLOAT.fullmatch(number.replace("_", "")):
+        return f"write {number.replace('_', '')} without underscores"
+    if number.count(",") == 1 and _FLOAT.fullmatch(number.replace(",", ".")):
+        return f"write {number.replace(',', '.')} with a decimal point"
+    return f"give {_wanted('float')}"
+
+
+def _checked_float(number: int | float) -> float:
+    try:
+        value = float(number)
+    except OverflowError:
+        value = math.inf
+    if not math.isfinite(value):
+        raise BadValueError(
+            "the number is not finite as a float", "use a number between -1.7e308 and 1.7e308"
+        )
+    return value + 0.0
+
+
+def _read_int(text: str) -> int:
+    number = text.strip(" \t\r\n")
+    if len(number) > MAX_INT_DIGITS + 1:
+        raise BadValueError(f"{quoted(text)} is too long for an int", f"use at most {MAX_INT_DIGITS} digits")
+    if not _INT.fullmatch(number):
+        raise BadValueError(f"{quoted(text)} is not a whole number", _int_hint(number))
+    return _checked_int(int(number))
+
+
+def _int_hint(number: str) -> str:
+    if _INT.fullmatch(number.replace("_", "")):
+        return f"write {number.replace('_', '')} without underscores"
+    if re.fullmatch(r"[+-]?0[0-9]+", number):
+        octal = number.lstrip("+-")
+        meant = f", or {int(octal, 8)} if it was octal" if re.fullmatch("[0-7]+", octal) else ""
+        return f"write {int(number)} without leading zeros{meant}"
+    if _FLOAT.fullmatch(number):
+        value = float(number)
+        if value.is_integer() and abs(value) < 2**53:
+            return f"write {int(value)}"
+        return "round it, or declare the parameter as a float"
+    return f"give {_wanted('int')}"
+
+
+def _checked_int(value: int) -> int:
+    if abs(value) >= 10**MAX_INT_DIGITS:
+        raise BadValueError("the number is too long for an int", f"use at most {MAX_INT_DIGITS} digits")
+    return value
+
+
+def _read_bool(text: str) -> bool:
+    value = _BOOLS.get(text.strip(" \t\r\n").lower())
+    if value is None:
+        raise BadValueError(f"{quoted(text)} is neither true nor false", f"give {_wanted('bool')}")
+    return value
+
+
+def _read_string(text: str) -> str:
+    if "\0" in text:
+        raise BadValueError("a string cannot hold a NUL character", "no program can be given one; remove it")
+    try:
+        length = len(text.encode())
+    except UnicodeEncodeError:
+        raise BadValueError(f"{quoted(text)} is not valid Unicode text", "give it as UTF-8") from None
+    if length > MAX_STRING_BYTES:
+        hint = (
+            f"at most {MAX_STRING_BYTES:,} bytes fit one argument: put the data in a file and give its path"
+        )
+        raise BadValueError(f"a string of {length:,} bytes is too long", hint)
+    return text
+
+
+def _wanted(parameter_type: ParameterType) -> str:
+    return {
+        "float": "a decimal number such as 0.01, 5 or 1e-3",
+        "int": "decimal digits such as 10 or -3",
+        "bool": "true or false (yes, no, on, off, 1 and 0 work too)",
+        "string": "a text",
+    }[parameter_type]
+
+
+_READERS: dict[ParameterType, Callable[[str], Value]] = {
+    "float": _read_float,
+    "int": _read_int,
+    "bool": _read_bool,
+    "string": _read_string,
+}

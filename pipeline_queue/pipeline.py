@@ -1,0 +1,82 @@
+"""A validated pipeline as frozen values: what the YAML says, with nothing left to guess."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Value = bool | int | float | str
+ParameterType = Literal["float", "int", "bool", "string"]
+
+DEFAULT_QUEUE = "default"
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Reference(Frozen):
+    """One `${{ scope.name }}`: scope `parameters` with a declared name, `run` with `id` or `index`,
+    or `sweep` with `id`."""
+
+    scope: Literal["parameters", "run", "sweep"]
+    name: str
+
+
+Template = tuple[str | Reference, ...]
+"""One argv element or environment value: literal text and references, joined without separators."""
+
+
+class Parameter(Frozen):
+    """A declared parameter; `default`, `min`, `max` and `choices` are typed values already."""
+
+    name: str
+    type: ParameterType
+    default: Value | None = None
+    min: int | float | None = None
+    max: int | float | None = None
+    choices: tuple[Value, ...] = ()
+    help: str = ""
+
+    @property
+    def required(self) -> bool:
+        return self.default is None
+
+
+class Step(Frozen):
+    """One command of a pipeline.
+
+    `argv` is the program and its words and then `args`, split before any value is put in.
+    `python` says that the first word is a `.py` file of the pipeline's folder, run by the
+    worker's Python.
+    """
+
+    name: str
+    argv: tuple[Template, ...]
+    python: bool = False
+    env: dict[str, Template] = {}
+    timeout_seconds: float | None = None
+    retries: int = 0
+    queue: str = DEFAULT_QUEUE
+    outputs: tuple[str, ...] = ()
+    help: str = ""
+
+
+class Pipeline(Frozen):
+    """The validated YAML."""
+
+    name: str
+    parameters: tuple[Parameter, ...] = ()
+    steps: tuple[Step, ...]
+    help: str = ""
+
+    def parameter(self, name: str) -> Parameter:
+        return next(parameter for parameter in self.parameters if parameter.name == name)
+
+    def as_json(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Pipeline:
+        return cls.model_validate(data, strict=False)

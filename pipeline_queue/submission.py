@@ -1,0 +1,73 @@
+"""A pipeline file and values -> everything a submission needs, checked, with nothing written yet."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline_queue.contract.errors import StorageError
+from pipeline_queue.contract.identity import RunId, new_sweep_id
+from pipeline_queue.contract.records import SweepRecord
+from pipeline_queue.contract.storage import Storage
+from pipeline_queue.loader import LoadedPipeline
+from pipeline_queue.parameters import Given, resolve_values
+from pipeline_queue.planner import check_sizes
+from pipeline_queue.snapshot import Snapshot, take_snapshot
+from pipeline_queue.space import Points, Space
+from pipeline_queue.sweep import Sweep
+
+_MOST_NAMES_TRIED = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """Close it by closing `snapshot`."""
+
+    loaded: LoadedPipeline
+    space: Space
+    snapshot: Snapshot
+
+    def commit(self, storage: Storage) -> Sweep:
+        """Writes the snapshot and then `sweep.json`, which makes it exist. Raises StorageError."""
+        self.snapshot.store(storage)
+        try:
+            for _ in range(_MOST_NAMES_TRIED):
+                record = self._record(new_sweep_id(self.loaded.pipeline.name))
+                if storage.commit_sweep(record, self.loaded.text.encode()):
+                    return Sweep(record, self.loaded.pipeline, self.space)
+        except OSError as error:
+            raise StorageError(f"the submission cannot be written to {storage.root}: {error.strerror}") from error
+        raise StorageError(f"no free name for a sweep of '{self.loaded.pipeline.name}' in {storage.root}")
+
+    def _record(self, sweep: str) -> SweepRecord:
+        return SweepRecord(
+            id=sweep,
+            pipeline=self.loaded.pipeline.as_json(),
+            snapshot=self.snapshot.digest,
+            space=self.space.as_json(),
+            total=len(self.space),
+            created_at=time.time(),
+            submitted_by=_submitter(),
+            source=self.loaded.path.name,
+        )
+
+
+def prepare_run(loaded: LoadedPipeline, given: Mapping[str, Given], storage_root: Path | None) -> Submission:
+    """A sweep of one point.
+
+    Raises ValuesError for the values and SnapshotError for the folder; nothing was written then.
+    """
+    point = resolve_values(loaded.pipeline, given, loaded.places)
+    check_sizes(loaded.pipeline, RunId(new_sweep_id(loaded.pipeline.name), 0), point)
+    return Submission(loaded, Points((point,)), take_snapshot(loaded.folder, storage_root))
+
+
+def _submitter() -> str:
+    try:
+        return f"{getpass.getuser()}@{socket.gethostname()}"
+    except (OSError, KeyError):
+        return socket.gethostname()

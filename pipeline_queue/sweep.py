@@ -1,0 +1,46 @@
+"""An accepted submission, read back from its record: pipeline, space, snapshot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline_queue.contract.errors import NotFoundError
+from pipeline_queue.contract.identity import RunId
+from pipeline_queue.contract.records import SweepRecord
+from pipeline_queue.contract.storage import RunPaths, Storage
+from pipeline_queue.parameters import text_of
+from pipeline_queue.pipeline import Pipeline
+from pipeline_queue.space import Point, Space, space_from_json
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What `sweep.json` says, as values."""
+
+    record: SweepRecord
+    pipeline: Pipeline
+    space: Space
+
+    @classmethod
+    def read(cls, storage: Storage, sweep: str) -> Sweep:
+        """Raises NotFoundError when there is no such sweep."""
+        record = storage.read_sweep(sweep)
+        return cls(record, Pipeline.from_json(record.pipeline), space_from_json(record.space))
+
+    def run_id(self, index: int) -> RunId:
+        """Raises NotFoundError when the sweep has no such run."""
+        if not 0 <= index < len(self.space):
+            raise NotFoundError(f"sweep '{self.record.id}' has {len(self.space)} runs, so no run {index}")
+        return RunId(self.record.id, index)
+
+    def parameters(self, run: RunId) -> Point:
+        self.run_id(run.index)
+        return self.space[run.index]
+
+    def paths(self, storage: Storage, run: RunId) -> RunPaths:
+        return storage.run(run, self._label(self.parameters(run)))
+
+    def _label(self, point: Point) -> dict[str, str]:
+        """The parameters that are not at their defaults: what tells runs apart when browsing."""
+        defaults = {parameter.name: parameter.default for parameter in self.pipeline.parameters}
+        return {name: text_of(value) for name, value in point.items() if value != defaults.get(name)}

@@ -1,0 +1,152 @@
+"""Tools of the supervisor's tests: steps to run, and a witness that does not ask the product."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+
+from pipeline_queue.contract.errors import SupervisorError
+from workers.executor import ExecutionRequest, ExecutionResult, Executor
+
+PATIENCE_SECONDS = 60.0
+PYTHON = sys.executable
+
+# argv: token, file to make when it runs
+SLEEPER = "import pathlib, sys, time; pathlib.Path(sys.argv[2]).touch(); time.sleep(1000)"
+
+
+def eventually(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> float:
+    """Wait until it holds and return how long that took."""
+    began = time.monotonic()
+    while not condition():
+        if time.monotonic() - began > seconds:
+            raise AssertionError(f"did not come true within {seconds} s")
+        time.sleep(0.005)
+    return time.monotonic() - began
+
+
+def alive(token: str) -> list[int]:
+    """The processes that carry this token in their environment or their arguments; zombies carry nothing."""
+    needle = token.encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        for name in ("environ", "cmdline"):
+            try:
+                if needle in (entry / name).read_bytes():
+                    found.append(int(entry.name))
+                    break
+            except OSError:
+                continue
+    return found
+
+
+def zombies(parent: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if fields[0] == "Z" and int(fields[1]) == parent:
+                found.append(int(entry.name))
+    return found
+
+
+class Bench:
+    """Runs steps that all carry one token, so that whatever is left of them can be found and ended."""
+
+    def __init__(self, folder: Path, executor: Executor) -> None:
+        self.folder = folder
+        self.executor = executor
+        self.token = f"token-{uuid.uuid4().hex}"
+        self.log = folder / "step.log"
+        self.ready = folder / "ready"
+
+    def request(self, *argv: str, **changes: object) -> ExecutionRequest:
+        values: dict[str, object] = {
+            "id": uuid.uuid4().hex,
+            "argv": argv,
+            "cwd": str(self.folder),
+            "env": {"PATH": os.environ["PATH"], "WITNESS": self.token},
+            "log": str(self.log),
+            "log_limit_bytes": 1 << 20,
+            "grace_seconds": 0.5,
+            **changes,
+        }
+        return ExecutionRequest(**values)  # type: ignore[arg-type]
+
+    def run(self, *argv: str, **changes: object) -> ExecutionResult:
+        return self.executor.run(self.request(*argv, **changes))
+
+    def sh(self, script: str, **changes: object) -> ExecutionResult:
+        return self.run("sh", "-c", script, **changes)
+
+    def begin(self, request: ExecutionRequest) -> Future[ExecutionResult]:
+        """Run in a thread; the future is the result or the error."""
+        future: Future[ExecutionResult] = Future()
+
+        def work() -> None:
+            try:
+                future.set_result(self.executor.run(request))
+            except (SupervisorError, ValueError) as error:
+                future.set_exception(error)
+
+        threading.Thread(target=work, daemon=True).start()
+        return future
+
+    def begin_ready(self, *argv: str, **changes: object) -> tuple[ExecutionRequest, Future[ExecutionResult]]:
+        """Run in a thread and return once the step has made the file `ready`."""
+        request = self.request(*argv, **changes)
+        future = self.begin(request)
+        eventually(lambda: self.ready.exists() or future.done())
+        assert self.ready.exists(), future.result()
+        return request, future
+
+    def sleeper(self) -> tuple[str, ...]:
+        return (PYTHON, "-S", "-c", SLEEPER, self.token, str(self.ready))
+
+    def daemon(self, *, scrubbed: bool, quiet: bool = True) -> tuple[str, ...]:
+        """A step that leaves a double-forked daemon behind and exits with 0 once that runs."""
+        script = f"""
+import os, pathlib, sys, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    if {quiet}:
+        for number in (1, 2):
+            os.dup2(os.open("/dev/null", os.O_WRONLY), number)
+    os.execve(sys.argv[1], sys.argv[1:], {{}} if {scrubbed} else os.environ)
+os.wait()
+while not pathlib.Path({str(self.ready)!r}).exists():
+    time.sleep(0.005)
+"""
+        return (PYTHON, "-S", "-c", script, *self.sleeper())
+
+    def alive(self) -> list[int]:
+        return alive(self.token)
+
+    def clean(self) -> None:
+        for pid in self.alive():
+            os.kill(pid, signal.SIGKILL)
+
+
+def bench_in(folder: Path) -> Iterator[Bench]:
+    executor = Executor()
+    executor.start()
+    bench = Bench(folder, executor)
+    try:
+        yield bench
+    finally:
+        executor.close()
+        bench.clean()

@@ -1,0 +1,119 @@
+"""The worker's Celery application, and what a worker process starts and stops with itself."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from celery import Celery, bootsteps
+from celery.apps.worker import Worker
+
+from pipeline_queue import __version__
+from pipeline_queue.contract.celery_app import make_app
+from pipeline_queue.contract.errors import PipelineQueueError
+from pipeline_queue.contract.ledger import Ledger
+from pipeline_queue.contract.settings import Settings, settings_from
+from pipeline_queue.contract.storage import Storage
+from workers.context import SweepCache, WorkerContext
+from workers.executor import Executor
+from workers.lease import LeaseKeeper, Orders
+from workers.reconciler import Reconciler
+from workers.tasks import register
+from workers.workspace import Workspaces
+
+
+class QuietWorker(Worker):  # type: ignore[misc]
+    """Celery's worker without the chatter between workers, which costs seconds at start and brings nothing here."""
+
+    def __init__(self, app: Celery | None = None, **options: Any) -> None:
+        super().__init__(app, **{**options, "without_mingle": True, "without_gossip": True})
+
+
+class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Starts the supervisor, the lease keeper and the reconciler before the first task, and stops them after the last."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        self._reconciler: Reconciler | None = None
+
+    def start(self, parent: Any) -> None:
+        try:
+            self._start(parent, settings_from(os.environ))
+        except PipelineQueueError as error:
+            _exit(error)
+
+    def stop(self, parent: Any) -> None:
+        worker: WorkerContext | None = getattr(parent.app, "worker_context", None)
+        if worker is None:
+            return
+        if self._reconciler:
+            self._reconciler.stop()
+        worker.leases.stop()
+        worker.executor.close()
+        worker.ledger.close()
+        parent.app.worker_context = None
+
+    terminate = stop
+
+    def _start(self, parent: Any, settings: Settings) -> None:
+        storage = Storage.open(settings.storage)
+        ledger = Ledger(settings.broker_url)
+        executor = Executor()
+        executor.start()
+        name = str(parent.hostname)
+        slots = int(parent.concurrency)
+        consumed = parent.app.amqp.queues.consume_from
+
+        def announce(own: Ledger, busy: int) -> None:
+            own.announce(name, {**_facts(), "queues": sorted(consumed), "slots": slots, "busy": busy})
+
+        orders = Orders(renew=executor.renew, stop=executor.stop, kill=executor.kill)
+        leases = LeaseKeeper(Ledger(settings.broker_url), orders, announce)
+        sweeps = SweepCache(storage)
+        parent.app.worker_context = WorkerContext(
+            name=name,
+            storage=storage,
+            ledger=ledger,
+            executor=executor,
+            leases=leases,
+            workspaces=Workspaces(settings.scratch, storage),
+            sweeps=sweeps,
+            log_limit_bytes=settings.log_limit_bytes,
+            environment=dict(os.environ),
+            python=Path(sys.executable),
+        )
+        announce(ledger, 0)
+        leases.start()
+        self._reconciler = Reconciler(name, parent.app, Ledger(settings.broker_url), storage, sweeps)
+        self._reconciler.start()
+
+
+@functools.cache
+def application() -> Celery:
+    """The one application of a worker process; ends it with a plain message when a setting is missing."""
+    try:
+        settings = settings_from(os.environ)
+    except PipelineQueueError as error:
+        _exit(error)
+    app = make_app(settings.broker_url)
+    app.set_current()
+    app.Worker = app.subclass_with_self(QuietWorker)
+    app.steps["worker"].add(Engine)
+    register(app)
+    return app
+
+
+def _facts() -> dict[str, Any]:
+    notes = ["PYTHONDONTWRITEBYTECODE is set: imports of steps may be slow"] if sys.dont_write_bytecode else []
+    return {"version": __version__, "clock_seconds": time.time(), "notes": notes}
+
+
+def _exit(error: PipelineQueueError) -> Any:
+    print(f"error: {error}", file=sys.stderr)
+    raise SystemExit(error.exit_code) from None

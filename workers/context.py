@@ -1,0 +1,56 @@
+"""What one worker process holds for all its attempts."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+
+from pipeline_queue.contract.ledger import Ledger
+from pipeline_queue.contract.storage import Storage
+from pipeline_queue.sweep import Sweep
+from workers.executor import Executor
+from workers.lease import LeaseKeeper
+from workers.workspace import Workspaces
+
+_SWEEPS_KEPT = 64
+
+
+class SweepCache:
+    """The records of the sweeps in work, read once each: an accepted sweep never changes."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._sweeps: OrderedDict[str, Sweep] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, sweep: str) -> Sweep:
+        """Raises NotFoundError when there is no such sweep."""
+        with self._lock:
+            if sweep in self._sweeps:
+                self._sweeps.move_to_end(sweep)
+                return self._sweeps[sweep]
+        read = Sweep.read(self._storage, sweep)
+        with self._lock:
+            self._sweeps[sweep] = read
+            while len(self._sweeps) > _SWEEPS_KEPT:
+                self._sweeps.popitem(last=False)
+        return read
+
+
+@dataclass(frozen=True)
+class WorkerContext:
+    """`name` is the worker's node name, as Flower shows it."""
+
+    name: str
+    storage: Storage
+    ledger: Ledger
+    executor: Executor
+    leases: LeaseKeeper
+    workspaces: Workspaces
+    sweeps: SweepCache
+    log_limit_bytes: int
+    environment: dict[str, str]
+    python: Path
+    grace_seconds: float = field(default=10.0)

@@ -1,0 +1,202 @@
+"""Runs steps for the threads of a worker, through its supervisor, and outlives the supervisor's death."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+
+from pipeline_queue.contract.errors import SupervisorError
+from workers.frames import ATTEMPT_MARKER, Cause, lease_clock
+from workers.process_tree import become_subreaper
+from workers.supervisor_link import SupervisorLink
+
+_MOST_DEATHS = 3
+_DEATHS_WITHIN_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionRequest:
+    """One step to run. `id` is unique for ever; `env` is its whole environment, to which the marker is added.
+
+    With `lease_seconds` the step is killed once `leased_at + lease_seconds` has passed without a renewal;
+    `leased_at` is a reading of `lease_clock()` from before the lease was asked for (None: from now).
+    """
+
+    id: str
+    argv: tuple[str, ...]
+    cwd: str
+    env: Mapping[str, str]
+    log: str
+    log_limit_bytes: int
+    timeout_seconds: float | None = None
+    grace_seconds: float = 10.0
+    lease_seconds: float | None = None
+    leased_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionResult:
+    """How an execution ended; nothing of its process tree lives any more.
+
+    `exit_code` or `signal` is what the main process itself ended with, whatever the cause. `error` is a
+    sentence for the user when the step was not started; `infrastructure`: the machine was the reason.
+    """
+
+    id: str
+    cause: Cause
+    reason: str | None
+    exit_code: int | None
+    signal: int | None
+    error: str | None
+    infrastructure: bool
+    seconds: float
+    max_rss_bytes: int
+    log_bytes: int
+    log_dropped_bytes: int
+
+
+_RESULT_FIELDS = tuple(field.name for field in fields(ExecutionResult))
+_Answer = ExecutionResult | SupervisorError
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    link: SupervisorLink
+    inbox: queue.SimpleQueue[_Answer]
+
+
+class Executor:
+    """A worker's way to run steps; every method may be called from any thread.
+
+    It makes this process a subreaper, to be able to end what a supervisor that was killed leaves behind.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._link: SupervisorLink | None = None
+        self._waiting: dict[str, _Waiting] = {}
+        self._deaths: list[float] = []
+        self._is_closed = False
+
+    def start(self) -> None:
+        """Start the supervisor; `run` does so by itself when there is none. Raises SupervisorError."""
+        with self._lock:
+            self._ensure_link()
+
+    def run(self, request: ExecutionRequest) -> ExecutionResult:
+        """Wait for the end of this step; raises SupervisorError when supervisor and step died."""
+        order = _start_fields(request)
+        inbox: queue.SimpleQueue[_Answer] = queue.SimpleQueue()
+        with self._lock:
+            link = self._ensure_link()
+            if request.id in self._waiting:
+                raise ValueError(f"execution {request.id!r} is already running")
+            self._waiting[request.id] = _Waiting(link, inbox)
+        link.start(request.id, order)
+        answer = inbox.get()
+        if isinstance(answer, SupervisorError):
+            raise answer
+        return answer
+
+    def renew(self, ids: Iterable[str], lease_seconds: float, leased_at: float | None = None) -> None:
+        """The leases of these executions now hold until `leased_at + lease_seconds` of `lease_clock()`."""
+        moment = lease_clock() if leased_at is None else leased_at
+        self._tell("renew", {"ids": list(ids), "lease_seconds": lease_seconds, "leased_at": moment})
+
+    def stop(self, id: str, reason: str) -> None:
+        """End one execution: TERM to its tree, KILL after its grace. Nothing happens if it has ended."""
+        self._tell("stop", {"id": id, "reason": reason})
+
+    def kill(self, id: str, reason: str) -> None:
+        """End one execution at once."""
+        self._tell("kill", {"id": id, "reason": reason})
+
+    def kill_all(self, reason: str) -> None:
+        """End every execution at once."""
+        with self._lock:
+            ids = list(self._waiting)
+        for id in ids:
+            self.kill(id, reason)
+
+    def close(self) -> None:
+        """End the supervisor and everything it runs; a `run` that still waits raises SupervisorError."""
+        with self._lock:
+            self._is_closed = True
+            link = self._link
+        if link is not None:
+            link.close()
+
+    def supervisor_pid(self) -> int | None:
+        with self._lock:
+            return None if self._link is None else self._link.pid
+
+    def _tell(self, kind: str, frame: Mapping[str, object]) -> None:
+        with self._lock:
+            link = self._link
+        if link is not None:
+            link.send(kind, frame)
+
+    def _ensure_link(self) -> SupervisorLink:
+        if self._is_closed:
+            raise SupervisorError("the worker is closing; no step is started any more")
+        if self._link is not None:
+            return self._link
+        since = time.monotonic() - _DEATHS_WITHIN_SECONDS
+        self._deaths = [moment for moment in self._deaths if moment > since]
+        if len(self._deaths) >= _MOST_DEATHS:
+            raise SupervisorError(
+                f"{len(self._deaths)} supervisors of this worker died within {_DEATHS_WITHIN_SECONDS:.0f} s; "
+                "no other is started for now"
+            )
+        try:
+            become_subreaper()
+            self._link = SupervisorLink(self._take, self._lose)
+        except OSError as error:
+            raise SupervisorError(f"the supervisor cannot be started: {error}") from error
+        return self._link
+
+    def _take(self, _link: SupervisorLink, frame: dict[str, object]) -> None:
+        if frame.get("type") != "ended":
+            return
+        with self._lock:
+            waiting = self._waiting.pop(str(frame.get("id")), None)
+        if waiting is not None:
+            waiting.inbox.put(_read_result(frame))
+
+    def _lose(self, link: SupervisorLink, text: str) -> None:
+        """The supervisor of this link is dead, and its steps are."""
+        with self._lock:
+            if self._link is link:
+                self._link = None
+            if not self._is_closed:
+                self._deaths.append(time.monotonic())
+            lost = [id for id, waiting in self._waiting.items() if waiting.link is link]
+            inboxes = [self._waiting.pop(id).inbox for id in lost]
+        for inbox in inboxes:
+            inbox.put(SupervisorError(text))
+
+
+def _start_fields(request: ExecutionRequest) -> dict[str, object]:
+    leased_at = request.leased_at
+    if request.lease_seconds is not None and leased_at is None:
+        leased_at = lease_clock()
+    return {
+        "argv": request.argv,
+        "cwd": request.cwd,
+        "env": {**request.env, ATTEMPT_MARKER: request.id},
+        "log": request.log,
+        "log_limit_bytes": request.log_limit_bytes,
+        "timeout_seconds": request.timeout_seconds,
+        "grace_seconds": request.grace_seconds,
+        "lease_seconds": request.lease_seconds,
+        "leased_at": leased_at,
+    }
+
+
+def _read_result(frame: dict[str, object]) -> ExecutionResult:
+    values = {name: frame.get(name) for name in _RESULT_FIELDS}
+    values["cause"] = Cause(str(frame["cause"]))
+    return ExecutionResult(**values)  # type: ignore[arg-type]

@@ -1,0 +1,110 @@
+"""Keeps the leases of this worker alive from a thread of its own, and ends steps whose lease is gone.
+
+A lease is trusted for two thirds of its length after the last renewal was *asked for*, on this machine's
+monotonic clock: then this worker has ended the step before anybody else may start it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pipeline_queue.contract.errors import BrokerError
+from pipeline_queue.contract.ledger import LEASE_SECONDS, Lease, Ledger
+
+logger = logging.getLogger(__name__)
+
+TRUSTED_SECONDS = LEASE_SECONDS * 2 / 3
+_INTERVAL_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class Held:
+    """A lease while its attempt runs; only LeaseKeeper writes it."""
+
+    lease: Lease
+    trusted_until: float
+    lost: bool = False
+    cancelled: bool = False
+
+    def is_valid(self) -> bool:
+        """Whether this worker may still write for the attempt."""
+        return not self.lost and time.monotonic() < self.trusted_until
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What the keeper may ask of the supervisor, by the attempt's uid."""
+
+    renew: Callable[[list[str], float], None]
+    stop: Callable[[str, str], None]
+    kill: Callable[[str, str], None]
+
+
+class LeaseKeeper:
+    """`ledger` is this thread's own, so that a slow call elsewhere never delays a renewal."""
+
+    def __init__(self, ledger: Ledger, orders: Orders, announce: Callable[[Ledger, int], None]) -> None:
+        self._ledger = ledger
+        self._orders = orders
+        self._announce = announce
+        self._held: dict[str, Held] = {}
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join(timeout=10)
+
+    @contextmanager
+    def keep(self, uid: str, lease: Lease, claimed_at: float) -> Iterator[Held]:
+        """Renews the lease while the block runs; `claimed_at` is the monotonic time before the claim."""
+        held = Held(lease, trusted_until=claimed_at + TRUSTED_SECONDS)
+        with self._lock:
+            self._held[uid] = held
+        try:
+            yield held
+        finally:
+            with self._lock:
+                del self._held[uid]
+
+    def _run(self) -> None:
+        while not self._stopping.wait(_INTERVAL_SECONDS):
+            with self._lock:
+                held = dict(self._held)
+            try:
+                self._renew(held)
+                self._announce(self._ledger, len(held))
+            except BrokerError as error:
+                logger.warning("leases not renewed: %s", error)
+            except Exception:
+                logger.exception("leases not renewed")
+
+    def _renew(self, held: dict[str, Held]) -> None:
+        if not held:
+            return
+        asked_at = time.monotonic()
+        answers = self._ledger.renew([one.lease for one in held.values()])
+        kept: list[str] = []
+        for (uid, one), answer in zip(held.items(), answers, strict=True):
+            if answer == "lost":
+                logger.warning(
+                    "lease lost run=%s step=%s attempt=%d", one.lease.run, one.lease.step, one.lease.attempt
+                )
+                one.lost = True
+                self._orders.kill(uid, "lease lost")
+                continue
+            one.trusted_until = asked_at + TRUSTED_SECONDS
+            kept.append(uid)
+            if answer == "cancelled" and not one.cancelled:
+                one.cancelled = True
+                self._orders.stop(uid, "cancelled")
+        self._orders.renew(kept, asked_at + TRUSTED_SECONDS - time.monotonic())

@@ -1,0 +1,128 @@
+"""How an attempt ended, in plain words: the decisions of an attempt as pure functions."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline_queue.contract.records import Cause
+from pipeline_queue.pipeline import Step
+from workers.executor import ExecutionResult
+from workers.workspace import Found
+
+_TAIL_LINES = 10
+_TAIL_BYTES = 4096
+_METRICS_BYTES = 1024 * 1024
+_MOST_METRICS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an attempt failed. An `infrastructure` failure is not the step's own and does not use up `retries`."""
+
+    cause: Cause
+    message: str
+    infrastructure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What becomes of the Celery task: `go_on` with the chain, or stop it in one of four ways."""
+
+    kind: Literal["go_on", "failed", "retry", "cancelled", "dropped"]
+    text: str
+
+
+def failure_of(step: Step, result: ExecutionResult, found: Found | None) -> Failure | None:
+    """None when the step succeeded. `found` is what it left, None when nobody looked."""
+    name = step.name
+    match result.cause:
+        case "not_started":
+            return Failure("not_started", f"step {name} could not be started: {result.error}")
+        case "timeout":
+            assert step.timeout_seconds is not None  # noqa: S101 - the supervisor counts only from one
+            limit = duration(step.timeout_seconds)
+            return Failure("timeout", f"step {name} was ended: it ran longer than its timeout of {limit}")
+        case "stopped":
+            return Failure("cancelled", f"step {name} was cancelled")
+        case "lease_lost":
+            return Failure("lost", f"step {name} was ended: this worker lost touch with the broker", True)
+        case "signalled":
+            return Failure("signal", f"step {name} was ended by {signal_name(result.signal or 0)}")
+    if result.exit_code != 0:
+        return Failure("exit_code", f"step {name} failed with exit code {result.exit_code}")
+    missing = [output for output in step.outputs if found is not None and not found.has(output)]
+    if missing:
+        return Failure(
+            "missing_outputs",
+            f"step {name} ended with exit code 0 but did not write its declared outputs: {', '.join(missing)}",
+        )
+    return None
+
+
+def signal_name(number: int) -> str:
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+    hint = ", perhaps by the system for lack of memory" if number == signal.SIGKILL else ""
+    return f"signal {number} ({name}){hint}"
+
+
+def duration(seconds: float) -> str:
+    """`90 s`, `15 min`, `2 h`: the shortest exact way to say it."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:g} {unit}"
+    return f"{seconds:g} s"
+
+
+def with_tail(message: str, log: Path) -> str:
+    """The message and the log's last lines."""
+    lines = last_lines(log)
+    if not lines:
+        return f"{message}; its log is empty"
+    return "\n".join([f"{message}; the log ends with:", *(f"  {line}" for line in lines)])
+
+
+def last_lines(log: Path) -> list[str]:
+    try:
+        with log.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - _TAIL_BYTES))
+            block = file.read(_TAIL_BYTES)
+    except OSError:
+        return []
+    lines = block.decode(errors="replace").replace("\r", "\n").split("\n")
+    return [line for line in lines if line.strip()][-_TAIL_LINES:]
+
+
+def read_metrics(path: Path) -> dict[str, float]:
+    """The finite numbers of a `metrics.json`, nested names joined by dots; empty when it is not one."""
+    try:
+        if path.stat().st_size > _METRICS_BYTES:
+            return {}
+        data = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    metrics: dict[str, float] = {}
+    pending: list[tuple[str, Any]] = [("", data)]
+    while pending and len(metrics) < _MOST_METRICS:
+        name, value = pending.pop()
+        if isinstance(value, dict):
+            inside = [(f"{name}.{key}" if name else str(key), item) for key, item in value.items()]
+            pending.extend(reversed(inside))
+        elif name and isinstance(value, int | float) and not isinstance(value, bool) and _finite(value):
+            metrics[name] = float(value)
+    return metrics
+
+
+def _finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False

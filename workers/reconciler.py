@@ -1,0 +1,67 @@
+"""Compares what should be running with what is, and rings. One is active at a time, in any worker."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from celery import Celery
+
+from pipeline_queue.canvas import ring
+from pipeline_queue.contract.errors import NotFoundError, PipelineQueueError
+from pipeline_queue.contract.identity import RunId
+from pipeline_queue.contract.ledger import Ledger
+from pipeline_queue.contract.storage import Storage
+from pipeline_queue.planner import remaining
+from workers.context import SweepCache
+
+logger = logging.getLogger(__name__)
+
+_INTERVAL_SECONDS = 0.5
+_TERM_SECONDS = 5.0
+
+
+class Reconciler:
+    """`ledger` is this thread's own."""
+
+    def __init__(self, name: str, app: Celery, ledger: Ledger, storage: Storage, sweeps: SweepCache) -> None:
+        self._name = name
+        self._app = app
+        self._ledger = ledger
+        self._storage = storage
+        self._sweeps = sweeps
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join(timeout=10)
+
+    def _run(self) -> None:
+        while not self._stopping.wait(_INTERVAL_SECONDS):
+            try:
+                if self._ledger.hold_reconciler(self._name, _TERM_SECONDS):
+                    for run, step in self._ledger.due():
+                        self._ring(run, step)
+            except PipelineQueueError as error:
+                logger.warning("reconciler waits: %s", error)
+            except Exception:
+                logger.exception("reconciler waits")
+
+    def _ring(self, run: RunId, step: str) -> None:
+        """Rings the run from its first unpublished step, or forgets it when there is nothing to do."""
+        try:
+            sweep = self._sweeps.get(run.sweep)
+            names = sweep.paths(self._storage, run).names()
+        except NotFoundError:
+            self._ledger.forget_due(run, step)
+            return
+        todo = remaining(sweep.pipeline, run, sweep.parameters(run), names)
+        if not todo:
+            self._ledger.forget_due(run, step)
+            return
+        logger.info("ring run=%s step=%s", run, todo[0].step)
+        ring(self._app, sweep.pipeline, todo)

@@ -1,0 +1,46 @@
+"""Ends what a dead supervisor left to its worker: step processes that are now the worker's own children."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Collection
+
+from workers.frames import ATTEMPT_MARKER
+from workers.process_tree import children_of, descendants, read_marker, read_status, reap, send_signal
+
+_PAUSE_SECONDS = 0.005
+
+
+def end_strays(ids: Collection[str], sessions: Collection[int], give_up_seconds: float) -> int:
+    """Kill these executions' trees and collect the dead; how many processes could not be ended in time.
+
+    Only processes are touched that carry the marker of one of `ids`, are in one of `sessions`, or descend
+    from such a one: the worker may have children of its own.
+    """
+    give_up_at = time.monotonic() + give_up_seconds
+    seen: dict[int, int] = {}
+    while strays := [pid for pid in children_of(os.getpid()) if _is_stray(pid, ids, sessions, seen)]:
+        for pid in descendants(strays):
+            status = read_status(pid)
+            if status is not None:
+                seen[pid] = status.start_ticks
+                send_signal(pid, status.start_ticks, signal.SIGKILL)
+        left = [pid for pid in strays if not reap(pid)]
+        if left:
+            if time.monotonic() > give_up_at:
+                return len(left)
+            time.sleep(_PAUSE_SECONDS)
+    return 0
+
+
+def _is_stray(pid: int, ids: Collection[str], sessions: Collection[int], seen: dict[int, int]) -> bool:
+    status = read_status(pid)
+    if status is None:
+        return False
+    return (
+        status.session in sessions
+        or seen.get(pid) == status.start_ticks
+        or read_marker(pid, ATTEMPT_MARKER) in ids
+    )

@@ -1,0 +1,255 @@
+"""Starts step processes, copies their output to log files, and ends their whole trees.
+
+One small single-threaded process per worker: `python -m workers.supervisor FD`, where FD is its end of a
+socket pair. The frames on it are described in `workers.frames`. When the other end closes, or the worker
+dies, every tree is killed and the supervisor exits; signals meant for the worker do not end it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import sys
+import time
+
+from workers.frame_channel import FrameChannel
+from workers.frames import (
+    Cause,
+    decode_frame,
+    lease_clock,
+    read_renewal,
+    read_start,
+    read_text,
+)
+from workers.orphans import Orphans
+from workers.process_tree import become_subreaper, descendants, read_status, reap, send_signal
+from workers.step_process import NotStartedError
+from workers.supervised_step import SupervisedStep
+
+_LEFTOVER_GRACE_SECONDS = 2.0
+_KILL_ROUNDS = 8
+# The timer of epoll stands still while the machine is suspended; leases do not.
+_LEASE_CHECK_SECONDS = 1.0
+_NOTHING_RAN = {
+    "reason": None,
+    "exit_code": None,
+    "signal": None,
+    "seconds": 0.0,
+    "max_rss_bytes": 0,
+    "log_bytes": 0,
+    "log_dropped_bytes": 0,
+}
+
+
+class Supervisor:
+    """The event loop. No work in it may wait for anything but the loop itself."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._poller = select.epoll()
+        self._channel = FrameChannel(channel, self._poller)
+        self._steps: dict[str, SupervisedStep] = {}
+        self._outputs: dict[int, SupervisedStep] = {}
+        self._orphans = Orphans()
+        self._is_serving = True
+        self._wakeups = _wake_on_child_exit()
+        self._poller.register(self._wakeups, select.EPOLLIN)
+        self._worker = _watch_worker(self._channel.peer_pid())
+        if self._worker is not None:
+            self._poller.register(self._worker, select.EPOLLIN)
+
+    def run(self) -> None:
+        """Serve until the worker is gone; then nothing of any step lives."""
+        while self._is_serving and self._channel.is_open:
+            for descriptor, _ in self._poller.poll(self._seconds_to_wait()):
+                self._handle(descriptor)
+            self._keep_deadlines()
+            self._channel.flush()
+        _kill_all_descendants()
+
+    def _handle(self, descriptor: int) -> None:
+        if descriptor == self._wakeups:
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._wakeups, 4096)
+            self._settle()
+        elif descriptor == self._channel.fileno():
+            for line in self._channel.receive():
+                self._obey(line)
+        elif descriptor == self._worker:
+            # A forked copy of the worker may keep its end of the socket open; its own death is certain.
+            self._is_serving = False
+        else:
+            step = self._outputs.get(descriptor)
+            if step is not None and not step.copy_output():
+                del self._outputs[descriptor]
+                step.close_output()
+
+    def _obey(self, line: bytes) -> None:
+        try:
+            frame = decode_frame(line)
+            kind = frame.get("type")
+            if kind == "start":
+                self._start(frame)
+            elif kind == "renew":
+                self._renew(frame)
+            elif kind in ("stop", "kill"):
+                self._stop(read_text(frame, "id"), read_text(frame, "reason"), at_once=kind == "kill")
+            else:
+                raise ValueError(f"unknown type {kind!r}")
+        except ValueError as error:
+            _complain(f"a frame was ignored: {error}")
+
+    def _start(self, frame: dict[str, object]) -> None:
+        step_id = read_text(frame, "id")
+        if step_id in self._steps:
+            raise ValueError(f"execution {step_id!r} is already running")
+        try:
+            step = SupervisedStep(read_start(frame))
+        except NotStartedError as error:
+            self._report_not_started(step_id, error)
+            return
+        except ValueError as error:
+            self._report_not_started(
+                step_id, NotStartedError(f"the order to start it is malformed: {error}", True)
+            )
+            return
+        self._steps[step_id] = step
+        self._outputs[step.output] = step
+        self._poller.register(step.output, select.EPOLLIN)
+        self._channel.send("started", {"id": step_id, "pid": step.pid})
+
+    def _report_not_started(self, step_id: str, error: NotStartedError) -> None:
+        why = {"cause": Cause.NOT_STARTED, "error": error.text, "infrastructure": error.infrastructure}
+        self._channel.send("ended", {"id": step_id, **_NOTHING_RAN, **why})
+
+    def _renew(self, frame: dict[str, object]) -> None:
+        ids, until = read_renewal(frame)
+        for step_id in ids:
+            step = self._steps.get(str(step_id))
+            if step is not None and step.lease_until is not None:
+                step.lease_until = max(step.lease_until, until)
+
+    def _stop(self, step_id: str, reason: str, *, at_once: bool) -> None:
+        step = self._steps.get(step_id)
+        if step is None:
+            return
+        step.end_because(Cause.STOPPED, reason)
+        if at_once:
+            self._kill(step)
+        elif not step.is_ending:
+            step.terminate(self._orphans.of(step.id), step.grace_seconds)
+
+    def _seconds_to_wait(self) -> float | None:
+        """Until the nearest deadline of any step, None when there is none."""
+        nearest: float | None = None
+        leased = False
+        for step in self._steps.values():
+            leased = leased or step.lease_until is not None
+            for moment in (step.kill_at, step.timeout_at):
+                if moment is not None and (nearest is None or moment < nearest):
+                    nearest = moment
+        wait = None if nearest is None else max(0.0, nearest - time.monotonic())
+        if not leased:
+            return wait
+        now = lease_clock()
+        leases = [step.lease_until - now for step in self._steps.values() if step.lease_until is not None]
+        return max(0.0, min(_LEASE_CHECK_SECONDS if wait is None else wait, _LEASE_CHECK_SECONDS, *leases))
+
+    def _keep_deadlines(self) -> None:
+        if not self._steps:
+            return
+        now, lease_now = time.monotonic(), lease_clock()
+        for step in list(self._steps.values()):
+            if step.lease_until is not None and step.lease_until <= lease_now:
+                step.lease_until = None
+                step.end_because(Cause.LEASE_LOST)
+                self._kill(step)
+            elif step.kill_at is not None:
+                if step.kill_at <= now:
+                    self._kill(step)
+            elif step.timeout_at is not None and step.timeout_at <= now:
+                step.timeout_at = None
+                if not step.notice_exit():
+                    step.end_because(Cause.TIMEOUT)
+                    step.terminate(self._orphans.of(step.id), step.grace_seconds)
+
+    def _kill(self, step: SupervisedStep) -> None:
+        for _ in range(_KILL_ROUNDS):
+            self._orphans.refresh(self._steps.values())
+            if not step.kill(self._orphans.of(step.id)):
+                return
+
+    def _settle(self) -> None:
+        """After a death among our children: end every execution whose whole tree is dead."""
+        exited = [step for step in self._steps.values() if step.notice_exit()]
+        if not self._orphans.refresh(self._steps.values()):
+            signal.raise_signal(signal.SIGCHLD)
+            return
+        for step in exited:
+            left = self._orphans.of(step.id)
+            if not left:
+                self._finish(step)
+            elif not step.is_ending:
+                step.terminate(left, _LEFTOVER_GRACE_SECONDS)
+
+    def _finish(self, step: SupervisedStep) -> None:
+        self._outputs.pop(step.output, None)
+        del self._steps[step.id]
+        self._orphans.release(step.id)
+        self._channel.send("ended", {"id": step.id, **step.collect()})
+
+
+def _wake_on_child_exit() -> int:
+    """A descriptor that becomes readable whenever a child has died."""
+    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+    return reader
+
+
+def _watch_worker(worker: int) -> int | None:
+    """A descriptor that becomes readable when the worker dies; None where the kernel has none."""
+    if os.getppid() != worker:
+        raise SystemExit(1)
+    try:
+        return os.pidfd_open(worker)
+    except OSError:
+        return None
+
+
+def _kill_all_descendants() -> None:
+    """Kill until this process has no child left."""
+    pause = 0.001
+    while len(pids := descendants([os.getpid()])) > 1:
+        for pid in pids[1:]:
+            status = read_status(pid)
+            if status is not None:
+                send_signal(pid, status.start_ticks, signal.SIGKILL)
+                if status.parent == pids[0]:
+                    reap(pid)
+        time.sleep(pause)
+        pause = min(2 * pause, 0.5)
+
+
+def _complain(text: str) -> None:
+    """A line for the worker's own log, unless that would have to wait."""
+    with contextlib.suppress(OSError):
+        poller = select.poll()
+        poller.register(2, select.POLLOUT)
+        if poller.poll(0):
+            os.write(2, f"supervisor {os.getpid()}: {text}\n".encode(errors="backslashreplace")[:4096])
+
+
+def main(descriptor: int) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    become_subreaper()
+    os.set_inheritable(descriptor, False)
+    os.chdir("/")
+    Supervisor(socket.socket(fileno=descriptor)).run()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

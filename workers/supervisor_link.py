@@ -1,0 +1,156 @@
+"""One supervisor process as its worker sees it: start, send, receive, and what is done when it is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from workers.frames import decode_frame, encode_frame
+from workers.strays import end_strays
+
+_RECEIVE_BYTES = 65536
+_SEND_SECONDS = 10
+_EXIT_SECONDS = 10.0
+_STRAYS_SECONDS = 10.0
+
+
+class SupervisorLink:
+    """A running supervisor. `on_frame` and `on_lost` are called in the link's own thread.
+
+    `on_lost` comes exactly once and last, with a plain sentence, when the supervisor and all it started are
+    dead.
+    """
+
+    def __init__(
+        self,
+        on_frame: Callable[[SupervisorLink, dict[str, object]], None],
+        on_lost: Callable[[SupervisorLink, str], None],
+    ) -> None:
+        """Raises OSError when the process cannot be started."""
+        self._on_frame = on_frame
+        self._on_lost = on_lost
+        self._channel, theirs = socket.socketpair()
+        with theirs:
+            # A supervisor that no longer reads must not hold the worker's threads for ever.
+            timeout = struct.pack("ll", _SEND_SECONDS, 0)
+            self._channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout)
+            try:
+                self._process = _spawn(theirs)
+            except OSError:
+                self._channel.close()
+                raise
+        self._send_lock = threading.Lock()
+        self._running_lock = threading.Lock()
+        self._running: dict[str, int | None] = {}
+        self._is_closing = False
+        self._reader = threading.Thread(target=self._read, name="supervisor-link", daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def start(self, step_id: str, fields: Mapping[str, object]) -> None:
+        with self._running_lock:
+            self._running[step_id] = None
+        self.send("start", {"id": step_id, **fields})
+
+    def send(self, kind: str, fields: Mapping[str, object]) -> None:
+        """Never raises for a supervisor that is gone: `on_lost` says that, once."""
+        data = encode_frame(kind, fields)
+        try:
+            with self._send_lock:
+                self._channel.sendall(data)
+        except BlockingIOError:
+            # Half a frame may have been sent, and nobody reads: this supervisor is of no more use.
+            self._process.kill()
+        except OSError:
+            pass
+
+    def close(self) -> None:
+        """End the supervisor, and with it all it runs; returns when both are gone."""
+        self._is_closing = True
+        with contextlib.suppress(OSError):
+            self._channel.shutdown(socket.SHUT_RDWR)
+        if threading.current_thread() is not self._reader:
+            self._reader.join()
+
+    def _read(self) -> None:
+        received = b""
+        while data := self._receive():
+            *lines, received = (received + data).split(b"\n")
+            for line in lines:
+                self._take(decode_frame(line))
+        self._bury()
+
+    def _receive(self) -> bytes:
+        try:
+            return self._channel.recv(_RECEIVE_BYTES)
+        except OSError:
+            return b""
+
+    def _take(self, frame: dict[str, object]) -> None:
+        step_id, pid = str(frame.get("id")), frame.get("pid")
+        with self._running_lock:
+            if frame.get("type") == "ended":
+                self._running.pop(step_id, None)
+            elif frame.get("type") == "started" and isinstance(pid, int):
+                self._running[step_id] = pid
+        self._on_frame(self, frame)
+
+    def _bury(self) -> None:
+        """Make sure that neither the supervisor nor anything it started lives."""
+        try:
+            status = self._process.wait(_EXIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            status = self._process.wait()
+        with self._running_lock:
+            sessions = {pid for pid in self._running.values() if pid is not None}
+            left = end_strays(set(self._running), sessions, _STRAYS_SECONDS)
+        # Not before now: a thread that still sends must not meet another socket under this number.
+        with self._send_lock:
+            self._channel.close()
+        self._on_lost(self, self._epitaph(status, left))
+
+    def _epitaph(self, status: int, left: int) -> str:
+        if self._is_closing:
+            text = "the worker is closing; the step was ended"
+        elif status < 0:
+            text = (
+                f"the worker's supervisor was ended by {_signal_name(-status)}; its steps were ended with it"
+            )
+        else:
+            text = f"the worker's supervisor exited with status {status}; its steps were ended with it"
+        return text if left == 0 else f"{text}, except {left} processes that cannot be killed"
+
+
+def _spawn(theirs: socket.socket) -> subprocess.Popen[bytes]:
+    # The folder that holds this package, first: `-P` keeps the worker's current directory out of the
+    # supervisor's imports, where a user's `signal.py` would otherwise be found.
+    home = str(Path(__file__).resolve().parents[1])
+    inherited = os.environ.get("PYTHONPATH")
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "workers.supervisor", str(theirs.fileno())],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        cwd="/",
+        env={**os.environ, "PYTHONPATH": f"{home}{os.pathsep}{inherited}" if inherited else home},
+        pass_fds=[theirs.fileno()],
+        start_new_session=True,
+    )
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
