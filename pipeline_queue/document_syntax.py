@@ -156,12 +156,14 @@ class _Composer:
         name = event.anchor
         if name not in self._anchors:
             self._refuse(
-                event, f"there is no anchor &{name} before this alias", "define it first, or quote the *"
+                event,
+                f"there is no anchor {quoted(name)} before this alias",
+                "define it first, or quote the *",
             )
         anchored = self._anchors[name]
         if anchored is None:
             self._refuse(
-                event, f"the alias *{name} stands inside the anchor it repeats", "write the value out"
+                event, f"the alias {quoted(name)} stands inside the anchor it repeats", "write the value out"
             )
         if len(self._stack) + anchored.height > MAX_DEPTH:
             self._refuse_depth(event)

@@ -213,6 +213,6 @@ def _body(reading: Reading, key: Scalar, value: Node, kind: str) -> Mapping | No
     if isinstance(value, Scalar) and value.is_null:
         return Mapping((), key.line, key.column)
     example = f"{key.text}: {{run: …}}" if kind == "step" else f"{key.text}: {{type: …}}"
-    hint = f"write `{example}`" if len(key.text) <= 64 else ""
+    hint = f"write `{example}`" if _NAME.fullmatch(key.text) else ""
     reading.add(value, f"the {kind} {quoted(key.text)} must be a mapping, not {kind_of(value)}", hint)
     return None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pipeline_queue.contract.errors import Place, ValuesError
 from pipeline_queue.pipeline import Parameter, ParameterType, Pipeline, Value
-from pipeline_queue.problems import Problems, listed, near, quoted
+from pipeline_queue.problems import Problems, listed, near, quoted, shown
 
 TYPE_WORDS: dict[str, ParameterType] = {
     "float": "float",
@@ -64,8 +64,7 @@ class Given:
 
 def given_on_command_line(name: str, text: str) -> Given:
     """What `-p name=text` gives; a long text is shortened in messages."""
-    shown = text if len(text) <= 60 and text.isprintable() else quoted(text)
-    return Given(text, Place(f"-p {name}={shown}"))
+    return Given(text, Place(f"-p {shown(name)}={shown(text)}"))
 
 
 def read_value(parameter: Parameter, text: str) -> Value:
@@ -97,8 +96,8 @@ def check_bounds(parameter: Parameter, value: Value) -> None:
         texts = [text_of(choice) for choice in parameter.choices]
         nearest = near(text_of(value), texts)
         hint = f"did you mean {nearest!r}? " if nearest else ""
-        shown = listed(text if len(text) <= 60 else quoted(text) for text in texts)
-        raise BadValueError(f"{quoted(text_of(value))} is not one of the choices", f"{hint}choices: {shown}")
+        message = f"{quoted(text_of(value))} is not one of the choices"
+        raise BadValueError(message, f"{hint}choices: {listed(texts)}")
     if isinstance(value, str):
         return
     if parameter.min is not None and value < parameter.min:

@@ -62,7 +62,12 @@ def listed(names: Iterable[str]) -> str:
     """The names with commas, cut after the first few."""
     every = list(names)
     rest = len(every) - _SHOWN_NAMES
-    return ", ".join(every[:_SHOWN_NAMES]) + (f" and {rest} more" if rest > 0 else "")
+    return ", ".join(shown(name) for name in every[:_SHOWN_NAMES]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def shown(text: str) -> str:
+    """The text as it is when it is short and printable, else in quotes."""
+    return text if text.isprintable() and len(text) <= _SHOWN_CHARACTERS else quoted(text)
 
 
 def suggestion(name: str, known: Iterable[str], kind: str) -> str:

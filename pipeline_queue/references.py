@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection
 
 from pipeline_queue.pipeline import Reference
-from pipeline_queue.problems import near, quoted, suggestion
+from pipeline_queue.problems import near, quoted, shown, suggestion
 
 _HINT = (
     "use ${{ parameters.NAME }}, ${{ run.id }}, ${{ run.index }} or ${{ sweep.id }}; $${{ is a literal ${{"
@@ -21,7 +21,7 @@ _REFERENCE = re.compile(
 
 def read_reference(content: str, declared: Collection[str] | None) -> Reference | tuple[str, str]:
     """The reference this expression is, or what is wrong with it and what to do."""
-    shown = quoted(content)
+    expression = quoted(content)
     found = _REFERENCE.fullmatch(content)
     if found is None:
         return _not_a_reference(content, declared)
@@ -32,14 +32,14 @@ def read_reference(content: str, declared: Collection[str] | None) -> Reference 
             hint = suggestion(name, declared, "declared parameters")
             return f"there is no parameter {quoted(name)}", hint
         if not name:
-            return f"{shown} names no parameter", _HINT
+            return f"{expression} names no parameter", _HINT
         return Reference(scope="parameters", name=name)
     if scope in _FIXED and found["name"] in _FIXED[scope]:
         return Reference(scope="run" if scope == "run" else "sweep", name=name)
     if scope in _FIXED:
-        return f"{shown} is unknown: {scope} has {' and '.join(_FIXED[scope])} only", _HINT
+        return f"{expression} is unknown: {scope} has {' and '.join(_FIXED[scope])} only", _HINT
     likely = "parameters" if scope in _LIKELY_PARAMETERS else near(scope, ("parameters", *_FIXED))
-    meant = f"did you mean {likely}.{name}? " if likely else ""
+    meant = f"did you mean {likely}.{shown(name)}? " if likely else ""
     return f"{quoted(scope)} is unknown in an expression", meant + _HINT
 
 

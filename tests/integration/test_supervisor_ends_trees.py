@@ -10,12 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from step_bench import PYTHON, Bench, alive, bench_in, eventually, zombies
 
 from pipeline_queue.contract.errors import SupervisorError
+from tests.integration.step_bench import PYTHON, Bench, alive, bench_in, eventually, zombies
 from workers.frames import Cause
 
 STUBBORN_TREE = """
@@ -142,7 +143,9 @@ while time.monotonic() < end:
     os.setsid()
     time.sleep(0.002)
 """
-    first = "import subprocess, sys, time; subprocess.Popen([*sys.orig_argv[:3], sys.argv[1]]); time.sleep(1000)"
+    first = (
+        "import subprocess, sys, time; subprocess.Popen([*sys.orig_argv[:3], sys.argv[1]]); time.sleep(1000)"
+    )
     request, future = bench.begin_ready(PYTHON, "-S", "-c", first, script)
     bench.executor.kill(request.id, "enough")
     assert future.result(60).cause is Cause.STOPPED
@@ -159,12 +162,12 @@ def test_a_lease_that_runs_out_kills_without_grace(bench: Bench) -> None:
 def test_a_renewed_lease_keeps_a_step_alive(bench: Bench) -> None:
     go = bench.folder / "go"
     script = "until [ -e go ]; do sleep 0.02; done"
-    request = bench.request("sh", "-c", script, lease_seconds=10.0)
+    request = bench.request("sh", "-c", script, lease_seconds=5.0)
     future = bench.begin(request)
     eventually(lambda: bench.alive() != [])
     bench.executor.renew([request.id, "unknown"], 1000.0)
     renewal = time.monotonic()
-    eventually(lambda: time.monotonic() > renewal + 11 or future.done())
+    eventually(lambda: time.monotonic() > renewal + 6 or future.done())
     assert not future.done()
     go.touch()
     assert future.result(60).cause is Cause.EXITED
@@ -178,10 +181,11 @@ def test_a_renewal_that_comes_late_prolongs_nothing(bench: Bench) -> None:
     assert future.result(60).cause is Cause.LEASE_LOST
 
 
+# The forked copy keeps the worker's end of the socket open after the worker's death.
 WORKER = """
-import sys, threading, time
+import os, sys, threading, time
 sys.path.insert(0, sys.argv[1])
-from step_bench import Bench
+from tests.integration.step_bench import Bench
 from pathlib import Path
 from workers.executor import Executor
 
@@ -196,19 +200,35 @@ def main():
             executor.renew([request.id], lease)
             time.sleep(lease / 10)
     threading.Thread(target=renew, daemon=True).start()
-    print(executor.supervisor_pid(), flush=True)
+    copy = os.fork()
+    if copy == 0:
+        os.close(1)
+        time.sleep(1000)
+        os._exit(0)
+    print(executor.supervisor_pid(), copy, flush=True)
     print(executor.run(request).cause, flush=True)
 main()
 """
 
 
-def _start_worker(bench: Bench, lease: float, *argv: str) -> subprocess.Popen[str]:
+@contextmanager
+def _worker(bench: Bench, lease: float, *argv: str) -> Iterator[tuple[subprocess.Popen[str], int, set[int]]]:
+    """A worker process that runs one step, its supervisor, and the pids that are no part of the step."""
     home = str(Path(__file__).parent)
-    return subprocess.Popen(
-        [PYTHON, "-c", WORKER, home, str(bench.folder), bench.token, str(lease), *argv],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    command = [PYTHON, "-c", WORKER, home, str(bench.folder), bench.token, str(lease), *argv]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as worker:
+        copy = 0
+        try:
+            assert worker.stdout is not None
+            supervisor, copy = map(int, worker.stdout.readline().split())
+            yield worker, supervisor, {worker.pid, copy}
+        finally:
+            worker.kill()
+            if copy:
+                os.kill(copy, signal.SIGKILL)
+    # The bench's own executor made this process the parent of what the worker left.
+    for pid in (supervisor, copy):
+        eventually(lambda pid=pid: os.waitpid(pid, os.WNOHANG)[0] == pid)
 
 
 @pytest.mark.parametrize("kind", ["stubborn", "scrubbed daemon"])
@@ -219,37 +239,26 @@ def test_a_killed_worker_leaves_no_process_of_its_step(
     if kind != "stubborn":
         daemon = bench.daemon(scrubbed=True)
         argv = (*daemon[:3], daemon[3] + "\ntime.sleep(1000)", *daemon[4:])
-    with _start_worker(bench, 0, *argv) as worker:
-        try:
-            eventually(lambda: bench.ready.exists() or len(list(bench.folder.glob("up-*"))) == 7)
-            assert worker.stdout is not None
-            supervisor = int(worker.stdout.readline())
-        finally:
-            worker.kill()
-        seconds = eventually(lambda: bench.alive() == [])
+    with _worker(bench, 0, *argv) as (worker, _, others):
+        eventually(lambda: bench.ready.exists() or len(list(bench.folder.glob("up-*"))) == 7)
+        assert set(bench.alive()) - others
+        worker.kill()
+        seconds = eventually(lambda: not set(bench.alive()) - others)
     record_property("seconds_until_dead", seconds)
     assert seconds < 2.0 or os.getloadavg()[0] > 4, f"took {seconds:.2f} s"
-    # The bench's own executor made this process the parent of the orphaned supervisor.
-    eventually(lambda: os.waitpid(supervisor, os.WNOHANG)[0] == supervisor)
 
 
 def test_a_paused_workers_step_ends_with_its_lease(bench: Bench) -> None:
-    with _start_worker(bench, 3.0, *bench.sleeper()) as worker:
-        try:
-            eventually(bench.ready.exists)
-            held = time.monotonic() + 4
-            eventually(lambda: time.monotonic() > held)
-            step = [pid for pid in bench.alive() if pid != worker.pid]
-            assert step
-            worker.send_signal(signal.SIGSTOP)
-            eventually(lambda: [pid for pid in bench.alive() if pid != worker.pid] == [])
-            worker.send_signal(signal.SIGCONT)
-            output, _ = worker.communicate(timeout=60)
-        finally:
-            worker.kill()
-    supervisor, cause = output.split()
-    assert cause == Cause.LEASE_LOST
-    eventually(lambda: os.waitpid(int(supervisor), os.WNOHANG)[0] == int(supervisor))
+    with _worker(bench, 3.0, *bench.sleeper()) as (worker, _, others):
+        eventually(bench.ready.exists)
+        held = time.monotonic() + 4
+        eventually(lambda: time.monotonic() > held)
+        assert set(bench.alive()) - others
+        worker.send_signal(signal.SIGSTOP)
+        eventually(lambda: not set(bench.alive()) - others)
+        worker.send_signal(signal.SIGCONT)
+        output, _ = worker.communicate(timeout=60)
+    assert output.strip() == Cause.LEASE_LOST
 
 
 @pytest.mark.parametrize("kind", ["stubborn", "daemon"])

@@ -95,15 +95,15 @@ def test_text_that_is_not_utf8_is_refused_with_its_line_and_column() -> None:
         ("a: !x 1", "f.yaml:1:4: the tag '!x' is not allowed"),
         ("? [a]\n: b", "f.yaml:1:3: a key must be a single word"),
         ("a: 1\n---\nb: 2", "f.yaml:2:1: a second document"),
-        ("a: *b", "f.yaml:1:4: there is no anchor &b"),
-        ("a: &a [*a]", "f.yaml:1:8: the alias *a stands inside"),
+        ("a: *b", "f.yaml:1:4: there is no anchor 'b'"),
+        ("a: &a [*a]", "f.yaml:1:8: the alias 'a' stands inside"),
         ("a: [", "f.yaml:1:5: this is not YAML"),
         ("a:\n\tb: 1", "f.yaml:2:1: this is not YAML"),
         ('a: "\\ud83d"', "f.yaml:1:"),
         ("a: {<<: 1}", "f.yaml:1:5: `<<` takes a mapping"),
         ("[" * (MAX_DEPTH + 1), f"f.yaml:1:{MAX_DEPTH + 1}: the nesting is deeper"),
         ("- " * 500_000, "f.yaml:1:61: the nesting is deeper"),
-        ("[" + "[]," * 60_000 + "]", "f.yaml:1:149996: the file has more than 50,000 values"),
+        ("[" + "[]," * 60_000 + "]", "f.yaml:1:149999: the file has more than 50,000 values"),
     ],
 )
 def test_what_cannot_be_read_is_refused_at_its_place(text: str, start: str) -> None:
@@ -116,7 +116,8 @@ def test_several_problems_are_reported_at_once() -> None:
 
 def test_an_alias_bomb_is_refused() -> None:
     levels = "".join(
-        f"{name}: &{name} [{','.join(['*' + before] * 9)}]\n" for before, name in zip("abcdef", "bcdefg")
+        f"{name}: &{name} [{','.join(['*' + before] * 9)}]\n"
+        for before, name in zip("abcdef", "bcdefg", strict=True)
     )
     assert "more than" in refusals(f"a: &a [{','.join('x' * 9)}]\n{levels}")[0]
 
@@ -187,7 +188,7 @@ def test_places_in_json_are_those_of_the_file_although_escapes_are_rewritten() -
     assert refusals(text)[0].startswith(f"f.yaml:1:{text.rindex(chr(34) + 'a') + 1}:")
 
 
-json_texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=30).filter(
+json_texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30).filter(
     lambda text: "\0" not in text
 )
 

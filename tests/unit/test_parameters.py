@@ -47,7 +47,7 @@ HOSTILE = [
     "\t",
 ]
 
-texts = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"))
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 typed_values = st.one_of(
     st.tuples(st.just(FLOAT), st.floats(allow_nan=False, allow_infinity=False)),
     st.tuples(st.just(INT), st.integers(-(10**100) + 1, 10**100 - 1)),
@@ -268,6 +268,7 @@ def test_values_come_back_typed_in_declared_order_with_defaults() -> None:
 
 def test_all_problems_with_values_are_reported_at_once_with_their_places() -> None:
     declared = pipeline(FLOAT, INT, Parameter(name="epochs", type="int", min=1, default=1))
+    names = "declared parameters: f, i, epochs"
     given = {
         "i": given_on_command_line("i", "abc"),
         "epoch": given_on_command_line("epoch", "3"),
@@ -275,7 +276,7 @@ def test_all_problems_with_values_are_reported_at_once_with_their_places() -> No
     }
     assert refusals(declared, given) == [
         "-p i=abc: parameter i: 'abc' is not a whole number (give decimal digits such as 10 or -3)",
-        "-p epoch=3: there is no parameter 'epoch' (did you mean 'epochs'? declared parameters: f, i, epochs)",
+        f"-p epoch=3: there is no parameter 'epoch' (did you mean 'epochs'? {names})",
         "v.json:2:5: parameter epochs: 0 is below the minimum (the minimum is 1)",
         "p.yaml:4:7: the parameter 'f' has no default and was given no value (give one: -p f=…)",
     ]

@@ -1,0 +1,65 @@
+"""This project: a private server, one worker process, every run submitted by the Python API."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.side import SLOTS, BenchmarkError, Timing, log_end, start_process, stop_process, wait_until
+from benchmarks.work import ROOT, Work, environment, learning_rate
+from pipeline_queue.client import Client
+from pipeline_queue.contract.settings import Settings
+from pipeline_queue.local.server import Server, start_server
+
+
+class Ours:
+    """Each run is a submission of its own: snapshot, `sweep.json` on disk, chain, leases, logs, publication."""
+
+    name = "pipeline_queue"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._log = folder / "worker.log"
+        self._server: Server | None = None
+        self._worker: subprocess.Popen[bytes] | None = None
+        self._client: Client | None = None
+
+    def start(self) -> None:
+        self._folder.mkdir()
+        self._server = start_server(self._folder / "server.log")
+        settings = Settings(self._server.broker_url, self._folder / "storage", self._folder / "scratch")
+        command = [sys.executable, "-P", "-m", "workers", "worker", "--concurrency", str(SLOTS), "--loglevel", "INFO"]
+        env = environment(PYTHONPATH=str(ROOT), **settings.environment())
+        self._worker = start_process(command, env, self._folder, self._log)
+        self._client = Client(settings.storage, settings)
+        wait_until("the worker is ready", self._is_ready)
+
+    def measure(self, work: Work, runs: int, limit_seconds: float) -> Timing:
+        client = self._client
+        assert client is not None
+        began = time.monotonic()
+        pipeline = client.load(work.pipeline)
+        ids = [client.submit(pipeline, {"learning_rate": learning_rate(run)}) for run in range(runs)]
+        submitted = time.monotonic()
+        wait_until(f"{runs} runs end", lambda: client.unfinished() == 0, limit_seconds)
+        ended = time.monotonic()
+        failed = [run for run in ids if client.run(run).state != "succeeded"]
+        if failed:
+            raise BenchmarkError(f"{len(failed)} of {runs} runs did not succeed:\n{log_end(self._log)}")
+        return Timing(ended - began, submitted - began)
+
+    def stop(self) -> None:
+        stop_process(self._worker)
+        if self._client:
+            self._client.close()
+        if self._server:
+            self._server.stop()
+
+    def _is_ready(self) -> bool:
+        assert self._worker is not None and self._client is not None
+        if self._worker.poll() is not None:
+            raise BenchmarkError(f"the worker ended with {self._worker.returncode}:\n{log_end(self._log)}")
+        # Alive for the ledger comes first; a consumer of the queue is what makes it ready.
+        return bool(self._client.workers()) and b" ready." in self._log.read_bytes()

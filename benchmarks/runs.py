@@ -1,0 +1,94 @@
+"""200 runs of 3 steps through this project, a hand-written Celery chain and xargs, interleaved: the ratios.
+
+    python -m benchmarks.runs [--quick] [--runs N] [--rounds N] [--json FILE]
+
+Exit code 0 when the aims of `benchmarks.table` were met, 1 when not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from benchmarks.hand_written import HandWritten
+from benchmarks.machine import compile_bytecode, describe
+from benchmarks.ours import Ours
+from benchmarks.side import Side
+from benchmarks.table import Rounds, as_json, as_text, rows, verdicts
+from benchmarks.work import STEPS_PER_RUN, TRAIN, TRUE, Work
+from benchmarks.xargs import Xargs
+
+_WARM_UP_RUNS = 10
+_LIMIT_SECONDS_PER_STEP = 1.0
+
+
+def main() -> int:
+    options = _options()
+    runs, rounds = (30, 2) if options.quick else (options.runs, options.rounds)
+    works = [work for work in (TRUE, TRAIN) if options.work in (None, work.name)]
+    compile_bytecode()
+    machine = {**describe(), "size": f"{rounds} rounds of {runs} runs x {STEPS_PER_RUN} steps, 2 slots"}
+    timings = _measure_all(works, runs, rounds)
+    table = rows(timings, runs)
+    print(as_text(table, machine))
+    if options.json:
+        options.json.write_text(json.dumps(as_json(table, timings, machine), indent=1) + "\n")
+    return 0 if all(verdict["met"] for verdict in verdicts(table)) else 1
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=200, help="runs in each measurement (200)")
+    parser.add_argument("--rounds", type=int, default=5, help="times each side is measured on each work (5)")
+    parser.add_argument("--quick", action="store_true", help="2 rounds of 30 runs, to see that it works")
+    parser.add_argument("--work", choices=[TRUE.name, TRAIN.name], help="only this work")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything measured to FILE")
+    return parser.parse_args()
+
+
+def _measure_all(works: Sequence[Work], runs: int, rounds: int) -> Rounds:
+    folder = Path(tempfile.mkdtemp(prefix="pq-benchmark-"))
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        sides: list[Side] = [Ours(folder / "ours"), HandWritten(folder / "chain"), Xargs(folder / "xargs")]
+        for side in sides:
+            stack.callback(side.stop)
+            side.start()
+        _say(f"started {', '.join(side.name for side in sides)}; warming up")
+        for work in works:
+            for side in sides:
+                side.measure(work, _WARM_UP_RUNS, _limit_seconds(_WARM_UP_RUNS))
+        return _measure_rounds(sides, works, runs, rounds)
+
+
+def _measure_rounds(sides: Sequence[Side], works: Sequence[Work], runs: int, rounds: int) -> Rounds:
+    timings: Rounds = {work.name: {side.name: [] for side in sides} for work in works}
+    for number in range(rounds):
+        for work in works:
+            # Another one first in each round, so that no side always has the quietest moment.
+            for position in range(len(sides)):
+                side = sides[(number + position) % len(sides)]
+                timing = side.measure(work, runs, _limit_seconds(runs))
+                timings[work.name][side.name].append(timing)
+                ms = 1000 * timing.seconds / (runs * STEPS_PER_RUN)
+                _say(f"round {number + 1}/{rounds}  {work.name:16} {side.name:15} {ms:7.2f} ms/step")
+    return timings
+
+
+def _limit_seconds(runs: int) -> float:
+    return 30 + runs * STEPS_PER_RUN * _LIMIT_SECONDS_PER_STEP
+
+
+def _say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')}  {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""Real servers, real workers, real commands: each test's own, ended by it, by pid."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline_queue.client import Client
+from pipeline_queue.contract.settings import RESERVED_PREFIX, Settings
+from pipeline_queue.local.server import start_server
+
+GENEROUS_SECONDS = 120.0
+
+SEED_YAML = """\
+pipeline:
+  parameters:
+    - name: learning_rate
+      type: float
+  steps:
+    - train_model:
+        run: train.py
+        args: --lr ${{ parameters.learning_rate }}
+"""
+
+SEED_SCRIPT = """\
+import argparse, json, sys
+parser = argparse.ArgumentParser()
+parser.add_argument("--lr", type=float, required=True)
+options = parser.parse_args()
+print("received", json.dumps(sys.argv[1:]))
+with open("model.json", "w") as file:
+    json.dump({"argv": sys.argv[1:], "weight": 10 * options.lr}, file)
+with open("metrics.json", "w") as file:
+    json.dump({"loss": 1 - options.lr}, file)
+"""
+
+
+def plain_environment(**more: str) -> dict[str, str]:
+    """This process's environment without settings of ours."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(RESERVED_PREFIX)}
+    return {**kept, **more}
+
+
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = GENEROUS_SECONDS) -> Any:
+    """The first true answer of the condition."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        answer = condition()
+        if answer:
+            return answer
+        time.sleep(0.02)
+    raise AssertionError(f"not within {seconds} s: {what}")
+
+
+@dataclass
+class Shell:
+    """Runs the real console command in one folder, as a user's shell would."""
+
+    folder: Path
+    environment: dict[str, str] = field(default_factory=plain_environment)
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "pipeline_queue", *words],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, *words: str, exit_code: int | None = 0) -> subprocess.CompletedProcess[str]:
+        process = self.start(*words)
+        try:
+            out, err = process.communicate(timeout=GENEROUS_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        done = subprocess.CompletedProcess(words, process.returncode, out, err)
+        assert "Traceback" not in err, err
+        if exit_code is not None:
+            assert done.returncode == exit_code, f"{words}: {done.returncode}\n{out}\n{err}"
+        return done
+
+    def json(self, *words: str, exit_code: int | None = 0) -> Any:
+        return json.loads(self(*words, exit_code=exit_code).stdout)
+
+
+def write_folder(folder: Path, **files: str) -> Path:
+    """Writes files (`train_py` is train.py) and gives the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name.replace("_py", ".py").replace("_yaml", ".yaml")).write_text(text)
+    return folder
+
+
+@pytest.fixture
+def seed_folder(tmp_path: Path) -> Path:
+    """The seed's pipeline with a train.py."""
+    return write_folder(tmp_path / "project", pipeline_yaml=SEED_YAML, train_py=SEED_SCRIPT)
+
+
+@pytest.fixture
+def shell(seed_folder: Path) -> Shell:
+    """A shell in the seed's folder, with nothing configured."""
+    return Shell(seed_folder)
+
+
+@dataclass
+class Cluster:
+    """A private server, a storage, and the workers a test starts."""
+
+    settings: Settings
+    client: Client
+    _stack: ExitStack
+
+    def shell(self, folder: Path) -> Shell:
+        return Shell(folder, plain_environment(**self.settings.environment()))
+
+    def start_worker(self, *options: str, name: str = "one") -> subprocess.Popen[bytes]:
+        """A worker process that is ready; ended with the test."""
+        return self._stack.enter_context(_running_worker(self.settings, self.client, name, options))
+
+
+@contextmanager
+def _running_worker(
+    settings: Settings, client: Client, name: str, options: tuple[str, ...]
+) -> Iterator[subprocess.Popen[bytes]]:
+    log = settings.storage.parent / f"worker-{name}.log"
+    command = [sys.executable, "-P", "-m", "workers", "worker", "--hostname", f"{name}@test", "--loglevel", "INFO"]
+    with log.open("ab") as file:
+        process = subprocess.Popen(
+            [*command, *(options or ("--concurrency", "2"))],
+            env=plain_environment(**settings.environment()),
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+    try:
+
+        def ready() -> bool:
+            assert process.poll() is None, log.read_text()
+            return any(worker.name == f"{name}@test" for worker in client.workers())
+
+        wait_until(ready, f"worker {name} is ready")
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """A private server and an empty storage; start workers with `start_worker`."""
+    with ExitStack() as stack:
+        server = start_server(tmp_path / "server.log")
+        stack.callback(server.stop)
+        settings = Settings(server.broker_url, tmp_path / "storage", tmp_path / "scratch")
+        client = stack.enter_context(Client(settings.storage, settings))
+        yield Cluster(settings, client, stack)
