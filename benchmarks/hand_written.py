@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.cpu import cpu_seconds
 from benchmarks.side import SLOTS, BenchmarkError, Timing, log_end, start_process, stop_process, wait_until
 from benchmarks.work import ROOT, Work, environment, learning_rate
 from pipeline_queue.contract.broker import connect
@@ -45,12 +46,12 @@ class HandWritten:
         from benchmarks.plain_chain import submit  # reads the broker's URL, which is known only now
 
         self._redis.set("ended", 0)
-        began = time.monotonic()
+        cpu, began = self._cpu_seconds(), time.monotonic()
         for run in range(runs):
             submit(work.commands(run, learning_rate(run)), str(self._folder))
         submitted = time.monotonic()
         wait_until(f"{runs} chains end", lambda: int(self._redis.get("ended")) >= runs, limit_seconds)
-        return Timing(time.monotonic() - began, submitted - began)
+        return Timing(time.monotonic() - began, submitted - began, self._cpu_seconds() - cpu)
 
     def stop(self) -> None:
         stop_process(self._worker)
@@ -58,6 +59,10 @@ class HandWritten:
             self._redis.close()
         if self._server:
             self._server.stop()
+
+    def _cpu_seconds(self) -> float:
+        assert self._worker is not None and self._server is not None
+        return cpu_seconds([self._worker.pid, self._server.process.pid])
 
     def _is_ready(self) -> bool:
         assert self._worker is not None

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks.cpu import cpu_seconds
 from benchmarks.side import SLOTS, BenchmarkError, Timing, log_end, start_process, stop_process, wait_until
 from benchmarks.work import ROOT, Work, environment, learning_rate
 from pipeline_queue.client import Client
@@ -39,16 +40,16 @@ class Ours:
     def measure(self, work: Work, runs: int, limit_seconds: float) -> Timing:
         client = self._client
         assert client is not None
-        began = time.monotonic()
+        cpu, began = self._cpu_seconds(), time.monotonic()
         pipeline = client.load(work.pipeline)
         ids = [client.submit(pipeline, {"learning_rate": learning_rate(run)}) for run in range(runs)]
         submitted = time.monotonic()
         wait_until(f"{runs} runs end", lambda: client.unfinished() == 0, limit_seconds)
-        ended = time.monotonic()
+        timing = Timing(time.monotonic() - began, submitted - began, self._cpu_seconds() - cpu)
         failed = [run for run in ids if client.run(run).state != "succeeded"]
         if failed:
             raise BenchmarkError(f"{len(failed)} of {runs} runs did not succeed:\n{log_end(self._log)}")
-        return Timing(ended - began, submitted - began)
+        return timing
 
     def stop(self) -> None:
         stop_process(self._worker)
@@ -56,6 +57,10 @@ class Ours:
             self._client.close()
         if self._server:
             self._server.stop()
+
+    def _cpu_seconds(self) -> float:
+        assert self._worker is not None and self._server is not None
+        return cpu_seconds([self._worker.pid, self._server.process.pid])
 
     def _is_ready(self) -> bool:
         assert self._worker is not None and self._client is not None

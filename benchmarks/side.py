@@ -24,10 +24,14 @@ class BenchmarkError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds from before the first submission to the end of the last run, and of submitting alone."""
+    """Seconds from before the first submission to the end of the last run, of submitting alone, and of CPU.
+
+    `cpu_seconds` counts the steps, the worker, the server and the submitter.
+    """
 
     seconds: float
     submit_seconds: float
+    cpu_seconds: float
 
 
 class Side(Protocol):

@@ -27,10 +27,7 @@ class Work:
         if not self.runs_python:
             return [["/bin/true"] for _ in range(STEPS_PER_RUN)]
         script = str(self.pipeline.parent / "train.py")
-        return [
-            [sys.executable, script, "--lr", str(learning_rate), "--out", f"{run}-{output}"]
-            for output in _OUTPUTS
-        ]
+        return [[sys.executable, script, "--lr", str(learning_rate), "--out", f"{run}-{output}"] for output in _OUTPUTS]
 
 
 TRUE = Work("/bin/true", _PIPELINES / "true" / "pipeline.yaml", runs_python=False)

@@ -7,6 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from benchmarks.cpu import cpu_seconds
 from benchmarks.side import SLOTS, BenchmarkError, Timing
 from benchmarks.work import Work, environment, learning_rate
 
@@ -25,7 +26,7 @@ class Xargs:
     def measure(self, work: Work, runs: int, limit_seconds: float) -> Timing:
         lines = [_line(work.commands(run, learning_rate(run))) for run in range(runs)]
         command = ["xargs", "-P", str(SLOTS), "-d", "\\n", "-n", "1", "sh", "-c"]
-        began = time.monotonic()
+        cpu, began = cpu_seconds([]), time.monotonic()
         try:
             ended = subprocess.run(
                 command,
@@ -37,10 +38,10 @@ class Xargs:
             )
         except subprocess.TimeoutExpired as error:
             raise BenchmarkError(f"xargs did not end within {limit_seconds:.0f} s") from error
-        seconds = time.monotonic() - began
+        timing = Timing(time.monotonic() - began, 0.0, cpu_seconds([]) - cpu)
         if ended.returncode != 0:
             raise BenchmarkError(f"xargs ended with {ended.returncode}")
-        return Timing(seconds, 0.0)
+        return timing
 
     def stop(self) -> None:
         return

@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING
 from pipeline_queue.contract.errors import (
     BrokerError,
     NotFoundError,
-    Place,
     PipelineQueueError,
+    Place,
     RunFailedError,
     StorageError,
 )
@@ -35,7 +35,7 @@ from pipeline_queue.contract.records import RunRecord
 from pipeline_queue.contract.settings import Settings, settings_from
 from pipeline_queue.contract.states import ENDED
 from pipeline_queue.contract.storage import CANCELLED, RUN_END, Storage, create_exclusive
-from pipeline_queue.loader import LoadedPipeline, load_pipeline
+from pipeline_queue.loading.loader import LoadedPipeline, load_pipeline
 from pipeline_queue.parameters import Given
 from pipeline_queue.pipeline import Value
 from pipeline_queue.report import end_of_run, find_steps, read_run
@@ -211,7 +211,12 @@ class Client:
         sweep, run_id = self._find(run)
         paths = sweep.paths(self._storage(), run_id)
         steps = find_steps(sweep, paths, paths.names())
-        return {name: value for step in steps if step.published and step.record for name, value in step.record.metrics.items()}
+        return {
+            name: value
+            for step in steps
+            if step.published and step.record
+            for name, value in step.record.metrics.items()
+        }
 
     def traced(self, run: str) -> Traced:
         """The run with its steps' manifests, as `trace` and `compare` need it."""
@@ -282,7 +287,9 @@ class Client:
             if newest is None:
                 raise NotFoundError(f"there are no runs yet in {self._root}")
             return newest
-        matches = [name for name in names if part and (name.startswith(part) or name.rpartition("-")[2].startswith(part))]
+        matches = [
+            name for name in names if part and (name.startswith(part) or name.rpartition("-")[2].startswith(part))
+        ]
         if len(matches) == 1:
             return matches[0]
         if matches:
@@ -305,7 +312,7 @@ class Client:
             from pipeline_queue.contract.celery_app import make_app
 
             self._live()
-            assert self._settings is not None  # noqa: S101 - a ledger comes with settings
+            assert self._settings is not None
             self._app = make_app(self._settings.broker_url)
         return self._app
 

@@ -44,7 +44,7 @@ def examine(settings: Settings | None, storage: Path, embedded: bool) -> list[Ch
         checks.append(_broker(settings, info))
         checks += _keeping(ledger, info, embedded)
         checks.append(_clock("clock", clock - (started + time.time()) / 2, "this machine and the broker"))
-        checks += _workers(ledger, storage)
+        checks += _workers(ledger)
     except PipelineQueueError as error:
         checks.append(Check("broker", "fail", str(error)))
     finally:
@@ -103,7 +103,7 @@ def _clock(name: str, seconds: float, between: str) -> Check:
     return Check(name, state, f"{abs(seconds):.1f} s apart ({between}; only shown times depend on it)")
 
 
-def _workers(ledger: Ledger, storage: Path) -> Iterator[Check]:
+def _workers(ledger: Ledger) -> Iterator[Check]:
     workers = ledger.workers()
     if not workers:
         yield Check("workers", "warn", "none is running; start one with `pipeline-queue worker`")

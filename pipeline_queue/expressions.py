@@ -17,9 +17,6 @@ from pipeline_queue.references import read_reference
 
 MAX_WORDS = 2_000
 
-_HINT = (
-    "use ${{ parameters.NAME }}, ${{ run.id }}, ${{ run.index }} or ${{ sweep.id }}; $${{ is a literal ${{"
-)
 _CLOSE_HINT = "close it with }}, or write $${{ for a literal ${{"
 _MAX_PROBLEMS = 100
 
@@ -81,9 +78,7 @@ def split_words(text: str, declared: Collection[str] | None = None) -> tuple[Tem
     return tuple(words)
 
 
-def render(
-    template: Template, values: Mapping[str, Value], run_id: str, run_index: int, sweep_id: str
-) -> str:
+def render(template: Template, values: Mapping[str, Value], run_id: str, run_index: int, sweep_id: str) -> str:
     """The template's text with its values put in, once; nothing of a value is read again."""
     fixed = {("run", "id"): run_id, ("run", "index"): str(run_index), ("sweep", "id"): sweep_id}
     return "".join(

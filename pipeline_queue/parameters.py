@@ -85,9 +85,7 @@ def from_python(parameter: Parameter, value: object) -> Value:
     elif isinstance(value, int | float) and parameter.type == "float":
         return _checked_float(value)
     kind = type(value).__name__
-    raise BadValueError(
-        f"a Python {kind} is not {_A_TYPE[parameter.type]}", f"give {_wanted(parameter.type)}"
-    )
+    raise BadValueError(f"a Python {kind} is not {_A_TYPE[parameter.type]}", f"give {_wanted(parameter.type)}")
 
 
 def check_bounds(parameter: Parameter, value: Value) -> None:
@@ -101,13 +99,9 @@ def check_bounds(parameter: Parameter, value: Value) -> None:
     if isinstance(value, str):
         return
     if parameter.min is not None and value < parameter.min:
-        raise BadValueError(
-            f"{text_of(value)} is below the minimum", f"the minimum is {text_of(parameter.min)}"
-        )
+        raise BadValueError(f"{text_of(value)} is below the minimum", f"the minimum is {text_of(parameter.min)}")
     if parameter.max is not None and value > parameter.max:
-        raise BadValueError(
-            f"{text_of(value)} is above the maximum", f"the maximum is {text_of(parameter.max)}"
-        )
+        raise BadValueError(f"{text_of(value)} is above the maximum", f"the maximum is {text_of(parameter.max)}")
 
 
 def read_given(parameter: Parameter, given: Given) -> Value:
@@ -126,9 +120,7 @@ def text_of(value: Value) -> str:
     return str(value)
 
 
-def resolve_values(
-    pipeline: Pipeline, given: Mapping[str, Given], places: Mapping[str, Place]
-) -> dict[str, Value]:
+def resolve_values(pipeline: Pipeline, given: Mapping[str, Given], places: Mapping[str, Place]) -> dict[str, Value]:
     """Every parameter's value in declared order: what was given, else the default.
 
     `places` says where the parameters are declared. Raises `ValuesError` with all problems.
@@ -163,9 +155,7 @@ def _read_float(text: str) -> float:
         raise BadValueError(f"{quoted(text)} is not a number", _float_hint(number))
     value = _checked_float(float(number))
     if value == 0 and re.search("[1-9]", re.split("[eE]", number)[0]):
-        raise BadValueError(
-            f"{quoted(text)} is too small for a float: it would become 0", "write 0 if you mean 0"
-        )
+        raise BadValueError(f"{quoted(text)} is too small for a float: it would become 0", "write 0 if you mean 0")
     return value
 
 
@@ -185,9 +175,7 @@ def _checked_float(number: int | float) -> float:
     except OverflowError:
         value = math.inf
     if not math.isfinite(value):
-        raise BadValueError(
-            "the number is not finite as a float", "use a number between -1.7e308 and 1.7e308"
-        )
+        raise BadValueError("the number is not finite as a float", "use a number between -1.7e308 and 1.7e308")
     return value + 0.0
 
 
@@ -236,9 +224,7 @@ def _read_string(text: str) -> str:
     except UnicodeEncodeError:
         raise BadValueError(f"{quoted(text)} is not valid Unicode text", "give it as UTF-8") from None
     if length > MAX_STRING_BYTES:
-        hint = (
-            f"at most {MAX_STRING_BYTES:,} bytes fit one argument: put the data in a file and give its path"
-        )
+        hint = f"at most {MAX_STRING_BYTES:,} bytes fit one argument: put the data in a file and give its path"
         raise BadValueError(f"a string of {length:,} bytes is too long", hint)
     return text
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import heapq
+import posixpath
 from collections.abc import Iterable
 
 from pipeline_queue.contract.errors import Place, Problem
@@ -13,6 +15,7 @@ MAX_PROBLEMS = 100
 _SHOWN_CHARACTERS = 60
 _SHOWN_NAMES = 20
 _LONGEST_COMPARED_NAME = 64
+_COMPARED_NAMES = 20
 
 
 class Problems:
@@ -26,8 +29,13 @@ class Problems:
     def __bool__(self) -> bool:
         return bool(self._kept)
 
+    @property
+    def are_enough(self) -> bool:
+        """Whether a further problem would only be counted."""
+        return len(self._kept) >= MAX_PROBLEMS
+
     def add(self, place: Place, message: str, hint: str = "") -> None:
-        if len(self._kept) < MAX_PROBLEMS:
+        if not self.are_enough:
             self._kept.append(Problem(place, message, hint))
             return
         self._first_omitted = self._first_omitted or place
@@ -35,8 +43,7 @@ class Problems:
 
     def add_unknown(self, place: Place, message: str, name: str, known: Iterable[str], kind: str) -> None:
         """Add a problem whose hint is the nearest known name, or the list of all of them."""
-        full = len(self._kept) >= MAX_PROBLEMS
-        self.add(place, message, "" if full else suggestion(name, known, kind))
+        self.add(place, message, "" if self.are_enough else suggestion(name, known, kind))
 
     def in_order_of_place(self) -> tuple[Problem, ...]:
         kept = sorted(self._kept, key=lambda problem: (problem.place.line or 0, problem.place.column or 0))
@@ -48,7 +55,7 @@ class Problems:
     def _omission(self) -> tuple[Problem, ...]:
         if self._first_omitted is None:
             return ()
-        return (Problem(self._first_omitted, f"and {self._omitted_count} more problems from here on"),)
+        return (Problem(self._first_omitted, f"and at least {self._omitted_count} more problems from here on"),)
 
 
 def quoted(text: str) -> str:
@@ -83,7 +90,14 @@ def near(name: str, known: Iterable[str]) -> str:
     """The known name that looks most like this one, or an empty string."""
     if not 0 < len(name) <= _LONGEST_COMPARED_NAME:
         return ""
-    names = list(known)
-    by_lower_case = {candidate.lower(): candidate for candidate in reversed(names)}
-    matches = difflib.get_close_matches(name.lower(), by_lower_case, n=1)
+    wanted = name.lower()
+    by_lower_case = {candidate.lower(): candidate for candidate in reversed(list(known))}
+    likely = heapq.nlargest(_COMPARED_NAMES, by_lower_case, key=lambda candidate: _shared_ends(wanted, candidate))
+    matches = difflib.get_close_matches(wanted, likely, n=1)
     return by_lower_case[matches[0]] if matches else ""
+
+
+def _shared_ends(one: str, other: str) -> int:
+    """How many characters two words share at their start and end: nearly all, after a slip of the finger."""
+    ends = (one, other), (one[::-1], other[::-1])
+    return sum(len(posixpath.commonprefix(pair)) for pair in ends)

@@ -8,9 +8,7 @@ from collections.abc import Collection
 from pipeline_queue.pipeline import Reference
 from pipeline_queue.problems import near, quoted, shown, suggestion
 
-_HINT = (
-    "use ${{ parameters.NAME }}, ${{ run.id }}, ${{ run.index }} or ${{ sweep.id }}; $${{ is a literal ${{"
-)
+_HINT = "use ${{ parameters.NAME }}, ${{ run.id }}, ${{ run.index }} or ${{ sweep.id }}; $${{ is a literal ${{"
 _NAME = "[A-Za-z_][A-Za-z0-9_-]*"
 _FIXED = {"run": ("id", "index"), "sweep": ("id",)}
 _LIKELY_PARAMETERS = ("params", "param", "inputs", "args", "env")

@@ -66,9 +66,7 @@ def read_run(storage: Storage, sweep: Sweep, run: RunId, live: LiveRun | None) -
     return end.model_copy(update={"steps": tuple(_absolute(paths, step) for step in end.steps)})
 
 
-def _unfinished(
-    sweep: Sweep, run: RunId, steps: list[StepFiles], live: LiveRun | None, cancelled: bool
-) -> RunRecord:
+def _unfinished(sweep: Sweep, run: RunId, steps: list[StepFiles], live: LiveRun | None, cancelled: bool) -> RunRecord:
     state: RunState = live.state if live else ("running" if any(step.folder for step in steps) else "queued")
     if all(step.published for step in steps):
         state = "succeeded"

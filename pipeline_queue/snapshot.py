@@ -144,9 +144,7 @@ def _read_regular(entry: Entry) -> tuple[bytes, bool]:
         with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                raise SnapshotError(
-                    f"{entry.path} is not a regular file; name it in {IGNORE_FILE} to leave it out"
-                )
+                raise SnapshotError(f"{entry.path} is not a regular file; name it in {IGNORE_FILE} to leave it out")
             if status.st_size > MOST_BYTES:
                 raise SnapshotError(
                     f"{entry.path} is larger than {MOST_BYTES // 1024**2} MiB; name it in {IGNORE_FILE} and "

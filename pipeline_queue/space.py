@@ -40,5 +40,7 @@ class Points:
 def space_from_json(data: dict[str, Any]) -> Space:
     """Raises StorageError for a kind or version this program does not know."""
     if data.get("v") != 1 or data.get("kind") != "points":
-        raise StorageError(f"a sweep of kind {data.get('kind')!r}, version {data.get('v')!r} was written by a newer version")
+        raise StorageError(
+            f"a sweep of kind {data.get('kind')!r}, version {data.get('v')!r} was written by a newer version"
+        )
     return Points(tuple(data["points"]))

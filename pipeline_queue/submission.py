@@ -13,7 +13,7 @@ from pipeline_queue.contract.errors import StorageError
 from pipeline_queue.contract.identity import RunId, new_sweep_id
 from pipeline_queue.contract.records import SweepRecord
 from pipeline_queue.contract.storage import Storage
-from pipeline_queue.loader import LoadedPipeline
+from pipeline_queue.loading.loader import LoadedPipeline
 from pipeline_queue.parameters import Given, resolve_values
 from pipeline_queue.planner import check_sizes
 from pipeline_queue.snapshot import Snapshot, take_snapshot

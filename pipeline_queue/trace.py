@@ -99,7 +99,9 @@ def _run_rows(run: Traced, triggered: str) -> Iterator[tuple[str, str, str, str]
     for step, files, summary in zip(run.pipeline.steps, run.steps, run.report.steps, strict=True):
         used = _used(step)
         if files.record and files.record.cause != "not_started":
-            yield from _rows(run, f"Step {step.name} starts", used, f"{step.name} receives {_received(step, files.record)}")
+            yield from _rows(
+                run, f"Step {step.name} starts", used, f"{step.name} receives {_received(step, files.record)}"
+            )
             yield from _rows(run, f"Step {step.name} executes", used, _executed(files.record))
         elif summary.state == "skipped":
             yield from _rows(run, f"Step {step.name} skipped", used, "An earlier step did not succeed")

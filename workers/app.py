@@ -34,7 +34,7 @@ class QuietWorker(Worker):  # type: ignore[misc]
 
 
 class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Starts the supervisor, the lease keeper and the reconciler before the first task, and stops them after the last."""
+    """Starts supervisor, lease keeper and reconciler before the first task, and stops them after the last."""
 
     requires = ("celery.worker.components:Pool",)
 

@@ -1,20 +1,20 @@
 """Keeps the leases of this worker alive from a thread of its own, and ends steps whose lease is gone.
 
-A lease is trusted for two thirds of its length after the last renewal was *asked for*, on this machine's
-monotonic clock: then this worker has ended the step before anybody else may start it.
+A lease is trusted for two thirds of its length after the last renewal was *asked for*, on a clock of
+this machine that runs on while it is suspended: then this worker has ended the step before anybody else may start it.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pipeline_queue.contract.errors import BrokerError
 from pipeline_queue.contract.ledger import LEASE_SECONDS, Lease, Ledger
+from workers.supervisor.frames import lease_clock
 
 logger = logging.getLogger(__name__)
 
@@ -27,20 +27,20 @@ class Held:
     """A lease while its attempt runs; only LeaseKeeper writes it."""
 
     lease: Lease
-    trusted_until: float
+    asked_at: float
     lost: bool = False
     cancelled: bool = False
 
     def is_valid(self) -> bool:
         """Whether this worker may still write for the attempt."""
-        return not self.lost and time.monotonic() < self.trusted_until
+        return not self.lost and lease_clock() < self.asked_at + TRUSTED_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
 class Orders:
     """What the keeper may ask of the supervisor, by the attempt's uid."""
 
-    renew: Callable[[list[str], float], None]
+    renew: Callable[[list[str], float, float], None]
     stop: Callable[[str, str], None]
     kill: Callable[[str, str], None]
 
@@ -66,8 +66,8 @@ class LeaseKeeper:
 
     @contextmanager
     def keep(self, uid: str, lease: Lease, claimed_at: float) -> Iterator[Held]:
-        """Renews the lease while the block runs; `claimed_at` is the monotonic time before the claim."""
-        held = Held(lease, trusted_until=claimed_at + TRUSTED_SECONDS)
+        """Renews the lease while the block runs; `claimed_at` is `lease_clock()` before the claim."""
+        held = Held(lease, asked_at=claimed_at)
         with self._lock:
             self._held[uid] = held
         try:
@@ -91,20 +91,18 @@ class LeaseKeeper:
     def _renew(self, held: dict[str, Held]) -> None:
         if not held:
             return
-        asked_at = time.monotonic()
+        asked_at = lease_clock()
         answers = self._ledger.renew([one.lease for one in held.values()])
         kept: list[str] = []
         for (uid, one), answer in zip(held.items(), answers, strict=True):
             if answer == "lost":
-                logger.warning(
-                    "lease lost run=%s step=%s attempt=%d", one.lease.run, one.lease.step, one.lease.attempt
-                )
+                logger.warning("lease lost run=%s step=%s attempt=%d", one.lease.run, one.lease.step, one.lease.attempt)
                 one.lost = True
                 self._orders.kill(uid, "lease lost")
                 continue
-            one.trusted_until = asked_at + TRUSTED_SECONDS
+            one.asked_at = asked_at
             kept.append(uid)
             if answer == "cancelled" and not one.cancelled:
                 one.cancelled = True
                 self._orders.stop(uid, "cancelled")
-        self._orders.renew(kept, asked_at + TRUSTED_SECONDS - time.monotonic())
+        self._orders.renew(kept, TRUSTED_SECONDS, asked_at)

@@ -42,9 +42,9 @@ def failure_of(step: Step, result: ExecutionResult, found: Found | None) -> Fail
     name = step.name
     match result.cause:
         case "not_started":
-            return Failure("not_started", f"step {name} could not be started: {result.error}")
+            return Failure("not_started", f"step {name} could not be started: {result.error}", result.infrastructure)
         case "timeout":
-            assert step.timeout_seconds is not None  # noqa: S101 - the supervisor counts only from one
+            assert step.timeout_seconds is not None
             limit = duration(step.timeout_seconds)
             return Failure("timeout", f"step {name} was ended: it ran longer than its timeout of {limit}")
         case "stopped":

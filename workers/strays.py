@@ -7,8 +7,8 @@ import signal
 import time
 from collections.abc import Collection
 
-from workers.frames import ATTEMPT_MARKER
-from workers.process_tree import children_of, descendants, read_marker, read_status, reap, send_signal
+from workers.supervisor.frames import ATTEMPT_MARKER
+from workers.supervisor.process_tree import children_of, descendants, read_marker, read_status, reap, send_signal
 
 _PAUSE_SECONDS = 0.005
 
@@ -39,8 +39,4 @@ def _is_stray(pid: int, ids: Collection[str], sessions: Collection[int], seen: d
     status = read_status(pid)
     if status is None:
         return False
-    return (
-        status.session in sessions
-        or seen.get(pid) == status.start_ticks
-        or read_marker(pid, ATTEMPT_MARKER) in ids
-    )
+    return status.session in sessions or seen.get(pid) == status.start_ticks or read_marker(pid, ATTEMPT_MARKER) in ids

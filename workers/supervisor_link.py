@@ -13,8 +13,8 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from workers.frames import decode_frame, encode_frame
 from workers.strays import end_strays
+from workers.supervisor.frames import decode_frame, encode_frame
 
 _RECEIVE_BYTES = 65536
 _SEND_SECONDS = 10
@@ -125,9 +125,7 @@ class SupervisorLink:
         if self._is_closing:
             text = "the worker is closing; the step was ended"
         elif status < 0:
-            text = (
-                f"the worker's supervisor was ended by {_signal_name(-status)}; its steps were ended with it"
-            )
+            text = f"the worker's supervisor was ended by {_signal_name(-status)}; its steps were ended with it"
         else:
             text = f"the worker's supervisor exited with status {status}; its steps were ended with it"
         return text if left == 0 else f"{text}, except {left} processes that cannot be killed"

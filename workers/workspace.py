@@ -93,9 +93,7 @@ class Workspaces:
             folder = self._snapshots / digest
             if not folder.is_dir():
                 self._extract(digest, folder)
-            names = tuple(
-                sorted((path.relative_to(folder).as_posix() for path in _walk(folder)), key=str.encode)
-            )
+            names = tuple(sorted((path.relative_to(folder).as_posix() for path in _walk(folder)), key=str.encode))
             self._known[digest] = (folder, names)
             return self._known[digest]
 
@@ -112,9 +110,7 @@ class Workspaces:
                         _extract_member(tar, member, temporary)
             temporary.rename(folder)
         except FileNotFoundError as error:
-            raise StorageError(
-                f"the snapshot {archive} is not there: is this the storage of the submitter?"
-            ) from error
+            raise StorageError(f"the snapshot {archive} is not there: is this the storage of the submitter?") from error
         except OSError:
             # Another worker on this machine may have been first; its folder is as good.
             if not folder.is_dir():
@@ -178,9 +174,7 @@ def private_folder(folder: Path) -> Path:
     except OSError as error:
         raise StorageError(f"the scratch folder {folder} cannot be made: {error.strerror}") from error
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
-        raise StorageError(
-            f"{folder} is not a folder of this user; set PIPELINE_QUEUE_SCRATCH to one that is"
-        )
+        raise StorageError(f"{folder} is not a folder of this user; set PIPELINE_QUEUE_SCRATCH to one that is")
     return folder
 
 
@@ -245,9 +239,7 @@ def _stays_inside(link: Path, root: Path) -> bool:
 def _move(source: Path, destination: Path, root: Path) -> None:
     if source.is_symlink():
         target = Path(os.path.normpath(source.parent / source.readlink()))
-        destination.symlink_to(
-            os.path.relpath(target, source.parent) if target.is_relative_to(root) else target
-        )
+        destination.symlink_to(os.path.relpath(target, source.parent) if target.is_relative_to(root) else target)
         return
     try:
         source.rename(destination)
@@ -272,7 +264,7 @@ def _extract_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path)
         target.symlink_to(member.linkname)
     elif member.isreg():
         content = tar.extractfile(member)
-        assert content is not None  # noqa: S101 - a regular file has one
+        assert content is not None
         with content, target.open("xb") as file:
             shutil.copyfileobj(content, file)
         target.chmod(member.mode & 0o777)

@@ -26,7 +26,11 @@ def cancel(run: str, as_json: bool) -> None:
     if as_json:
         click.echo(report.model_dump_json(indent=2))
     elif before.state in ENDED:
-        click.echo(f"{report.run} has {report.state} already" if report.state != "cancelled" else f"{report.run} is cancelled already")
+        click.echo(
+            f"{report.run} has {report.state} already"
+            if report.state != "cancelled"
+            else f"{report.run} is cancelled already"
+        )
     else:
         click.echo(f"{report.run} {'cancelled' if report.state in ENDED else 'is being cancelled'}")
 
@@ -73,6 +77,7 @@ def doctor(as_json: bool) -> None:
     """Check the broker, its persistence and eviction policy, the storage, versions, clocks and workers."""
     from pipeline_queue.contract.settings import settings_from
     from pipeline_queue.doctor import examine
+    from pipeline_queue.local.attach import running_service
 
     check_settings()
     settings = None
@@ -80,7 +85,7 @@ def doctor(as_json: bool) -> None:
         settings = settings_from(os.environ)
     else:
         data = data_folder()
-        note = data.read_note() if data.root.is_dir() and data.is_served() else None
+        note = running_service(data)
         settings = data.settings(note.broker_url) if note else None
     checks = examine(settings, storage_root(), embedded=is_local())
     failed = any(check.state == "fail" for check in checks)

@@ -12,8 +12,8 @@ import click
 from pipeline_queue.cli.session import check_settings, is_local, storage_root, working
 from pipeline_queue.client import Client
 from pipeline_queue.contract.errors import PipelineFileError, Place, Problem, ValuesError
-from pipeline_queue.loader import LoadedPipeline, load_pipeline, read_params_file
-from pipeline_queue.parameters import Given
+from pipeline_queue.loading.loader import LoadedPipeline, load_pipeline, read_params_file
+from pipeline_queue.parameters import Given, given_on_command_line
 from pipeline_queue.submission import prepare_run
 
 _FILE = click.argument("file", type=click.Path(path_type=Path))
@@ -90,13 +90,15 @@ def _given(values: tuple[str, ...], params_file: Path | None) -> dict[str, Given
     named: set[str] = set()
     for text in values:
         name, equals, value = text.partition("=")
-        place = Place(f"-p {text[:80]}")
+        one = given_on_command_line(name, value)
         if not equals or not name:
-            problems.append(Problem(place, "this is not NAME=VALUE", "for example -p learning_rate=0.01"))
+            problems.append(
+                Problem(Place(f"-p {text[:80]}"), "this is not NAME=VALUE", "for example -p learning_rate=0.01")
+            )
         elif name in named:
-            problems.append(Problem(place, f"'{name}' is given twice", "give each parameter once"))
+            problems.append(Problem(one.place, f"'{name}' is given twice", "give each parameter once"))
         named.add(name)
-        given[name] = Given(value, place)
+        given[name] = one
     if problems:
         raise ValuesError(tuple(problems))
     return given

@@ -10,6 +10,7 @@ from pathlib import Path
 from pipeline_queue.client import Client
 from pipeline_queue.contract.errors import SettingsError
 from pipeline_queue.contract.settings import BROKER_URL, STORAGE
+from pipeline_queue.local.attach import running_service
 from pipeline_queue.local.folder import DataFolder
 
 
@@ -30,7 +31,7 @@ def reading() -> Iterator[Client]:
             yield client
         return
     data = data_folder()
-    note = data.read_note() if data.root.is_dir() and data.is_served() else None
+    note = running_service(data)
     with Client(data.storage, data.settings(note.broker_url) if note else None) as client:
         yield client
 

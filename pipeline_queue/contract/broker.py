@@ -31,6 +31,20 @@ def connect(broker_url: str, timeout_seconds: float = _TIMEOUT_SECONDS) -> Redis
     )
 
 
+def answers(broker_url: str) -> bool:
+    """Whether a server is there and lets us in."""
+    from redis.exceptions import RedisError
+
+    client = connect(broker_url, timeout_seconds=1.0)
+    try:
+        client.ping()
+    except (RedisError, OSError):
+        return False
+    finally:
+        client.close()
+    return True
+
+
 @contextmanager
 def broker_errors(broker_url: str) -> Iterator[None]:
     """Turns redis-py's exceptions into BrokerError with the address and what to do."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pipeline_queue.contract import scripts
 from pipeline_queue.contract.broker import broker_errors, connect
@@ -50,7 +50,7 @@ class Lease:
     @classmethod
     def decided(cls, run: RunId, step: str) -> Lease:
         """Stands for no lease: records what the storage has decided already."""
-        return cls(run, step, attempt=0, token="*", failures=0)
+        return cls(run, step, attempt=0, token="*", failures=0)  # noqa: S106 - no password
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +230,7 @@ class Ledger:
     def run(self, run: RunId) -> LiveRun | None:
         """What is known of a run, None when Redis knows nothing of it."""
         with broker_errors(self._url):
-            fields = self._redis.hgetall(_run_key(run))
+            fields = cast(dict[str, str], self._redis.hgetall(_run_key(run)))
         return _live_run(fields) if fields.get("state") else None
 
     def due(self) -> list[tuple[RunId, str]]:
@@ -244,7 +244,10 @@ class Ledger:
         """The step needs no ring any more."""
         member = f"{run} {step}"
         with broker_errors(self._url):
-            self._redis.pipeline(transaction=False).zrem(_LEASES, member).zrem(_RETRIES, member).execute()
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.zrem(_LEASES, member)
+            pipe.zrem(_RETRIES, member)
+            pipe.execute()
 
     def hold_reconciler(self, holder: str, seconds: float) -> bool:
         """True while this holder is the one active reconciler."""
@@ -267,7 +270,8 @@ class Ledger:
         """The workers heard of in the last 15 s, by name."""
         now = self.time()
         with broker_errors(self._url):
-            rows = {name: json.loads(row) for name, row in self._redis.hgetall(_WORKERS).items()}
+            found = cast(dict[str, str], self._redis.hgetall(_WORKERS))
+            rows = {name: json.loads(row) for name, row in found.items()}
             gone = [name for name, row in rows.items() if now - row["seen"] > 60 * _WORKER_SECONDS]
             if gone:
                 self._redis.hdel(_WORKERS, *gone)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pipeline_queue.contract.broker import answers
 from pipeline_queue.contract.errors import BrokerError
 from pipeline_queue.local.folder import DataFolder, ServiceNote
 
@@ -39,12 +40,21 @@ def wait_until_ended(folder: DataFolder, note: ServiceNote) -> None:
         time.sleep(_INTERVAL_SECONDS)
 
 
+def running_service(folder: DataFolder) -> ServiceNote | None:
+    """What the running service says of itself, None when there is none.
+
+    A note may be a killed service's, found while the next one starts: only a server that answers counts.
+    """
+    note = folder.read_note() if folder.root.is_dir() and folder.is_served() else None
+    return note if note and answers(note.broker_url) else None
+
+
 def _ready(folder: DataFolder, slots: int) -> ServiceNote:
     until = time.monotonic() + _START_SECONDS
     process: subprocess.Popen[bytes] | None = None
     while time.monotonic() < until:
-        note = folder.read_note()
-        if note and folder.is_served():
+        note = running_service(folder)
+        if note:
             return note
         if not folder.is_served() and (process is None or process.poll() is not None):
             if process is not None and process.returncode != 0:

@@ -1,11 +1,11 @@
 """The one folder that the embedded default keeps, and the two locks that say who uses it.
 
-    pipeline-queue-data/storage/       sweeps, runs and their outputs
-    pipeline-queue-data/scratch/       working directories while steps run
-    pipeline-queue-data/service.json   the running service (mode 600: it holds the broker's password)
-    pipeline-queue-data/service.lock   held by the one service
-    pipeline-queue-data/clients.lock   shared by every command that needs the service
-    pipeline-queue-data/*.log          what the server, the worker and Flower wrote
+pipeline-queue-data/storage/       sweeps, runs and their outputs
+pipeline-queue-data/scratch/       working directories while steps run
+pipeline-queue-data/service.json   the running service (mode 600: it holds the broker's password)
+pipeline-queue-data/service.lock   held by the one service
+pipeline-queue-data/clients.lock   shared by every command that needs the service
+pipeline-queue-data/*.log          what the server, the worker and Flower wrote
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ Nothing on disk because the storage is the truth: what was unfinished is rung ag
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import secrets
 import shutil
@@ -16,12 +15,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline_queue.contract.broker import connect
+from pipeline_queue.contract.broker import answers
 from pipeline_queue.contract.errors import BrokerError
 
 _START_SECONDS = 20.0
 _LONGEST_SOCKET_PATH = 100
 _PR_SET_PDEATHSIG = 1
+_SOCKET = "s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,10 @@ class Server:
     process: subprocess.Popen[bytes]
     folder: Path
     broker_url: str
+
+    @property
+    def socket(self) -> Path:
+        return self.folder / _SOCKET
 
     def stop(self) -> None:
         """Ends the server and removes its socket."""
@@ -46,16 +50,16 @@ class Server:
 def start_server(log: Path) -> Server:
     """Starts it and waits until it answers. Raises BrokerError when it does not."""
     folder = _socket_folder()
-    socket, password = folder / "s", secrets.token_urlsafe(24)
+    socket, password = folder / _SOCKET, secrets.token_urlsafe(24)
     process = subprocess.Popen(
         [str(_binary()), "-"],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-        preexec_fn=die_with_parent,  # noqa: PLW1509 - this process has one thread
+        preexec_fn=die_with_parent,
     )
-    assert process.stdin is not None  # noqa: S101 - asked for above
+    assert process.stdin is not None
     # By standard input, so that the password is in no argument and no file.
     process.stdin.write(_configuration(folder, socket, password, log).encode())
     process.stdin.close()
@@ -94,14 +98,10 @@ def _configuration(folder: Path, socket: Path, password: str, log: Path) -> str:
 
 def _wait_until_answering(server: Server, log: Path) -> None:
     until = time.monotonic() + _START_SECONDS
-    client = connect(server.broker_url, timeout_seconds=1.0)
-    with contextlib.closing(client):
-        while time.monotonic() < until and server.process.poll() is None:
-            try:
-                client.ping()
-                return
-            except Exception:  # noqa: BLE001 - whatever it is, it is not answering yet
-                time.sleep(0.01)
+    while time.monotonic() < until and server.process.poll() is None:
+        if server.socket.exists() and answers(server.broker_url):
+            return
+        time.sleep(0.005)
     raise BrokerError(f"the embedded server did not start; see {log}")
 
 
@@ -111,7 +111,7 @@ def _socket_folder() -> Path:
     if len(str(folder)) < _LONGEST_SOCKET_PATH:
         return folder
     folder.rmdir()
-    return Path(tempfile.mkdtemp(prefix="pq-", dir="/tmp"))  # noqa: S108 - mkdtemp makes it private
+    return Path(tempfile.mkdtemp(prefix="pq-", dir="/tmp"))
 
 
 def _binary() -> Path:

@@ -55,6 +55,7 @@ class Service:
         with self.folder.serving() as alone:
             if not alone:
                 return False
+            self.folder.remove_note()  # of a service that was killed
             self._catch_signals()
             server = start_server(self.folder.log("server"))
             try:
@@ -134,7 +135,7 @@ class Service:
                 cwd=self.folder.root,
                 env=environment,
                 start_new_session=True,
-                preexec_fn=die_with_parent,  # noqa: PLW1509 - this process has one thread
+                preexec_fn=die_with_parent,
             )
 
     def _wait_for_worker(self, ledger: Ledger, worker: subprocess.Popen[bytes]) -> None:

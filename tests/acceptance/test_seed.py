@@ -61,9 +61,7 @@ def test_the_status_tracker_shows_the_variable_after_each_run(shell: Shell) -> N
     first = shell.json("run", "pipeline.yaml", "-p", "learning_rate=0.01", "--json")["run"]
     second = shell.json("run", "pipeline.yaml", "-p", "learning_rate=0.1", "--json")["run"]
     tracker = shell.json("compare", first, second, "--json")
-    assert tracker["variables"] == [
-        {"variable": "learning_rate", "start": None, "after": [0.01, 0.1], "final": 0.1}
-    ]
+    assert tracker["variables"] == [{"variable": "learning_rate", "start": None, "after": [0.01, 0.1], "final": 0.1}]
     assert tracker["metrics"] == [{"metric": "loss", "values": [0.99, 0.9]}]
     assert [row["output"] for row in tracker["outputs"]] == ["train_model/metrics.json", "train_model/model.json"]
     shown = shell("compare", first, second).stdout

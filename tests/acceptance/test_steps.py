@@ -47,9 +47,7 @@ def test_later_steps_find_what_earlier_ones_left_and_publish_only_what_is_new(cl
     assert report.state == "succeeded", report.message
     outputs = {name: path for name, path in cluster.client.outputs(report.run).items()}
     assert (outputs["train"] / "model").read_text() == "1,2,3!"
-    found = {
-        name: sorted(str(path.relative_to(root)) for path in root.rglob("*")) for name, root in outputs.items()
-    }
+    found = {name: sorted(str(path.relative_to(root)) for path in root.rglob("*")) for name, root in outputs.items()}
     assert found == {
         "prepare": ["data", "data/raw", "data/raw/x.csv", "gone"],
         "change": ["data", "data/raw", "data/raw/x.csv", "empty"],
@@ -104,7 +102,7 @@ def test_a_program_that_is_not_there_fails_with_its_name(cluster: Cluster, folde
 
 def test_a_timeout_ends_the_step_and_says_so(cluster: Cluster, folder: Path) -> None:
     cluster.start_worker()
-    code = "print(\"begun\", flush=True); import time; time.sleep(600)"
+    code = 'print("begun", flush=True); import time; time.sleep(600)'
     report = _run(cluster, folder, f"pipeline:\n  steps:\n  - slow: {{run: {_python(code)}, timeout: 2s}}\n")
     assert report.state == "failed"
     assert "longer than its timeout of 2 s" in report.message and "begun" in report.message
@@ -213,7 +211,9 @@ def test_cancel_ends_a_running_step_and_the_rest_never_starts(cluster: Cluster, 
     witness = folder.parent / "witness"
     slow = _python(f"open({str(started)!r}, 'w'); import time; time.sleep(600)")
     after = _python(f"open({str(witness)!r}, 'w')")
-    (folder / "pipeline.yaml").write_text(f"pipeline:\n  steps:\n  - slow: {{run: {slow}}}\n  - after: {{run: {after}}}\n")
+    (folder / "pipeline.yaml").write_text(
+        f"pipeline:\n  steps:\n  - slow: {{run: {slow}}}\n  - after: {{run: {after}}}\n"
+    )
     client = cluster.client
     cluster.start_worker()
     run = client.submit(client.load(folder / "pipeline.yaml"))

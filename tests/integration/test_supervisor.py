@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.step_bench import PYTHON, Bench, bench_in, eventually, zombies
-from workers.frames import Cause
+from workers.supervisor.frames import Cause
 
 ECHO_ARGV = "import os, sys; open(sys.argv[1], 'wb').write(b'\\0'.join(map(os.fsencode, sys.argv[2:])))"
 
@@ -27,6 +27,10 @@ def test_an_exit_code_is_reported(bench: Bench, code: int) -> None:
     assert (result.cause, result.exit_code, result.signal) == (Cause.EXITED, code, None)
     assert result.seconds > 0
     assert result.max_rss_bytes > 0
+
+
+def test_a_timeout_of_a_thousand_years_is_fine(bench: Bench) -> None:
+    assert bench.sh("exit 0", timeout_seconds=3.2e10).exit_code == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL, signal.SIGTERM])
@@ -136,9 +140,7 @@ def test_a_program_is_looked_up_on_the_path_of_the_step(bench: Bench) -> None:
         (["true"], {"cwd": "/dev/null"}, "the working directory '/dev/null' is not a directory"),
     ],
 )
-def test_what_cannot_start_says_why(
-    bench: Bench, argv: list[str], changes: dict[str, object], sentence: str
-) -> None:
+def test_what_cannot_start_says_why(bench: Bench, argv: list[str], changes: dict[str, object], sentence: str) -> None:
     (bench.folder / "plain").write_text("text")
     for name, content in (("orphaned", "#!/no/interpreter\n"), ("garbage", "\x01\x02")):
         (bench.folder / name).write_text(content)
@@ -226,9 +228,7 @@ def test_fifty_steps_run_side_by_side(bench: Bench) -> None:
     script = 'touch "$1"; until [ "$(ls here | wc -l)" -eq 50 ]; do sleep 0.05; done; echo "$1"; exit "$2"'
     (bench.folder / "here").mkdir()
     futures = [
-        bench.begin(
-            bench.request("sh", "-c", script, "sh", f"here/{n}", str(n), log=str(bench.folder / f"{n}.log"))
-        )
+        bench.begin(bench.request("sh", "-c", script, "sh", f"here/{n}", str(n), log=str(bench.folder / f"{n}.log")))
         for n in range(50)
     ]
     assert [future.result(120).exit_code for future in futures] == list(range(50))

@@ -17,7 +17,7 @@ import pytest
 
 from pipeline_queue.contract.errors import SupervisorError
 from tests.integration.step_bench import PYTHON, Bench, alive, bench_in, eventually, zombies
-from workers.frames import Cause
+from workers.supervisor.frames import Cause
 
 STUBBORN_TREE = """
 import os, pathlib, signal, sys, time
@@ -89,8 +89,7 @@ def test_stop_then_kill_does_not_wait_for_the_grace(bench: Bench) -> None:
 
 def test_kill_all_ends_every_step(bench: Bench) -> None:
     futures = [
-        bench.begin(bench.request("sleep", "1000", env={"PATH": "/bin:/usr/bin", "W": bench.token}))
-        for _ in range(5)
+        bench.begin(bench.request("sleep", "1000", env={"PATH": "/bin:/usr/bin", "W": bench.token})) for _ in range(5)
     ]
     eventually(lambda: len(bench.alive()) == 5)
     bench.executor.kill_all("closing")
@@ -143,9 +142,7 @@ while time.monotonic() < end:
     os.setsid()
     time.sleep(0.002)
 """
-    first = (
-        "import subprocess, sys, time; subprocess.Popen([*sys.orig_argv[:3], sys.argv[1]]); time.sleep(1000)"
-    )
+    first = "import subprocess, sys, time; subprocess.Popen([*sys.orig_argv[:3], sys.argv[1]]); time.sleep(1000)"
     request, future = bench.begin_ready(PYTHON, "-S", "-c", first, script)
     bench.executor.kill(request.id, "enough")
     assert future.result(60).cause is Cause.STOPPED

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_queue.document import MAX_FILE_BYTES, Document, parse_document, read_document
-from pipeline_queue.document_syntax import MAX_ALIASES, MAX_DEPTH
-from pipeline_queue.nodes import Mapping, Node, Scalar, Sequence
+from pipeline_queue.loading.document import MAX_FILE_BYTES, Document, parse_document, read_document
+from pipeline_queue.loading.nodes import Mapping, Node, Scalar, Sequence
+from pipeline_queue.loading.syntax import MAX_ALIASES, MAX_DEPTH
 
 
 def parse(text: str | bytes) -> Document:
@@ -77,9 +77,7 @@ def test_a_byte_order_mark_is_no_part_of_the_text() -> None:
 
 
 def test_text_that_is_not_utf8_is_refused_with_its_line_and_column() -> None:
-    assert refusals(b"a: 1\nb: \xff\n") == [
-        "f.yaml:2:4: the file is not UTF-8 text here (save the file as UTF-8)"
-    ]
+    assert refusals(b"a: 1\nb: \xff\n") == ["f.yaml:2:4: the file is not UTF-8 text here (save the file as UTF-8)"]
 
 
 @pytest.mark.parametrize(
@@ -116,8 +114,7 @@ def test_several_problems_are_reported_at_once() -> None:
 
 def test_an_alias_bomb_is_refused() -> None:
     levels = "".join(
-        f"{name}: &{name} [{','.join(['*' + before] * 9)}]\n"
-        for before, name in zip("abcdef", "bcdefg", strict=True)
+        f"{name}: &{name} [{','.join(['*' + before] * 9)}]\n" for before, name in zip("abcdef", "bcdefg", strict=True)
     )
     assert "more than" in refusals(f"a: &a [{','.join('x' * 9)}]\n{levels}")[0]
 
@@ -188,9 +185,7 @@ def test_places_in_json_are_those_of_the_file_although_escapes_are_rewritten() -
     assert refusals(text)[0].startswith(f"f.yaml:1:{text.rindex(chr(34) + 'a') + 1}:")
 
 
-json_texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30).filter(
-    lambda text: "\0" not in text
-)
+json_texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30).filter(lambda text: "\0" not in text)
 
 
 @settings(max_examples=150, deadline=None)

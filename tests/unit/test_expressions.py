@@ -122,12 +122,9 @@ def test_a_value_is_always_exactly_one_element_or_part_of_one(x: str, y: str) ->
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), any_text), max_size=5), any_text)
-def test_any_mix_of_literals_and_references_gives_exactly_its_values(
-    parts: list[tuple[str, str]], value: str
-) -> None:
+def test_any_mix_of_literals_and_references_gives_exactly_its_values(parts: list[tuple[str, str]], value: str) -> None:
     text = " ".join(
-        f"${{{{ parameters.{name} }}}}{shlex.quote(literal.replace('${{', '$${{'))}"
-        for name, literal in parts
+        f"${{{{ parameters.{name} }}}}{shlex.quote(literal.replace('${{', '$${{'))}" for name, literal in parts
     )
     values: dict[str, Value] = {"a": value, "b": "", "c": "x y"}
     words = [fill(word, **values) for word in split_words(text)]
@@ -242,11 +239,7 @@ def test_long_texts_take_linear_time(piece: str) -> None:
                 assert len(error.problems) <= 100
 
 
-@given(
-    st.lists(
-        st.sampled_from(["${{", "}}", "$", " ", "'", '"', "\\", "parameters.x", "a", "\n", "{{"]), max_size=25
-    )
-)
+@given(st.lists(st.sampled_from(["${{", "}}", "$", " ", "'", '"', "\\", "parameters.x", "a", "\n", "{{"]), max_size=25))
 def test_any_text_is_words_or_refused_with_offsets_inside_it(parts: list[str]) -> None:
     text = "".join(parts)
     try:

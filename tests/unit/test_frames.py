@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workers.frames import decode_frame, encode_frame, read_renewal, read_start
+from workers.supervisor.frames import decode_frame, encode_frame, read_renewal, read_start
 
 START = (
     b'{"v":1,"type":"start","id":"a","argv":["x","\\u00fc\\n\\udcff"],"cwd":"/","env":{"A":"b"},"log":"/l",'
@@ -39,7 +39,9 @@ def test_what_is_not_a_frame_of_this_version_is_refused(line: bytes) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [("argv", "x"), ("argv", [1]), ("env", []), ("env", {"A": 1}), ("id", 1), ("log_limit_bytes", True),
-     ("grace_seconds", None), ("timeout_seconds", "1"), ("leased_at", None)],
+     ("grace_seconds", None), ("timeout_seconds", "1"), ("leased_at", None),
+     ("grace_seconds", float("inf")), ("log_limit_bytes", float("nan")),
+     ("timeout_seconds", 10**400)],
 )  # fmt: skip
 def test_a_start_frame_names_its_wrong_field(name: str, value: object) -> None:
     frame = {**decode_frame(START), name: value}

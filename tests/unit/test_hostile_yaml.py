@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline_queue.contract.errors import PipelineFileError
-from pipeline_queue.loader import load_pipeline
+from pipeline_queue.loading.loader import load_pipeline
 
 FILES = 2_000
 SEED_OF_THE_DICE = 20_240_229
@@ -131,9 +131,7 @@ MUTATIONS: list[Mutation] = [
 def hostile_file(dice: random.Random) -> bytes:
     """A mutated pipeline, or, one time in ten, tokens without any order."""
     if dice.random() < 0.1:
-        return b"".join(
-            dice.choice(TOKENS) + dice.choice([b"", b" ", b"\n  "]) for _ in range(dice.randrange(60))
-        )
+        return b"".join(dice.choice(TOKENS) + dice.choice([b"", b" ", b"\n  "]) for _ in range(dice.randrange(60)))
     data = bytearray(dice.choice([SEED, FULLER]))
     for _ in range(dice.choice([1, 1, 1, 2, 3, 8])):
         if data:
@@ -181,20 +179,27 @@ def test_two_thousand_hostile_files_load_or_are_refused_with_places(folder: Path
         seconds = time.perf_counter() - started
         if seconds > slowest_seconds:
             slowest_seconds, slowest = seconds, data
-    assert slowest_seconds < SLOWEST_SECONDS, (
-        f"{slowest_seconds:.2f} s for {len(slowest)} bytes: {slowest[:300]!r}"
-    )
+    assert slowest_seconds < SLOWEST_SECONDS, f"{slowest_seconds:.2f} s for {len(slowest)} bytes: {slowest[:300]!r}"
     assert outcomes["loaded"] > 100, "the mutations leave too little intact to say anything"
     assert outcomes["refused"] > 1_000, "the mutations break too little to say anything"
 
 
+def test_wrong_expressions_everywhere_are_handled_in_time(folder: Path) -> None:
+    declared = "".join(f"    parameter_{number}: {{type: int}}\n" for number in range(200))
+    wrong = " ".join(f"${{{{ parameters.paramter_{number}x }}}}" for number in range(100))
+    steps = "".join(f"    step_{number}: {{run: trian{number}.py, args: '{wrong}'}}\n" for number in range(100))
+    for number in range(1_000):
+        (folder / f"train{number}.py").touch()
+    path = folder / "wrong.yaml"
+    path.write_text(f"pipeline:\n  parameters:\n{declared}  steps:\n{steps}")
+    started = time.perf_counter()
+    assert load_or_refuse(path) == "refused"
+    assert time.perf_counter() - started < SLOWEST_SECONDS
+
+
 @pytest.mark.parametrize("inserted", LONG, ids=range(len(LONG)))
-@pytest.mark.parametrize(
-    "target", [b"train.py", b"--lr", b"learning_rate\n", b"float", b"pipeline", b"train_model"]
-)
-def test_a_long_or_deep_text_in_any_place_is_handled_in_time(
-    folder: Path, target: bytes, inserted: bytes
-) -> None:
+@pytest.mark.parametrize("target", [b"train.py", b"--lr", b"learning_rate\n", b"float", b"pipeline", b"train_model"])
+def test_a_long_or_deep_text_in_any_place_is_handled_in_time(folder: Path, target: bytes, inserted: bytes) -> None:
     path = folder / "long.yaml"
     path.write_bytes(SEED.replace(target, inserted + target, 1))
     started = time.perf_counter()

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipeline_queue.contract.errors import PipelineFileError, ValuesError
-from pipeline_queue.loader import LoadedPipeline, load_pipeline, read_params_file
-from pipeline_queue.loader_steps import MAX_STEPS
+from pipeline_queue.loading.loader import LoadedPipeline, load_pipeline, read_params_file
+from pipeline_queue.loading.steps import MAX_STEPS
 from pipeline_queue.parameters import resolve_values
 from pipeline_queue.pipeline import Parameter, Pipeline, Reference, Step, Value
 
@@ -71,9 +71,9 @@ def refusals(folder: Path, text: str) -> list[str]:
 
 
 def step(folder: Path, body: str) -> Step:
-    return load(
-        folder, f"pipeline: {{parameters: {{x: {{type: string}}}}, steps: {{a: {{{body}}}}}}}"
-    ).pipeline.steps[0]
+    return load(folder, f"pipeline: {{parameters: {{x: {{type: string}}}}, steps: {{a: {{{body}}}}}}}").pipeline.steps[
+        0
+    ]
 
 
 def step_refusals(folder: Path, body: str) -> list[str]:
@@ -443,9 +443,7 @@ def test_an_expression_in_a_flow_list_without_quotes_says_what_to_do(folder: Pat
 
 @pytest.mark.parametrize(("count", "kind"), [(MAX_STEPS + 1, "steps"), (201, "parameters")])
 def test_too_many_members_are_refused(folder: Path, count: int, kind: str) -> None:
-    body = ", ".join(
-        f"m{number}: {{{'run: x' if kind == 'steps' else 'type: int'}}}" for number in range(count)
-    )
+    body = ", ".join(f"m{number}: {{{'run: x' if kind == 'steps' else 'type: int'}}}" for number in range(count))
     steps = "" if kind == "steps" else ", steps: {a: {run: x}}"
     (problem,) = refusals(folder, f"pipeline: {{{kind}: {{{body}}}{steps}}}")
     assert f"there are {count} {kind}" in problem
@@ -476,12 +474,7 @@ def test_a_reference_to_a_parameter_that_is_itself_wrong_is_no_second_problem(fo
     text = SEED.replace("type: float", "type: flaot")
     assert len(refusals(folder, text)) == 1
     assert (
-        len(
-            refusals(
-                folder, SEED.replace("- name: learning_rate\n      type: float", "- learning_rate: float")
-            )
-        )
-        == 1
+        len(refusals(folder, SEED.replace("- name: learning_rate\n      type: float", "- learning_rate: float"))) == 1
     )
 
 

@@ -145,9 +145,7 @@ def test_what_is_no_int_is_refused_with_what_to_write(text: str, hint: str) -> N
     assert hint in caught.value.hint
 
 
-@pytest.mark.parametrize(
-    ("text", "value"), [("0", 0), ("-0", 0), ("+7", 7), (" 10 ", 10), ("9" * 100, 10**100 - 1)]
-)
+@pytest.mark.parametrize(("text", "value"), [("0", 0), ("-0", 0), ("+7", 7), (" 10 ", 10), ("9" * 100, 10**100 - 1)])
 def test_an_int_is_read_from_decimal_digits(text: str, value: int) -> None:
     assert read_value(INT, text) == value
 
@@ -168,9 +166,7 @@ def test_what_is_no_bool_is_refused(text: str) -> None:
         read_value(BOOL, text)
 
 
-@pytest.mark.parametrize(
-    "text", ["a\0b", "\ud83d", "x" * (MAX_STRING_BYTES + 1), "é" * (MAX_STRING_BYTES // 2 + 1)]
-)
+@pytest.mark.parametrize("text", ["a\0b", "\ud83d", "x" * (MAX_STRING_BYTES + 1), "é" * (MAX_STRING_BYTES // 2 + 1)])
 def test_a_string_no_program_can_be_given_is_refused(text: str) -> None:
     with pytest.raises(BadValueError) as caught:
         read_value(STRING, text)
@@ -288,11 +284,21 @@ def test_an_unknown_value_for_a_pipeline_without_parameters_says_so() -> None:
     ]
 
 
+def test_the_nearest_of_many_names_is_found() -> None:
+    names = [f"parameter_{number}" for number in range(200)]
+    declared = pipeline(*(Parameter(name=name, type="int", default=1) for name in names))
+    for wrong, right in [
+        ("paramter_137", "parameter_137"),
+        ("PARAMETER_42", "parameter_42"),
+        ("oarameter_9", "parameter_9"),
+    ]:
+        (line,) = refusals(declared, {wrong: given_on_command_line(wrong, "1")})
+        assert f"did you mean {right!r}?" in line
+
+
 @pytest.mark.parametrize("parameter_type", ["float", "int", "bool", "string"])
 def test_a_long_value_is_shortened_in_messages(parameter_type: ParameterType) -> None:
-    declared = pipeline(
-        Parameter(name="f", type=parameter_type, choices=("a",) if parameter_type == "string" else ())
-    )
+    declared = pipeline(Parameter(name="f", type=parameter_type, choices=("a",) if parameter_type == "string" else ()))
     text = "z" * 100_000
     assert len(refusals(declared, {"f": given_on_command_line("f", text)})[0]) < 500
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from workers import process_tree
-from workers.process_tree import children_of, descendants, read_marker, read_status, send_signal
+from workers.supervisor import process_tree
+from workers.supervisor.process_tree import children_of, descendants, read_marker, read_status, send_signal
 
 
 @pytest.fixture(params=[True, False], ids=["children files", "kernel without them"])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from workers.step_log import StepLog
+from workers.supervisor.step_log import StepLog
 
 
 def test_a_log_within_its_limit_holds_exactly_what_was_said(tmp_path: Path) -> None:

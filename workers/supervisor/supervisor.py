@@ -1,7 +1,7 @@
 """Starts step processes, copies their output to log files, and ends their whole trees.
 
 One small single-threaded process per worker: `python -m workers.supervisor FD`, where FD is its end of a
-socket pair. The frames on it are described in `workers.frames`. When the other end closes, or the worker
+socket pair. The frames on it are described in `workers.supervisor.frames`. When the other end closes, or the worker
 dies, every tree is killed and the supervisor exits; signals meant for the worker do not end it.
 """
 
@@ -12,11 +12,10 @@ import os
 import select
 import signal
 import socket
-import sys
 import time
 
-from workers.frame_channel import FrameChannel
-from workers.frames import (
+from workers.supervisor.frame_channel import FrameChannel
+from workers.supervisor.frames import (
     Cause,
     decode_frame,
     lease_clock,
@@ -24,15 +23,17 @@ from workers.frames import (
     read_start,
     read_text,
 )
-from workers.orphans import Orphans
-from workers.process_tree import become_subreaper, descendants, read_status, reap, send_signal
-from workers.step_process import NotStartedError
-from workers.supervised_step import SupervisedStep
+from workers.supervisor.orphans import Orphans
+from workers.supervisor.process_tree import become_subreaper, descendants, read_status, reap, send_signal
+from workers.supervisor.step_process import NotStartedError
+from workers.supervisor.supervised_step import SupervisedStep
 
 _LEFTOVER_GRACE_SECONDS = 2.0
 _KILL_ROUNDS = 8
 # The timer of epoll stands still while the machine is suspended; leases do not.
 _LEASE_CHECK_SECONDS = 1.0
+# epoll refuses a timeout of more than some weeks.
+_LONGEST_WAIT_SECONDS = 3600.0
 _NOTHING_RAN = {
     "reason": None,
     "exit_code": None,
@@ -111,9 +112,7 @@ class Supervisor:
             self._report_not_started(step_id, error)
             return
         except ValueError as error:
-            self._report_not_started(
-                step_id, NotStartedError(f"the order to start it is malformed: {error}", True)
-            )
+            self._report_not_started(step_id, NotStartedError(f"the order to start it is malformed: {error}", True))
             return
         self._steps[step_id] = step
         self._outputs[step.output] = step
@@ -150,7 +149,7 @@ class Supervisor:
             for moment in (step.kill_at, step.timeout_at):
                 if moment is not None and (nearest is None or moment < nearest):
                     nearest = moment
-        wait = None if nearest is None else max(0.0, nearest - time.monotonic())
+        wait = None if nearest is None else min(_LONGEST_WAIT_SECONDS, max(0.0, nearest - time.monotonic()))
         if not leased:
             return wait
         now = lease_clock()
@@ -249,7 +248,3 @@ def main(descriptor: int) -> None:
     os.set_inheritable(descriptor, False)
     os.chdir("/")
     Supervisor(socket.socket(fileno=descriptor)).run()
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from pipeline_queue.problems import listed, near, quoted
 
-# A folder may hold a whole data set; a did-you-mean need not read all of it.
-_MAX_LISTED_FILES = 2_000
+# A folder may hold a whole data set; a did-you-mean need not look at all of it.
+_MAX_FOLDERS = 50
+_MAX_SCRIPTS = 200
 # Resolving a path takes time quadratic in its length.
 _MAX_PATH_CHARACTERS = 1_024
 _RUN_HINT = "`run: [python, gen.py]` runs a script that an earlier step makes"
@@ -48,9 +49,7 @@ class Programs:
         path = posixpath.normpath(program)
         if posixpath.isabs(path) or path.split("/")[0] == ".." or not self._is_inside(path):
             problem = f"the script {quoted(program)} is outside the pipeline's folder"
-            return Found(
-                program, problem=problem, hint="only that folder travels to the workers: copy it there"
-            )
+            return Found(program, problem=problem, hint="only that folder travels to the workers: copy it there")
         if not os.path.isfile(self._folder / path):  # noqa: PTH113 - Path.is_file raises for a name too long
             problem = f"there is no script {quoted(program)} in the pipeline's folder"
             nearest = near(path, self._scripts)
@@ -81,13 +80,11 @@ class Programs:
         """The Python files of the folder and of the folders in it."""
         found: list[str] = []
         try:
-            for folder, folders, files in itertools.islice(os.walk(self._folder), 50):
+            for folder, folders, files in itertools.islice(os.walk(self._folder), _MAX_FOLDERS):
                 inside = Path(folder).relative_to(self._folder)
-                folders[:] = (
-                    [name for name in folders if not name.startswith(".")] if inside == Path() else []
-                )
-                names = itertools.islice(sorted(files), _MAX_LISTED_FILES)
-                found += [(inside / name).as_posix() for name in names if name.endswith(".py")]
+                folders[:] = [name for name in folders if not name.startswith(".")] if inside == Path() else []
+                names = sorted(name for name in files if name.endswith(".py"))
+                found += [(inside / name).as_posix() for name in names[:_MAX_SCRIPTS]]
         except OSError:
             return ()
-        return tuple(found[:_MAX_LISTED_FILES])
+        return tuple(found[:_MAX_SCRIPTS])

@@ -6,8 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from pipeline_queue.contract.errors import Place
-from pipeline_queue.loader_fields import HELP_KEYS, Entry, Fields, Reading, read_entries
-from pipeline_queue.nodes import Node, Scalar, size_of
+from pipeline_queue.loading.fields import HELP_KEYS, Entry, Fields, Reading, read_entries
+from pipeline_queue.loading.nodes import Node, Scalar, size_of
 from pipeline_queue.parameters import TYPE_WORDS, BadValueError, check_bounds, read_value, text_of
 from pipeline_queue.pipeline import Parameter, ParameterType, Value
 from pipeline_queue.problems import quoted
@@ -120,9 +120,7 @@ def _with_choices(fields: Fields, parameter: Parameter) -> Parameter:
         if value is None or not _is_within(fields, "choices", item, parameter, value):
             continue
         if value in choices:
-            fields.reading.add(
-                item, f"{quoted(text_of(value))} is twice in the {label}", "remove one of the two"
-            )
+            fields.reading.add(item, f"{quoted(text_of(value))} is twice in the {label}", "remove one of the two")
         choices[value] = None
     return parameter.model_copy(update={"choices": tuple(choices)})
 

@@ -138,9 +138,7 @@ def _explain(error: OSError, words: Sequence[bytes], env: Mapping[bytes, bytes])
     exists = b"/" not in words[0] or os.access(words[0], os.F_OK)
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         if exists:
-            return NotStartedError(
-                f"program {program} names an interpreter (its `#!` line) that does not exist"
-            )
+            return NotStartedError(f"program {program} names an interpreter (its `#!` line) that does not exist")
         return NotStartedError(f"program {program} was not found")
     if error.errno == errno.EACCES:
         return NotStartedError(f"program {program} is not executable")

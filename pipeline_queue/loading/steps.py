@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from pipeline_queue.contract.errors import Place
 from pipeline_queue.expressions import MAX_WORDS, first_expression_offset, parse_template, split_words
-from pipeline_queue.loader_fields import HELP_KEYS, Entry, Fields, Reading, read_entries
-from pipeline_queue.loader_programs import Programs
-from pipeline_queue.nodes import Mapping, Node, Scalar, Sequence, kind_of, size_of
+from pipeline_queue.loading.fields import HELP_KEYS, Entry, Fields, Reading, read_entries
+from pipeline_queue.loading.nodes import Mapping, Node, Scalar, Sequence, kind_of, size_of
+from pipeline_queue.loading.programs import Programs
 from pipeline_queue.parameters import BadValueError, check_bounds, read_value
 from pipeline_queue.pipeline import DEFAULT_QUEUE, Parameter, Step, Template
 from pipeline_queue.problems import quoted
@@ -143,9 +143,7 @@ def _read_env(context: _Context, fields: Fields) -> dict[str, Template]:
     env: dict[str, Template] = {}
     for key, value in node.entries:
         if not _ENV_NAME.fullmatch(key.text):
-            hint = (
-                "use letters, digits and _, not beginning with a digit; expressions are for the values only"
-            )
+            hint = "use letters, digits and _, not beginning with a digit; expressions are for the values only"
             reading.add(key, f"{quoted(key.text)} cannot be the name of an environment variable", hint)
         elif key.text.startswith(_OWN_ENV_PREFIX):
             message = f"{quoted(key.text)} is a name this program sets itself"

@@ -7,8 +7,8 @@ import signal
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from workers.frames import ATTEMPT_MARKER
-from workers.process_tree import (
+from workers.supervisor.frames import ATTEMPT_MARKER
+from workers.supervisor.process_tree import (
     children_of,
     may_signal,
     open_outputs,
@@ -17,7 +17,7 @@ from workers.process_tree import (
     reap,
     send_signal,
 )
-from workers.supervised_step import SupervisedStep
+from workers.supervisor.supervised_step import SupervisedStep
 
 _ROUNDS = 20
 
@@ -56,9 +56,7 @@ class Orphans:
         """Those that belong to this execution and can be ended by us."""
         if not self._known:
             return []
-        return [
-            pid for pid, orphan in self._known.items() if orphan.suspects == {step_id} and may_signal(pid)
-        ]
+        return [pid for pid, orphan in self._known.items() if orphan.suspects == {step_id} and may_signal(pid)]
 
     def release(self, step_id: str) -> None:
         """This execution has ended; what it left, if anything, is not its own."""

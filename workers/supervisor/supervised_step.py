@@ -9,10 +9,10 @@ import signal
 import time
 from collections.abc import Iterable
 
-from workers.frames import Cause, StartOrder
-from workers.process_tree import descendants, read_status, send_signal
-from workers.step_log import StepLog
-from workers.step_process import NotStartedError, start_process
+from workers.supervisor.frames import Cause, StartOrder
+from workers.supervisor.process_tree import descendants, read_status, send_signal
+from workers.supervisor.step_log import StepLog
+from workers.supervisor.step_process import NotStartedError, start_process
 
 _CHUNK_BYTES = 65536
 _KILL_AGAIN_SECONDS = 0.005

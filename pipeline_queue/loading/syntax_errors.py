@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import yaml
 
-from pipeline_queue.document_source import Source
+from pipeline_queue.loading.source import Source
 from pipeline_queue.problems import Problems
 
 

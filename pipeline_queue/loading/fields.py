@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from pipeline_queue.document import Document
 from pipeline_queue.expressions import TemplateError, first_expression_offset, parse_template
-from pipeline_queue.nodes import Mapping, Node, Scalar, Sequence, kind_of
+from pipeline_queue.loading.document import Document
+from pipeline_queue.loading.nodes import Mapping, Node, Scalar, Sequence, kind_of
 from pipeline_queue.problems import Problems, listed, quoted
 
 MAX_HELP_CHARACTERS = 10_000
@@ -62,7 +62,8 @@ class Reading:
 
     def template(self, scalar: Scalar | None, parse: Callable[[str], _T]) -> _T | None:
         """What `parse` makes of the scalar's text; the problems it raises get their places."""
-        if scalar is None:
+        # Wording thousands of wrong expressions nobody will be shown would take seconds.
+        if scalar is None or self.problems.are_enough:
             return None
         try:
             return parse(scalar.text)
@@ -161,15 +162,11 @@ def _named_bodies(
 ) -> Iterator[tuple[Scalar, Mapping | None]]:
     if isinstance(node, Scalar):
         if not node.is_null:
-            reading.add(
-                node, f"{kind}s must be a list or a mapping of names", f"write `- name: …` for each {kind}"
-            )
+            reading.add(node, f"{kind}s must be a list or a mapping of names", f"write `- name: …` for each {kind}")
         return
     members = node.items if isinstance(node, Sequence) else node.entries
     if len(members) > most:
-        reading.add(
-            node, f"there are {len(members):,} {kind}s; at most {most} are allowed", "split the pipeline"
-        )
+        reading.add(node, f"there are {len(members):,} {kind}s; at most {most} are allowed", "split the pipeline")
     for member in members[:most]:
         if isinstance(member, tuple):
             key, value = member
@@ -202,9 +199,7 @@ def _named_item(
         hint = f"indent {others} further than {quoted(key.text)}"
         reading.add(key, f"the {kind} {quoted(key.text)} has its keys beside it, not below it", hint)
     else:
-        reading.add(
-            item, f"a {kind} has no name", f"add `name: …`, or write `- {kind}_name:` and its keys below"
-        )
+        reading.add(item, f"a {kind} has no name", f"add `name: …`, or write `- {kind}_name:` and its keys below")
 
 
 def _body(reading: Reading, key: Scalar, value: Node, kind: str) -> Mapping | None:

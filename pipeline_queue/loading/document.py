@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline_queue.contract.errors import Place, Problem
-from pipeline_queue.document_source import Source, decode
-from pipeline_queue.document_syntax import compose
-from pipeline_queue.nodes import Node, Scalar
+from pipeline_queue.loading.nodes import Node, Scalar
+from pipeline_queue.loading.source import Source, decode
+from pipeline_queue.loading.syntax import compose
 from pipeline_queue.problems import Problems
 
 MAX_FILE_BYTES = 1024 * 1024

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline_queue.contract.errors import PipelineFileError, Place, ValuesError
-from pipeline_queue.document import Document, read_document
-from pipeline_queue.loader_fields import HELP_KEYS, Fields, Reading
-from pipeline_queue.loader_parameters import read_parameters
-from pipeline_queue.loader_programs import Programs
-from pipeline_queue.loader_steps import read_steps
-from pipeline_queue.nodes import Mapping, Node, Scalar, kind_of
+from pipeline_queue.loading.declarations import read_parameters
+from pipeline_queue.loading.document import Document, read_document
+from pipeline_queue.loading.fields import HELP_KEYS, Fields, Reading
+from pipeline_queue.loading.nodes import Mapping, Node, Scalar, kind_of
+from pipeline_queue.loading.programs import Programs
+from pipeline_queue.loading.steps import read_steps
 from pipeline_queue.parameters import Given
 from pipeline_queue.pipeline import Pipeline
 from pipeline_queue.problems import Problems
@@ -108,9 +108,7 @@ def _read_pipeline(reading: Reading, body: Mapping, path: Path, folder: Path) ->
     steps = read_steps(reading, fields.get("steps"), place, Programs(folder), declared.names)
     sweep = fields.get("sweep")
     if sweep is not None and not isinstance(sweep, Mapping):
-        reading.add(
-            sweep, f"sweep must be a mapping, not {kind_of(sweep)}", "write its keys below it, or remove it"
-        )
+        reading.add(sweep, f"sweep must be a mapping, not {kind_of(sweep)}", "write its keys below it, or remove it")
     if reading.problems or name is None:
         return None
     pipeline = Pipeline(name=name, parameters=declared.parameters, steps=steps, help=help_text)

@@ -9,9 +9,9 @@ from typing import Any, NoReturn
 import yaml
 
 from pipeline_queue.contract.errors import Place
-from pipeline_queue.document_errors import add_syntax_problem
-from pipeline_queue.document_source import Source
-from pipeline_queue.nodes import Mapping, Node, Scalar, Sequence, kind_of
+from pipeline_queue.loading.nodes import Mapping, Node, Scalar, Sequence, kind_of
+from pipeline_queue.loading.source import Source
+from pipeline_queue.loading.syntax_errors import add_syntax_problem
 from pipeline_queue.problems import Problems, quoted
 
 MAX_DEPTH = 30
@@ -97,9 +97,7 @@ class _Composer:
         elif isinstance(event, yaml.DocumentStartEvent):
             self._documents += 1
             if self._documents > 1:
-                self._refuse(
-                    event, "a second document begins here", "keep one document in a file: remove `---`"
-                )
+                self._refuse(event, "a second document begins here", "keep one document in a file: remove `---`")
 
     def _take_scalar(self, event: Any) -> None:
         self._check_tag(event)
@@ -162,9 +160,7 @@ class _Composer:
             )
         anchored = self._anchors[name]
         if anchored is None:
-            self._refuse(
-                event, f"the alias {quoted(name)} stands inside the anchor it repeats", "write the value out"
-            )
+            self._refuse(event, f"the alias {quoted(name)} stands inside the anchor it repeats", "write the value out")
         if len(self._stack) + anchored.height > MAX_DEPTH:
             self._refuse_depth(event)
         self._spend(event, anchored.nodes, anchored.characters)
@@ -228,9 +224,7 @@ class _Composer:
         self._nodes += nodes
         self._characters += characters
         if self._nodes > MAX_NODES:
-            self._refuse(
-                event, f"the file has more than {MAX_NODES:,} values", "aliases count as written out"
-            )
+            self._refuse(event, f"the file has more than {MAX_NODES:,} values", "aliases count as written out")
         if self._characters > MAX_CHARACTERS:
             message = f"the texts of the file are longer than {MAX_CHARACTERS:,} characters together"
             self._refuse(event, message, "aliases count as written out")

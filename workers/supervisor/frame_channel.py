@@ -7,7 +7,7 @@ import socket
 import struct
 from collections.abc import Mapping
 
-from workers.frames import encode_frame
+from workers.supervisor.frames import encode_frame
 
 _RECEIVE_BYTES = 65536
 

@@ -1,0 +1,28 @@
+"""The worker's health check in a container: exit 0 when the broker has heard of this host's worker just now."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+
+from pipeline_queue.contract.errors import PipelineQueueError
+from pipeline_queue.contract.ledger import Ledger
+from pipeline_queue.contract.settings import settings_from
+
+
+def main() -> int:
+    try:
+        names = [worker.name for worker in Ledger(settings_from(os.environ).broker_url).workers()]
+    except PipelineQueueError as error:
+        print(f"error: {error}")
+        return 1
+    # The worker's node name is `worker-<pid>@<host>`, and a container is a host of its own.
+    if any(name.endswith(f"@{socket.gethostname()}") for name in names):
+        return 0
+    print(f"the broker has not heard of a worker on {socket.gethostname()}; it knows {', '.join(names) or 'none'}")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

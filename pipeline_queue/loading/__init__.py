@@ -1,0 +1,1 @@
+"""YAML text -> Pipeline, with every problem at its line and column."""

@@ -1,0 +1,53 @@
+"""What a step's process is given: its command, environment and limits."""
+
+from __future__ import annotations
+
+import os
+
+from pipeline_queue.contract.settings import RESERVED_PREFIX
+from pipeline_queue.contract.storage import LOG
+from pipeline_queue.planner import StepPlan
+from workers.context import WorkerContext
+from workers.executor import ExecutionRequest, ExecutionResult
+from workers.job import Try
+from workers.lease import TRUSTED_SECONDS
+from workers.workspace import Workspace
+
+
+def execute(worker: WorkerContext, this: Try, workspace: Workspace) -> ExecutionResult:
+    step = this.job.plan.step
+    return worker.executor.run(
+        ExecutionRequest(
+            id=this.uid,
+            argv=this.record.argv,
+            cwd=str(workspace.folder),
+            env=_environment(worker, this),
+            log=str(this.folder / LOG),
+            log_limit_bytes=worker.log_limit_bytes,
+            timeout_seconds=step.timeout_seconds,
+            grace_seconds=worker.grace_seconds,
+            lease_seconds=TRUSTED_SECONDS,
+            leased_at=this.held.asked_at,
+        )
+    )
+
+
+def command_of(worker: WorkerContext, plan: StepPlan) -> tuple[str, ...]:
+    return (str(worker.python), *plan.argv) if plan.step.python else plan.argv
+
+
+def _environment(worker: WorkerContext, this: Try) -> dict[str, str]:
+    """The worker's environment without our settings (the broker's URL holds a password), and the step's own."""
+    job = this.job
+    inherited = {name: value for name, value in worker.environment.items() if not name.startswith(RESERVED_PREFIX)}
+    path = f"{worker.python.parent}{os.pathsep}{inherited.get('PATH', os.defpath)}"
+    return {
+        "PYTHONUNBUFFERED": "1",
+        **inherited,
+        "PATH": path,
+        f"{RESERVED_PREFIX}SWEEP_ID": job.run.sweep,
+        f"{RESERVED_PREFIX}RUN_ID": str(job.run),
+        f"{RESERVED_PREFIX}RUN_INDEX": str(job.run.index),
+        f"{RESERVED_PREFIX}STEP": job.step,
+        **job.plan.env,
+    }

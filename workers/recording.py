@@ -1,0 +1,133 @@
+"""Writes how an attempt ended: on the storage first, which is the truth, then in the ledger.
+
+Promises kept here: outputs appear whole or not at all and from one attempt (the rename of `publish`); a worker whose
+lease is gone writes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+from pipeline_queue.contract.ledger import Ending, Lease
+from pipeline_queue.contract.records import StepRecord
+from pipeline_queue.contract.states import RunState
+from pipeline_queue.contract.storage import (
+    LOG,
+    OUTPUTS,
+    RUN_END,
+    STEP_RECORD,
+    create_exclusive,
+    publish,
+)
+from pipeline_queue.planner import retry_delay_seconds
+from pipeline_queue.report import StepFiles, end_of_run, find_steps
+from workers.context import WorkerContext
+from workers.job import Job, Try
+from workers.outcome import Failure, Outcome, read_metrics, with_tail
+from workers.workspace import Found, Workspace, move_outputs
+
+logger = logging.getLogger(__name__)
+
+_INFRASTRUCTURE_DELAY_SECONDS = 1.0
+
+
+def publish_attempt(worker: WorkerContext, this: Try, workspace: Workspace, found: Found) -> Outcome:
+    job = this.job
+    metrics = read_metrics(workspace.folder / "metrics.json") if found.has("metrics.json") else {}
+    record = this.record.model_copy(
+        update={"outputs": found.outputs, "deleted": found.deleted, "notes": found.notes, "metrics": metrics}
+    )
+    this.check_lease()
+    move_outputs(workspace, found, this.folder / OUTPUTS)
+    (this.folder / STEP_RECORD).write_bytes(record.model_dump_json().encode())
+    this.check_lease()
+    if not publish(this.folder, job.paths.step(job.step), this.uid):
+        logger.info("publication lost run=%s step=%s attempt=%d", job.run, job.step, this.lease.attempt)
+        return record_published(worker, job)
+    if job.is_last:
+        _end_run(job, "succeeded", "", StepFiles(job.step, job.step, True, record))
+    ending = Ending("succeeded", "succeeded" if job.is_last else "running", record.seconds, record.exit_code)
+    worker.ledger.record(this.lease, ending)
+    logger.info("published run=%s step=%s attempt=%d files=%d", job.run, job.step, record.attempt, len(found.outputs))
+    return Outcome("go_on", f"published {len(found.outputs)} outputs after {record.seconds:.3g} s")
+
+
+def record_failure(worker: WorkerContext, this: Try, failure: Failure) -> Outcome:
+    job, lease = this.job, this.lease
+    this.check_lease()
+    retries = job.plan.step.retries
+    cancelled = failure.cause == "cancelled"
+    failures = 0 if failure.infrastructure or cancelled else 1
+    again = failure.infrastructure or (not cancelled and lease.failures + failures <= retries)
+    text = failure.message if cancelled else with_tail(failure.message, this.folder / LOG)
+    state = "cancelled" if cancelled else "retrying" if again else "failed"
+    record = this.record.model_copy(
+        update={
+            "state": state,
+            "cause": failure.cause,
+            "message": text,
+            "ended_at": this.record.ended_at or time.time(),
+        }
+    )
+    _write_quietly(this.folder / STEP_RECORD, record)
+    logger.info("%s run=%s step=%s attempt=%d: %s", state, job.run, job.step, lease.attempt, failure.message)
+    ending = Ending(
+        step_state=record.state,
+        run_state="running" if again else "cancelled" if cancelled else "failed",
+        seconds=record.seconds,
+        exit_code=record.exit_code,
+        message=text,
+        failures=failures,
+        deaths=1 if failure.infrastructure else 0,
+        retry_seconds=_INFRASTRUCTURE_DELAY_SECONDS
+        if failure.infrastructure
+        else retry_delay_seconds(lease.failures + failures),
+    )
+    if not again:
+        _end_run(job, ending.run_state, text, StepFiles(job.step, this.folder.name, False, record))
+    worker.ledger.record(lease, ending)
+    if cancelled:
+        return Outcome("cancelled", text)
+    return Outcome("retry" if again else "failed", text)
+
+
+def record_published(worker: WorkerContext, job: Job) -> Outcome:
+    if job.is_last:
+        _end_run(job, "succeeded", "", None)
+    state: RunState = "succeeded" if job.is_last else "running"
+    worker.ledger.record(Lease.decided(job.run, job.step), Ending("succeeded", state))
+    return Outcome("go_on", "published before")
+
+
+def record_cancelled(worker: WorkerContext, job: Job) -> Outcome:
+    _end_run(job, "cancelled", "cancelled", None)
+    worker.ledger.record(Lease.decided(job.run, job.step), Ending("cancelled", "cancelled", message="cancelled"))
+    return Outcome("cancelled", "cancelled")
+
+
+def record_given_up(worker: WorkerContext, job: Job, deaths: str, where: str) -> Outcome:
+    """Too many workers were lost while they ran the step."""
+    text = f"step {job.step} was given up: {deaths} times a worker was lost while it ran (last {where})"
+    _end_run(job, "failed", text, None)
+    worker.ledger.record(Lease.decided(job.run, job.step), Ending("failed", "failed", message=text))
+    return Outcome("failed", text)
+
+
+def _end_run(job: Job, state: RunState, message: str, last: StepFiles | None) -> None:
+    """Writes `run.json` unless it is there. `last` is this attempt's step, already known."""
+    steps = [
+        last if last and step.name == last.name else step
+        for step in find_steps(job.sweep, job.paths, job.paths.names())
+    ]
+    record = end_of_run(job.sweep, job.run, steps, state, message)
+    job.paths.folder.mkdir(parents=True, exist_ok=True)
+    create_exclusive(job.paths.folder / RUN_END, record.model_dump_json().encode())
+
+
+def _write_quietly(path: Path, record: StepRecord) -> None:
+    try:
+        path.write_bytes(record.model_dump_json().encode())
+    except OSError as error:
+        logger.warning("not written %s: %s", path, error)
