@@ -7,8 +7,6 @@ import resource
 from collections.abc import Iterable
 from pathlib import Path
 
-from workers.supervisor.process_tree import descendants
-
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
@@ -18,13 +16,19 @@ def cpu_seconds(processes: Iterable[int]) -> float:
         usage.ru_utime + usage.ru_stime
         for usage in (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
     )
-    return own + sum(_seconds(pid) for pid in descendants(processes))
+    statuses = {int(folder.name): _status(folder) for folder in Path("/proc").glob("[0-9]*")}
+    found = set(processes)
+    # A child of a found one may have been read before it, so until nothing is new.
+    while new := {pid for pid, (parent, _) in statuses.items() if parent in found} - found:
+        found |= new
+    return own + sum(statuses[pid][1] for pid in found if pid in statuses)
 
 
-def _seconds(pid: int) -> float:
+def _status(folder: Path) -> tuple[int, float]:
+    """The parent of a process, and its seconds of CPU with those of its children that are dead."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        fields = (folder / "stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
-        return 0.0
-    # utime, stime, cutime, cstime: fields 14 to 17, of which the first here is the third.
-    return sum(int(field) for field in fields[11:15]) / _TICKS_PER_SECOND
+        return 0, 0.0
+    # The first field here is the third of the file: ppid is 4, utime to cstime are 14 to 17.
+    return int(fields[1]), sum(int(field) for field in fields[11:15]) / _TICKS_PER_SECOND

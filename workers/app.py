@@ -49,17 +49,25 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
             _exit(error)
 
     def stop(self, parent: Any) -> None:
+        """A warm shutdown: Celery takes no more messages, and the steps that run are waited for."""
+        worker: WorkerContext | None = getattr(parent.app, "worker_context", None)
+        if worker is not None:
+            worker.leases.wait_until_none()
+        self.terminate(parent)
+
+    def terminate(self, parent: Any) -> None:
+        """A cold shutdown: the steps that run are ended, and rung again when their leases have run out."""
         worker: WorkerContext | None = getattr(parent.app, "worker_context", None)
         if worker is None:
             return
         if self._reconciler:
             self._reconciler.stop()
-        worker.leases.stop()
         worker.executor.close()
+        # Steps have been ended now; leases and ledger stay until every attempt has recorded that.
+        parent.pool.stop()
+        worker.leases.stop()
         worker.ledger.close()
         parent.app.worker_context = None
-
-    terminate = stop
 
     def _start(self, parent: Any, settings: Settings) -> None:
         storage = Storage.open(settings.storage)

@@ -53,7 +53,7 @@ class LeaseKeeper:
         self._orders = orders
         self._announce = announce
         self._held: dict[str, Held] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
 
@@ -75,6 +75,12 @@ class LeaseKeeper:
         finally:
             with self._lock:
                 del self._held[uid]
+                self._lock.notify_all()
+
+    def wait_until_none(self) -> None:
+        """Blocks while any attempt runs."""
+        with self._lock:
+            self._lock.wait_for(lambda: not self._held)
 
     def _run(self) -> None:
         while not self._stopping.wait(_INTERVAL_SECONDS):

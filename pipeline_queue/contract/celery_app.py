@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ssl
+from urllib.parse import urlsplit
+
 from celery import Celery
 
 DEFAULT_QUEUE = "default"
@@ -35,4 +38,7 @@ def make_app(broker_url: str) -> Celery:
     """A Celery application of this project; connects to nothing yet."""
     app = Celery("pipeline_queue", broker=broker_url, set_as_current=False)
     app.conf.update(_CONFIGURATION)
+    if urlsplit(broker_url).scheme == "rediss":
+        # Left alone Celery accepts any certificate; `ssl_…` options in the URL still win.
+        app.conf.broker_use_ssl = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
     return app
