@@ -1,4 +1,4 @@
-"""The worker's health check in a container: exit 0 when the broker has heard of this host's worker just now."""
+"""The health check of a worker in a container: exit 0 when the broker has just heard of it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from pipeline_queue.contract.settings import settings_from
 
 
 def main() -> int:
+    host = socket.gethostname()
     try:
         names = [worker.name for worker in Ledger(settings_from(os.environ).broker_url).workers()]
     except PipelineQueueError as error:
         print(f"error: {error}")
         return 1
     # The worker's node name is `worker-<pid>@<host>`, and a container is a host of its own.
-    if any(name.endswith(f"@{socket.gethostname()}") for name in names):
+    if any(name.endswith(f"@{host}") for name in names):
         return 0
-    print(f"the broker has not heard of a worker on {socket.gethostname()}; it knows {', '.join(names) or 'none'}")
+    print(f"the broker has not heard of a worker on {host}; it knows {', '.join(names) or 'none'}")
     return 1
 
 

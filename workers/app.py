@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
@@ -14,7 +15,7 @@ from celery.apps.worker import Worker
 
 from pipeline_queue import __version__
 from pipeline_queue.contract.celery_app import make_app
-from pipeline_queue.contract.errors import PipelineQueueError
+from pipeline_queue.contract.errors import BrokerError, PipelineQueueError
 from pipeline_queue.contract.ledger import Ledger
 from pipeline_queue.contract.settings import Settings, settings_from
 from pipeline_queue.contract.storage import Storage
@@ -66,6 +67,8 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
         # Steps have been ended now; leases and ledger stay until every attempt has recorded that.
         parent.pool.stop()
         worker.leases.stop()
+        with contextlib.suppress(BrokerError):  # a worker that says nothing any more is forgotten too, only later
+            worker.ledger.withdraw(worker.name)
         worker.ledger.close()
         parent.app.worker_context = None
 

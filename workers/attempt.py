@@ -103,7 +103,9 @@ def _execute_and_record(worker: WorkerContext, job: Job, lease: Lease, held: Hel
             failure = replace(failure, cause="cancelled", message=f"step {job.step} was cancelled")
         return record_failure(worker, ended, failure or Failure("lost", "the step vanished", True))
     except SupervisorError as error:
-        return record_failure(worker, this, Failure("lost", f"step {job.step} was ended: {error}", True))
+        lost = not worker.executor.is_closing()
+        failure = Failure("lost", f"step {job.step} was ended: {error}", infrastructure=True, is_death=lost)
+        return record_failure(worker, this, failure)
     except (StorageError, OSError) as error:
         logger.warning("storage failed run=%s step=%s: %s", job.run, job.step, error)
         return record_failure(worker, this, Failure("storage", f"step {job.step}: the storage failed: {error}", True))

@@ -129,6 +129,10 @@ class Executor:
         if link is not None:
             link.close()
 
+    def is_closing(self) -> bool:
+        """Whether this worker is stopping: steps that end now were ended by it, not lost."""
+        return self._is_closed
+
     def supervisor_pid(self) -> int | None:
         with self._lock:
             return None if self._link is None else self._link.pid

@@ -22,11 +22,16 @@ _MOST_METRICS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why an attempt failed. An `infrastructure` failure is not the step's own and does not use up `retries`."""
+    """Why an attempt failed.
+
+    An `infrastructure` failure is not the step's own and does not use up `retries`; unless it `is_death` (a worker that
+    hands its steps back when it stops is none), it does not count against the step at all.
+    """
 
     cause: Cause
     message: str
     infrastructure: bool = False
+    is_death: bool = True
 
 
 @dataclass(frozen=True, slots=True)

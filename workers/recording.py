@@ -80,7 +80,7 @@ def record_failure(worker: WorkerContext, this: Try, failure: Failure) -> Outcom
         exit_code=record.exit_code,
         message=text,
         failures=failures,
-        deaths=1 if failure.infrastructure else 0,
+        deaths=1 if failure.infrastructure and failure.is_death else 0,
         retry_seconds=_INFRASTRUCTURE_DELAY_SECONDS
         if failure.infrastructure
         else retry_delay_seconds(lease.failures + failures),
