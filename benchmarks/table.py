@@ -62,7 +62,8 @@ def as_text(table: list[Row], machine: dict[str, Any]) -> str:
         spread = f"{row.fastest_ms:.2f}..{row.slowest_ms:.2f}"
         lines.append(
             f"{row.work:16} {row.side:15} {row.steps_per_second:8.0f} {row.ms_per_step:8.2f} {spread:>17} "
-            f"{row.cpu_ms_per_step:12.2f} {row.submit_ms_per_run:14.2f} {row.ratio_to_xargs:9.2f} {row.ratio_to_chain:9.2f}"
+            f"{row.cpu_ms_per_step:12.2f} {row.submit_ms_per_run:14.2f} {row.ratio_to_xargs:9.2f} "
+            f"{row.ratio_to_chain:9.2f}"
         )
     lines.append("")
     for verdict in verdicts(table):

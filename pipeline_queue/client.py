@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from pipeline_queue.contract.errors import (
     BrokerError,
+    InputError,
     NotFoundError,
     PipelineQueueError,
     Place,
@@ -39,8 +40,10 @@ from pipeline_queue.loading.loader import LoadedPipeline, load_pipeline
 from pipeline_queue.parameters import Given
 from pipeline_queue.pipeline import Value
 from pipeline_queue.report import end_of_run, find_steps, read_run
+from pipeline_queue.results import Row, read_rows
 from pipeline_queue.submission import Submission, prepare_run
 from pipeline_queue.sweep import Sweep
+from pipeline_queue.sweep_report import ENDED_SWEEP, SweepReport, read_sweep
 from pipeline_queue.trace import Traced
 
 if TYPE_CHECKING:
@@ -71,6 +74,7 @@ class Client:
         self._settings = settings
         self._ledger = Ledger(settings.broker_url) if settings else None
         self._app: Celery | None = None
+        self._opened: Storage | None = None
 
     @classmethod
     def connect(cls, environment: Mapping[str, str] | None = None) -> Client:
@@ -136,13 +140,61 @@ class Client:
         """
         submission = pipeline if isinstance(pipeline, Submission) else self.prepare(pipeline, values or {})
         with submission.snapshot:
-            ledger, storage = self._live(), Storage.open(self._root)
+            return str(RunId(self.submit_sweep(submission), 0))
+
+    def submit_sweep(self, submission: Submission) -> str:
+        """Accepts a prepared sweep and starts its first runs; its id. Errors as of `submit`."""
+        with submission.snapshot:
+            ledger, storage = self._live(), self._writable()
             ledger.time()
             sweep = submission.commit(storage)
-        run = sweep.run_id(0)
-        ledger.open_run(run)
-        self._ring(sweep, run)
-        return str(run)
+        self._start(sweep, is_new=not submission.name)
+        return sweep.record.id
+
+    def sweep(self, sweep: str) -> SweepReport:
+        """The sweep as it is now. Raises NotFoundError."""
+        found = self._find_sweep(sweep)
+        live = self._ledger.sweeps.read(found.record.id) if self._ledger else None
+        return read_sweep(self._storage(), found, live)
+
+    def is_sweep(self, text: str) -> bool:
+        """Whether `text` names a sweep of several runs as a whole, not one run of it. Raises NotFoundError."""
+        run = RunId.parse(self.resolve(text))
+        asked_for_run = text.rpartition(".")[1] == "."
+        return not asked_for_run and len(Sweep.read(self._storage(), run.sweep).space) > 1
+
+    def wait_sweep(self, sweep: str, timeout_seconds: float | None = None) -> SweepReport:
+        """The sweep once it has ended. Raises TimeoutError."""
+        until = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        while (report := self.sweep(sweep)).state not in ENDED_SWEEP:
+            if until is not None and time.monotonic() > until:
+                raise TimeoutError(f"sweep {report.sweep} is still {report.state} after {timeout_seconds} s")
+            time.sleep(_LONGEST_POLL_SECONDS / 4)
+        return report
+
+    def cancel_sweep(self, sweep: str) -> SweepReport:
+        """Nothing of the sweep starts any more; what runs is ended within seconds. The sweep as it stands then."""
+        found = self._find_sweep(sweep)
+        ledger = self._live()
+        if self.sweep(found.record.id).state not in ENDED_SWEEP:
+            self._writable().request_cancel(found.record.id)
+            ledger.sweeps.cancel(found.record.id)
+        return self.sweep(found.record.id)
+
+    def pause_sweep(self, sweep: str) -> SweepReport:
+        """No more runs are started. Raises InputError when the sweep is not running."""
+        found = self._find_sweep(sweep)
+        if not self._live().sweeps.pause(found.record.id):
+            raise InputError(f"sweep {found.record.id} is not running ({self.sweep(found.record.id).state})")
+        return self.sweep(found.record.id)
+
+    def resume_sweep(self, sweep: str) -> SweepReport:
+        """Goes on with a paused sweep. Raises InputError when it is not paused."""
+        found = self._find_sweep(sweep)
+        if not self._live().sweeps.resume(found.record.id):
+            raise InputError(f"sweep {found.record.id} is not paused ({self.sweep(found.record.id).state})")
+        self._start(found, is_new=False)
+        return self.sweep(found.record.id)
 
     def run(self, run: str) -> RunRecord:
         """The run as it is now; paths in it are absolute. Raises NotFoundError."""
@@ -217,6 +269,13 @@ class Client:
             if step.published and step.record
             for name, value in step.record.metrics.items()
         }
+
+    def rows(self, sweep: str, note: Callable[[str], None] | None = None) -> list[Row]:
+        """The runs of a sweep that have ended, by index; `pandas.DataFrame(to_columns(rows))` takes them.
+
+        `note` is told of what had to be passed over. Raises NotFoundError and StorageError.
+        """
+        return read_rows(self._storage(), RunId.parse(self.resolve(sweep)).sweep, note)
 
     def traced(self, run: str) -> Traced:
         """The run with its steps' manifests, as `trace` and `compare` need it."""
@@ -301,11 +360,23 @@ class Client:
         sweep = Sweep.read(self._storage(), run.sweep)
         return sweep, sweep.run_id(run.index)
 
-    def _ring(self, sweep: Sweep, run: RunId) -> None:
-        from pipeline_queue.canvas import ring
-        from pipeline_queue.planner import messages
+    def _find_sweep(self, text: str) -> Sweep:
+        return Sweep.read(self._storage(), RunId.parse(self.resolve(text)).sweep)
 
-        ring(self._celery(), sweep.pipeline, messages(sweep.pipeline, run, sweep.parameters(run)))
+    def _start(self, sweep: Sweep, is_new: bool) -> None:
+        """Makes the sweep known and rings its first runs; one that may have been begun is read from the storage."""
+        from pipeline_queue.contract.sweep_ledger import Opening
+        from pipeline_queue.feeder import feed
+        from pipeline_queue.resume import take_up
+
+        app, ledger, storage = self._celery(), self._live(), self._writable()
+        name = sweep.record.id
+        if not is_new and ledger.sweeps.read(name) is None:
+            take_up(app, ledger, storage, sweep)
+            return
+        settings = sweep.settings
+        ledger.sweeps.open(Opening(name, len(sweep.space), settings.max_parallel, sweep.failures_allowed()))
+        feed(app, ledger, sweep, ledger.workers())
 
     def _celery(self) -> Celery:
         if self._app is None:
@@ -320,6 +391,12 @@ class Client:
         if self._ledger is None:
             raise BrokerError("no broker is configured and no service runs here; start one with `pipeline-queue up`")
         return self._ledger
+
+    def _writable(self) -> Storage:
+        """The storage, made ready once."""
+        if self._opened is None:
+            self._opened = Storage.open(self._root)
+        return self._opened
 
     def _storage(self) -> Storage:
         if not (self._root / "sweeps").is_dir():

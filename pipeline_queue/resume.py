@@ -1,32 +1,98 @@
-"""Rings again what the storage knows as unfinished: after a server came back empty, nothing accepted is lost."""
+"""Takes sweeps up again from the storage: after a server came back empty, nothing accepted is lost."""
 
 from __future__ import annotations
 
+import logging
+from dataclasses import dataclass, field
+
+from celery import Celery
+
 from pipeline_queue.canvas import ring
 from pipeline_queue.contract.celery_app import make_app
-from pipeline_queue.contract.errors import NotFoundError
+from pipeline_queue.contract.errors import NotFoundError, StorageError
 from pipeline_queue.contract.ledger import Ledger
 from pipeline_queue.contract.settings import Settings
 from pipeline_queue.contract.storage import Storage
+from pipeline_queue.contract.sweep_ledger import Opening
+from pipeline_queue.feeder import feed
 from pipeline_queue.planner import remaining
 from pipeline_queue.sweep import Sweep
 
+logger = logging.getLogger(__name__)
 
-def resume_unfinished(settings: Settings, storage: Storage, ledger: Ledger) -> int:
-    """Rings every run of the storage that has not ended; how many there were. Raises BrokerError, StorageError."""
+
+@dataclass(slots=True)
+class Resumed:
+    """What was taken up again: how many sweeps, and the queues that their steps need."""
+
+    runs: int = 0
+    queues: set[str] = field(default_factory=set)
+
+
+def resume_unfinished(settings: Settings, storage: Storage, ledger: Ledger) -> Resumed:
+    """Takes up every sweep of the storage that has not ended. Raises BrokerError, StorageError."""
     app = make_app(settings.broker_url)
-    unfinished = 0
+    resumed = Resumed()
     for name in storage.sweeps():
         try:
             sweep = Sweep.read(storage, name)
+            unfinished = take_up(app, ledger, storage, sweep)
         except NotFoundError:
             continue  # its submitter was stopped before the commit point: it does not exist
-        for index in range(len(sweep.space)):
-            run = sweep.run_id(index)
-            names = sweep.paths(storage, run).names()
-            todo = remaining(sweep.pipeline, run, sweep.parameters(run), names)
-            if todo:
-                ledger.open_run(run)
-                ring(app, sweep.pipeline, todo)
-                unfinished += 1
-    return unfinished
+        except StorageError as error:
+            logger.error("passed over: %s", error)
+            continue
+        if unfinished:
+            resumed.runs += unfinished
+            resumed.queues |= {step.queue for step in sweep.pipeline.steps}
+    app.close()
+    return resumed
+
+
+def take_up(app: Celery, ledger: Ledger, storage: Storage, sweep: Sweep) -> int:
+    """Makes a sweep known to the ledger as the storage has it, and rings it; how many runs have not ended.
+
+    Safe to repeat, and for a sweep that was never begun. Raises BrokerError, StorageError.
+    """
+    name, total = sweep.record.id, len(sweep.space)
+    if storage.sweep_end(name) is not None:
+        return 0
+    ended: dict[int, str] = {}
+    cursor = 0
+    for index, paths in storage.run_folders(name):
+        cursor = max(cursor, index + 1)
+        end = paths.end()
+        if end is not None:
+            ended[index] = end.state
+    cancelled = storage.is_cancelled(name)
+    if len(ended) == total == 1:
+        return 0
+    states = list(ended.values())
+    ledger.sweeps.open(
+        Opening(
+            sweep=name,
+            total=total,
+            max_parallel=sweep.settings.max_parallel,
+            max_failures=sweep.failures_allowed(),
+            cursor=cursor,
+            succeeded=states.count("succeeded"),
+            failed=states.count("failed"),
+            cancelled=states.count("cancelled"),
+        )
+    )
+    if cancelled or len(ended) == total:
+        ledger.sweeps.cancel(name) if cancelled else ledger.sweeps.end(name)
+        return 0
+    for index in range(cursor):
+        if index not in ended and ledger.sweeps.reallot(sweep.run_id(index)):
+            _ring(app, storage, sweep, index)
+    feed(app, ledger, sweep, ledger.workers())
+    return total - len(ended)
+
+
+def _ring(app: Celery, storage: Storage, sweep: Sweep, index: int) -> None:
+    run = sweep.run_id(index)
+    names = sweep.paths(storage, run).names()
+    todo = remaining(sweep.pipeline, run, sweep.parameters(run), names)
+    if todo:
+        ring(app, sweep.pipeline, todo)

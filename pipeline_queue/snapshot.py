@@ -6,6 +6,7 @@ Workers stage steps from it and never see later edits.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import os
@@ -14,13 +15,14 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
 from pathspec import GitIgnoreSpec
 
 from pipeline_queue.contract.errors import SnapshotError, StorageError
-from pipeline_queue.contract.storage import Storage
+from pipeline_queue.contract.storage import Storage, sync_folder
 
 IGNORE_FILE = ".pipelineignore"
 
@@ -76,7 +78,7 @@ def take_snapshot(folder: Path, storage_root: Path | None = None) -> Snapshot:
     """
     buffer = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES)  # noqa: SIM115 - Snapshot closes it
     try:
-        return _write_tar(folder.resolve(), storage_root, buffer)
+        return _write_tar(folder.resolve(), storage_root.resolve() if storage_root else None, buffer)
     except BaseException:
         buffer.close()
         raise
@@ -84,7 +86,7 @@ def take_snapshot(folder: Path, storage_root: Path | None = None) -> Snapshot:
 
 def entries(folder: Path, storage_root: Path | None = None) -> Iterator[Entry]:
     """Everything of the folder that is not ignored, parents first, in a fixed order."""
-    spec = GitIgnoreSpec.from_lines([*ALWAYS_IGNORED, *_ignore_lines(folder)])
+    spec = _ignore_spec(tuple(_ignore_lines(folder)))
     pending = [folder]
     while pending:
         current = pending.pop()
@@ -95,27 +97,44 @@ def entries(folder: Path, storage_root: Path | None = None) -> Iterator[Entry]:
                 if not spec.match_file(name):
                     yield Entry(name, path, "link")
             elif item.is_dir():
-                if not spec.match_file(f"{name}/") and path != storage_root and not _is_venv(path):
+                if not spec.match_file(f"{name}/") and path != storage_root and not _is_never_packed(path):
                     yield Entry(name, path, "folder")
                     pending.append(path)
             elif not spec.match_file(name):
                 yield Entry(name, path, "file")
 
 
+@functools.lru_cache(maxsize=16)
+def _ignore_spec(lines: tuple[str, ...]) -> GitIgnoreSpec:
+    return GitIgnoreSpec.from_lines([*ALWAYS_IGNORED, *lines])
+
+
 def _write_tar(folder: Path, storage_root: Path | None, buffer: IO[bytes]) -> Snapshot:
     files, size = 0, 0
     sink = _HashingSink(buffer)
     with tarfile.open(fileobj=sink, mode="w|", format=tarfile.PAX_FORMAT) as tar:
-        for entry in sorted(entries(folder, storage_root), key=lambda entry: entry.name.encode(errors="replace")):
+        for entry in _in_order(folder, storage_root):
             files += 1
             size += _add(tar, folder, entry)
-            if files > MOST_FILES or size > MOST_BYTES:
-                raise SnapshotError(
-                    f"{folder}: the pipeline's folder has more than {MOST_FILES:,} files or "
-                    f"{MOST_BYTES // 1024**2} MiB, and every step gets a copy of it; "
-                    f"name what steps do not need in {folder / IGNORE_FILE} (written like .gitignore)"
-                )
+            if size > MOST_BYTES:
+                raise _too_large(folder)
     return Snapshot(sink.digest(), files, size, buffer)
+
+
+def _in_order(folder: Path, storage_root: Path | None) -> list[Entry]:
+    """All entries by name; a folder with millions of files is refused before it is read to its end."""
+    found = list(islice(entries(folder, storage_root), MOST_FILES + 1))
+    if len(found) > MOST_FILES:
+        raise _too_large(folder)
+    return sorted(found, key=lambda entry: entry.name.encode(errors="surrogateescape"))
+
+
+def _too_large(folder: Path) -> SnapshotError:
+    return SnapshotError(
+        f"{folder}: the pipeline's folder has more than {MOST_FILES:,} files or "
+        f"{MOST_BYTES // 1024**2} MiB, and every step gets a copy of it; "
+        f"name what steps do not need in {folder / IGNORE_FILE} (written like .gitignore)"
+    )
 
 
 def _add(tar: tarfile.TarFile, folder: Path, entry: Entry) -> int:
@@ -160,7 +179,7 @@ def _read_regular(entry: Entry) -> tuple[bytes, bool]:
 def _target_inside(folder: Path, entry: Entry) -> str:
     """The link's target, relative to the link, when it stays in the folder."""
     target = Path(os.path.normpath(entry.path.parent / entry.path.readlink()))
-    resolved = entry.path.resolve()
+    resolved = Path(os.path.realpath(entry.path))  # which unlike `resolve` takes a link that leads to itself
     if not target.is_relative_to(folder) or not resolved.is_relative_to(folder):
         raise SnapshotError(
             f"{entry.path} is a link that leads outside the pipeline's folder (to {entry.path.readlink()}); "
@@ -188,8 +207,10 @@ def _listed(folder: Path) -> list[os.DirEntry[str]]:
         ) from error
 
 
-def _is_venv(path: Path) -> bool:
-    return (path / "pyvenv.cfg").exists()
+def _is_never_packed(path: Path) -> bool:
+    """A virtual environment, or a data folder of the embedded default, which holds the broker's password."""
+    # `os.path`, which unlike `Path.exists` takes a folder that cannot be read.
+    return os.path.exists(path / "pyvenv.cfg") or os.path.exists(path / "service.lock")  # noqa: PTH110
 
 
 def _store(buffer: IO[bytes], target: Path) -> None:
@@ -203,6 +224,7 @@ def _store(buffer: IO[bytes], target: Path) -> None:
             os.fsync(file.fileno())
             temporary.chmod(0o644)
             temporary.rename(target)
+            sync_folder(target.parent)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise

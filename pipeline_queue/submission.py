@@ -6,14 +6,15 @@ import getpass
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pipeline_queue.contract.errors import StorageError
-from pipeline_queue.contract.identity import RunId, new_sweep_id
+from pipeline_queue.contract.errors import InputError, StorageError
+from pipeline_queue.contract.identity import RunId, named_sweep_id, new_sweep_id
 from pipeline_queue.contract.records import SweepRecord
 from pipeline_queue.contract.storage import Storage
 from pipeline_queue.loading.loader import LoadedPipeline
+from pipeline_queue.loading.sweep import BuiltSpace, SweepSettings
 from pipeline_queue.parameters import Given, resolve_values
 from pipeline_queue.planner import check_sizes
 from pipeline_queue.snapshot import Snapshot, take_snapshot
@@ -21,6 +22,7 @@ from pipeline_queue.space import Points, Space
 from pipeline_queue.sweep import Sweep
 
 _MOST_NAMES_TRIED = 10
+_MOST_SIZED = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,18 +32,36 @@ class Submission:
     loaded: LoadedPipeline
     space: Space
     snapshot: Snapshot
+    settings: SweepSettings = SweepSettings()
+    name: str = ""
 
     def commit(self, storage: Storage) -> Sweep:
         """Writes the snapshot and then `sweep.json`, which makes it exist. Raises StorageError."""
         self.snapshot.store(storage)
         try:
+            if self.name:
+                return self._commit_named(storage)
             for _ in range(_MOST_NAMES_TRIED):
                 record = self._record(new_sweep_id(self.loaded.pipeline.name))
                 if storage.commit_sweep(record, self.loaded.text.encode()):
-                    return Sweep(record, self.loaded.pipeline, self.space)
+                    return Sweep(record, self.loaded.pipeline, self.space, self.settings)
         except OSError as error:
             raise StorageError(f"the submission cannot be written to {storage.root}: {error.strerror}") from error
         raise StorageError(f"no free name for a sweep of '{self.loaded.pipeline.name}' in {storage.root}")
+
+    def _commit_named(self, storage: Storage) -> Sweep:
+        """Finds the sweep of this name if it is the same one. Raises InputError when it is another."""
+        record = self._record(named_sweep_id(self.loaded.pipeline.name, self.name))
+        if storage.commit_sweep(record, self.loaded.text.encode(), may_exist=True):
+            return Sweep(record, self.loaded.pipeline, self.space, self.settings)
+        known = storage.read_sweep(record.id)
+        record = SweepRecord.model_validate_json(record.model_dump_json())
+        if (known.pipeline, known.snapshot, known.space) != (record.pipeline, record.snapshot, record.space):
+            raise InputError(
+                f"a sweep named '{self.name}' was accepted with another pipeline, folder or values ({record.id}); "
+                "choose another name"
+            )
+        return Sweep.read(storage, record.id)
 
     def _record(self, sweep: str) -> SweepRecord:
         return SweepRecord(
@@ -53,6 +73,8 @@ class Submission:
             created_at=time.time(),
             submitted_by=_submitter(),
             source=self.loaded.path.name,
+            name=self.name,
+            settings=asdict(self.settings),
         )
 
 
@@ -64,6 +86,19 @@ def prepare_run(loaded: LoadedPipeline, given: Mapping[str, Given], storage_root
     point = resolve_values(loaded.pipeline, given, loaded.places)
     check_sizes(loaded.pipeline, RunId(new_sweep_id(loaded.pipeline.name), 0), point)
     return Submission(loaded, Points((point,)), take_snapshot(loaded.folder, storage_root))
+
+
+def prepare_sweep(
+    loaded: LoadedPipeline, built: BuiltSpace, name: str, storage_root: Path | None
+) -> Submission:
+    """A sweep of many points; its first ones are tried for size.
+
+    Raises ValuesError for them and SnapshotError for the folder; nothing was written then.
+    """
+    run = RunId(new_sweep_id(loaded.pipeline.name), 0)
+    for index in range(min(len(built.space), _MOST_SIZED)):
+        check_sizes(loaded.pipeline, run, built.space[index])
+    return Submission(loaded, built.space, take_snapshot(loaded.folder, storage_root), built.settings, name)
 
 
 def _submitter() -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline_queue.contract.errors import NotFoundError
+from pipeline_queue.contract.errors import NotFoundError, StorageError
 from pipeline_queue.contract.identity import RunId
 from pipeline_queue.contract.records import SweepRecord
-from pipeline_queue.contract.storage import RunPaths, Storage
+from pipeline_queue.contract.storage import SWEEP, RunPaths, Storage
 from pipeline_queue.parameters import text_of
 from pipeline_queue.pipeline import Pipeline
 from pipeline_queue.space import Point, Space, space_from_json
+from pipeline_queue.loading.sweep import SweepSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +21,19 @@ class Sweep:
     record: SweepRecord
     pipeline: Pipeline
     space: Space
+    settings: SweepSettings = SweepSettings()
 
     @classmethod
     def read(cls, storage: Storage, sweep: str) -> Sweep:
-        """Raises NotFoundError when there is no such sweep."""
+        """Raises NotFoundError when there is no such sweep, StorageError when its record is damaged."""
         record = storage.read_sweep(sweep)
-        return cls(record, Pipeline.from_json(record.pipeline), space_from_json(record.space))
+        try:
+            settings = SweepSettings(**record.settings)
+            return cls(record, Pipeline.from_json(record.pipeline), space_from_json(record.space), settings)
+        except (ValueError, StorageError) as error:
+            raise StorageError(
+                f"{storage.sweep(sweep) / SWEEP} is damaged, or was written by another version of pipeline_queue"
+            ) from error
 
     def run_id(self, index: int) -> RunId:
         """Raises NotFoundError when the sweep has no such run."""
@@ -33,12 +41,16 @@ class Sweep:
             raise NotFoundError(f"sweep '{self.record.id}' has {len(self.space)} runs, so no run {index}")
         return RunId(self.record.id, index)
 
+    def failures_allowed(self) -> int | None:
+        """How many runs may fail before no more are started; None: any number."""
+        return (self.settings.max_failures or 0) if self.settings.on_failure == "stop" else None
+
     def parameters(self, run: RunId) -> Point:
         self.run_id(run.index)
         return self.space[run.index]
 
     def paths(self, storage: Storage, run: RunId) -> RunPaths:
-        return storage.run(run, self._label(self.parameters(run)))
+        return storage.run(run, self._label(self.parameters(run)), len(self.space))
 
     def _label(self, point: Point) -> dict[str, str]:
         """The parameters that are not at their defaults: what tells runs apart when browsing."""

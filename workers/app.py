@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
+import logging
 import os
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from celery import Celery, bootsteps
 from celery.apps.worker import Worker
+from celery.signals import worker_ready
 
 from pipeline_queue import __version__
 from pipeline_queue.contract.celery_app import make_app
@@ -20,11 +25,15 @@ from pipeline_queue.contract.ledger import Ledger
 from pipeline_queue.contract.settings import Settings, settings_from
 from pipeline_queue.contract.storage import Storage
 from workers.context import SweepCache, WorkerContext
+from workers.events import EventPacer
 from workers.executor import Executor
+from workers.feeding import Feeder
 from workers.lease import LeaseKeeper, Orders
 from workers.reconciler import Reconciler
 from workers.tasks import register
 from workers.workspace import Workspaces
+
+_COLLECTION_THRESHOLDS = (20_000, 20, 20)
 
 
 class QuietWorker(Worker):  # type: ignore[misc]
@@ -42,6 +51,7 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
         self._reconciler: Reconciler | None = None
+        self._feeder: Feeder | None = None
 
     def start(self, parent: Any) -> None:
         try:
@@ -63,6 +73,8 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
             return
         if self._reconciler:
             self._reconciler.stop()
+        if self._feeder:
+            self._feeder.stop()
         worker.executor.close()
         # Steps have been ended now; leases and ledger stay until every attempt has recorded that.
         parent.pool.stop()
@@ -87,22 +99,30 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
         orders = Orders(renew=executor.renew, stop=executor.stop, kill=executor.kill)
         leases = LeaseKeeper(Ledger(settings.broker_url), orders, announce)
         sweeps = SweepCache(storage)
+        workspaces = Workspaces(settings.scratch, storage)
+        self._feeder = Feeder(parent.app, Ledger(settings.broker_url), sweeps)
         parent.app.worker_context = WorkerContext(
             name=name,
             storage=storage,
             ledger=ledger,
             executor=executor,
             leases=leases,
-            workspaces=Workspaces(settings.scratch, storage),
+            workspaces=workspaces,
             sweeps=sweeps,
+            feed_soon=self._feeder.poke,
             log_limit_bytes=settings.log_limit_bytes,
             environment=dict(os.environ),
             python=Path(sys.executable),
         )
-        announce(ledger, 0)
-        leases.start()
+        _when_ready(leases.start)
+        threading.Thread(target=workspaces.remove_abandoned, name="tidy", daemon=True).start()
         self._reconciler = Reconciler(name, parent.app, Ledger(settings.broker_url), storage, sweeps)
         self._reconciler.start()
+        self._feeder.start()
+        # What a worker has imported lives as long as it does: not looked through again at every collection.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*_COLLECTION_THRESHOLDS)
 
 
 @functools.cache
@@ -116,8 +136,24 @@ def application() -> Celery:
     app.set_current()
     app.Worker = app.subclass_with_self(QuietWorker)
     app.steps["worker"].add(Engine)
+    app.steps["consumer"].add(EventPacer)
+    # Two lines for each task, beside our own line that says more.
+    for chatty in ("celery.worker.strategy", "celery.app.trace"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     register(app)
     return app
+
+
+def _when_ready(start: Callable[[], None]) -> None:
+    """Calls `start` once the worker takes messages and orders: one that said it lives before would miss the first."""
+    started = threading.Event()
+
+    def ready(**_: Any) -> None:
+        if not started.is_set():  # it comes again after each new connection to the broker
+            started.set()
+            start()
+
+    worker_ready.connect(ready, weak=False)
 
 
 def _facts() -> dict[str, Any]:

@@ -11,13 +11,14 @@ from pipeline_queue.contract.errors import StorageError, SupervisorError
 from pipeline_queue.contract.ledger import Lease, Refusal
 from pipeline_queue.contract.messages import StepMessage
 from pipeline_queue.contract.records import StepRecord
-from pipeline_queue.contract.storage import CANCELLED, RUN_END
+from pipeline_queue.contract.storage import CANCELLED, OUTPUTS, RUN_END, read_step
 from workers.context import WorkerContext
 from workers.executor import ExecutionResult
 from workers.job import Job, LeaseLostError, Try, job_of
 from workers.launch import command_of, execute
 from workers.lease import Held
 from workers.outcome import Failure, Outcome, failure_of
+from workers.outputs import find_outputs
 from workers.recording import (
     publish_attempt,
     record_cancelled,
@@ -26,59 +27,103 @@ from workers.recording import (
     record_published,
 )
 from workers.supervisor.frames import lease_clock
-from workers.workspace import find_outputs
+from workers.trees import remove_tree
 
 logger = logging.getLogger(__name__)
+
+_RING_SECONDS = 1.0
 
 
 def attempt(worker: WorkerContext, message: StepMessage) -> Outcome:
     """Executes one step if it is this worker's to execute, and says what becomes of the Celery task.
 
-    Raises InputError for a run or step that does not exist, BrokerError and StorageError when those are gone.
+    Raises InputError for a run or step that does not exist, MessageError for values that are not the run's,
+    BrokerError and StorageError when those are gone.
     """
     job = job_of(worker, message)
-    settled = _settled(worker, job)
-    if settled:
-        return settled
-    uid = secrets.token_hex(6)
-    claimed_at = lease_clock()
-    lease = worker.ledger.claim(job.run, job.step, uid, worker.name, job.attempts_made())
-    if isinstance(lease, Refusal):
-        return _refused(worker, job, lease)
-    with worker.leases.keep(uid, lease, claimed_at) as held:
-        try:
-            return _execute_and_record(worker, job, lease, held, uid)
-        except LeaseLostError:
-            return Outcome("dropped", "the lease was lost; another worker takes over")
-        finally:
-            worker.workspaces.discard(uid)
+    try:
+        settled = _settled(worker, job)
+        if settled:
+            return settled
+        uid = secrets.token_hex(6)
+        claimed_at = lease_clock()
+        lease = worker.ledger.claim(job.run, job.step, uid, worker.name, job.attempts_made())
+        if isinstance(lease, Refusal):
+            return _refused(worker, job, lease)
+        if lease.is_hungry:
+            worker.feed_soon(job.run.sweep)
+        with worker.leases.keep(uid, lease, claimed_at) as held:
+            try:
+                return _execute_and_record(worker, job, lease, held, uid)
+            except LeaseLostError:
+                return Outcome("dropped", "the lease was lost; another worker takes over")
+            finally:
+                worker.workspaces.discard(uid)
+    except OSError as error:
+        raise StorageError(f"run {job.run}, step {job.step}: the storage failed: {error}") from error
 
 
 def _settled(worker: WorkerContext, job: Job) -> Outcome | None:
     """What the storage has decided already, None when the step is still to be done."""
     if RUN_END in job.names:
+        end = job.paths.end()
+        if end is not None:
+            worker.ledger.close_run(job.run, end.state)
         return Outcome("dropped", "the run has ended")
     if job.step in job.names:
         return record_published(worker, job)
     if CANCELLED in job.names:
+        # Whoever runs a step of it ends that, with its grace, and then the run.
+        if worker.ledger.cancel(job.run) == "running":
+            return Outcome("dropped", "the run is being cancelled")
         return record_cancelled(worker, job)
-    return None
+    missing = job.first_unpublished()
+    return _out_of_turn(worker, job, missing) if missing else None
 
 
 def _refused(worker: WorkerContext, job: Job, refusal: Refusal) -> Outcome:
     match refusal.reason:
         case "published":
+            # The storage decides; a network file system may show this machine a publication late.
+            if read_step(job.paths.step(job.step)) is None:
+                return _out_of_turn(worker, job, job.step)
             return record_published(worker, job)
         case "cancelled":
             return record_cancelled(worker, job)
         case "exhausted":
-            deaths, _, where = refusal.detail.partition(" ")
-            return record_given_up(worker, job, deaths, where)
+            return record_given_up(worker, job, refusal.detail)
     return Outcome("dropped", f"{refusal.reason} {refusal.detail}".strip())
 
 
+def _out_of_turn(worker: WorkerContext, job: Job, missing: str) -> Outcome:
+    worker.ledger.ring_later(job.run, job.step, _RING_SECONDS)
+    logger.warning("out of turn run=%s step=%s: step %s is not published", job.run, job.step, missing)
+    return Outcome("dropped", f"step {missing} is not published")
+
+
 def _execute_and_record(worker: WorkerContext, job: Job, lease: Lease, held: Held, uid: str) -> Outcome:
-    folder = job.paths.attempt(job.step, lease.attempt, uid)
+    this = _begun(worker, job, lease, held, uid)
+    try:
+        return _executed(worker, this)
+    except LeaseLostError:
+        raise
+    except SupervisorError as error:
+        lost = not worker.executor.is_closing()
+        failure = Failure("lost", f"step {job.step} was ended: {error}", infrastructure=True, is_death=lost)
+        return record_failure(worker, this, failure)
+    except (StorageError, OSError) as error:
+        logger.warning("storage failed run=%s step=%s: %s", job.run, job.step, error)
+        this.check_lease()
+        remove_tree(this.folder / OUTPUTS)  # half of them, and perhaps what fills the disk
+        return record_failure(worker, this, Failure("storage", f"step {job.step}: the storage failed: {error}", True))
+    except Exception as error:
+        # A fault of this program: handed back at once, instead of when the lease has run out.
+        text = f"step {job.step}: internal error: {type(error).__name__}: {error}"
+        record_failure(worker, this, Failure("lost", text, True))
+        raise
+
+
+def _begun(worker: WorkerContext, job: Job, lease: Lease, held: Held, uid: str) -> Try:
     started = StepRecord(
         run=str(job.run),
         step=job.step,
@@ -89,26 +134,30 @@ def _execute_and_record(worker: WorkerContext, job: Job, lease: Lease, held: Hel
         worker=worker.name,
         started_at=time.time(),
     )
-    this = Try(job, lease, held, uid, folder, started)
-    try:
-        folder.mkdir(parents=True)
-        workspace = worker.workspaces.stage(uid, job.sweep.record.snapshot, job.earlier())
-        result = execute(worker, this, workspace)
-        found = find_outputs(workspace, job.plan.step.outputs) if result.exit_code == 0 else None
-        failure = failure_of(job.plan.step, result, found)
-        ended = _ended(this, result, failure)
-        if failure is None and found is not None:
-            return publish_attempt(worker, ended, workspace, found)
-        if held.cancelled and failure is not None:
-            failure = replace(failure, cause="cancelled", message=f"step {job.step} was cancelled")
-        return record_failure(worker, ended, failure or Failure("lost", "the step vanished", True))
-    except SupervisorError as error:
-        lost = not worker.executor.is_closing()
-        failure = Failure("lost", f"step {job.step} was ended: {error}", infrastructure=True, is_death=lost)
-        return record_failure(worker, this, failure)
-    except (StorageError, OSError) as error:
-        logger.warning("storage failed run=%s step=%s: %s", job.run, job.step, error)
-        return record_failure(worker, this, Failure("storage", f"step {job.step}: the storage failed: {error}", True))
+    return Try(job, lease, held, uid, job.paths.attempt(job.step, lease.attempt, uid), started)
+
+
+def _executed(worker: WorkerContext, this: Try) -> Outcome:
+    step = this.job.plan.step
+    this.folder.mkdir(parents=True)
+    workspace = worker.workspaces.stage(this.uid, this.job.sweep.record.snapshot, this.job.earlier())
+    # Staging may have taken long, and whoever lost the lease or cancelled meanwhile found no process to end.
+    this.check_lease()
+    if this.held.cancelled:
+        return record_failure(worker, this, _cancelled(step.name))
+    result = execute(worker, this, workspace)
+    found = find_outputs(workspace, step.outputs) if result.exit_code == 0 else None
+    failure = failure_of(step, result, found)
+    ended = _ended(this, result, failure)
+    if failure is None and found is not None:
+        return publish_attempt(worker, ended, workspace, found)
+    if this.held.cancelled and failure is not None:
+        failure = _cancelled(step.name)
+    return record_failure(worker, ended, failure or Failure("lost", "the step vanished", True))
+
+
+def _cancelled(step: str) -> Failure:
+    return Failure("cancelled", f"step {step} was cancelled")
 
 
 def _ended(this: Try, result: ExecutionResult, failure: Failure | None) -> Try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -41,7 +42,7 @@ class SweepCache:
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """`name` is the worker's node name, as Flower shows it."""
+    """`name` is the worker's node name, as Flower shows it; `feed_soon` says that a sweep's window may have room."""
 
     name: str
     storage: Storage
@@ -50,6 +51,7 @@ class WorkerContext:
     leases: LeaseKeeper
     workspaces: Workspaces
     sweeps: SweepCache
+    feed_soon: Callable[[str], None]
     log_limit_bytes: int
     environment: dict[str, str]
     python: Path

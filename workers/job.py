@@ -5,15 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline_queue.contract.errors import MessageError, StorageError
 from pipeline_queue.contract.identity import RunId
 from pipeline_queue.contract.ledger import Lease
 from pipeline_queue.contract.messages import StepMessage
 from pipeline_queue.contract.records import StepRecord
-from pipeline_queue.contract.storage import RunPaths
+from pipeline_queue.contract.storage import RunPaths, attempt_number
 from pipeline_queue.planner import StepPlan, plan_step, step_named
+from pipeline_queue.space import Point
 from pipeline_queue.sweep import Sweep
 from workers.context import WorkerContext
 from workers.lease import Held
+
+_NAMES_SHOWN = 5
+_SHOWN_CHARACTERS = 64
 
 
 class LeaseLostError(Exception):
@@ -40,13 +45,19 @@ class Job:
 
     def earlier(self) -> list[Path]:
         """The published folders of the steps before this one, in order."""
-        names = [step.name for step in self.sweep.pipeline.steps]
-        return [self.paths.step(name) for name in names[: names.index(self.step)]]
+        return [self.paths.step(name) for name in self._earlier_names()]
+
+    def first_unpublished(self) -> str | None:
+        """The first of the steps before this one that is not published, None when all are."""
+        return next((name for name in self._earlier_names() if name not in self.names), None)
 
     def attempts_made(self) -> int:
         """How many attempts the storage knows of."""
-        latest = self.paths.latest_attempt(self.step, self.names)
-        return int(latest.name.removeprefix(f"{self.step}.attempt-").partition("-")[0]) if latest else 0
+        return max((attempt_number(self.step, name) or 0 for name in self.names), default=0)
+
+    def _earlier_names(self) -> list[str]:
+        names = [step.name for step in self.sweep.pipeline.steps]
+        return names[: names.index(self.step)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +78,31 @@ class Try:
 
 
 def job_of(worker: WorkerContext, message: StepMessage) -> Job:
-    """Raises InputError for a run or step that does not exist."""
-    sweep = worker.sweeps.get(message.run.sweep)
-    step = step_named(sweep.pipeline, message.step)
-    paths = sweep.paths(worker.storage, message.run)
-    return Job(message.run, sweep, plan_step(step, message.run, message.parameters), paths, paths.names())
+    """Raises InputError for a run or step that does not exist, MessageError for values that were not accepted."""
+    try:
+        sweep = worker.sweeps.get(message.run.sweep)
+        step = step_named(sweep.pipeline, message.step)
+        _check_parameters(message, sweep.parameters(message.run))
+        paths = sweep.paths(worker.storage, message.run)
+        return Job(message.run, sweep, plan_step(step, message.run, message.parameters), paths, paths.names())
+    except OSError as error:
+        raise StorageError(f"run {message.run} cannot be read from the storage: {error}") from error
+
+
+def _check_parameters(message: StepMessage, accepted: Point) -> None:
+    """The values of a message are those of its run, to the type: others would be published under its name."""
+    given = message.parameters
+    wrong = [
+        name
+        for name in sorted(given.keys() | accepted.keys())
+        if name not in given
+        or name not in accepted
+        or type(given[name]) is not type(accepted[name])
+        or given[name] != accepted[name]
+    ]
+    if wrong:
+        shown = ", ".join(name[:_SHOWN_CHARACTERS] for name in wrong[:_NAMES_SHOWN])
+        raise MessageError(
+            f"the message for run {message.run} does not carry the values that were accepted (look at {shown}); "
+            "submit a new run to use others"
+        )

@@ -11,7 +11,7 @@ from workers.context import WorkerContext
 from workers.executor import ExecutionRequest, ExecutionResult
 from workers.job import Try
 from workers.lease import TRUSTED_SECONDS
-from workers.workspace import Workspace
+from workers.outputs import Workspace
 
 
 def execute(worker: WorkerContext, this: Try, workspace: Workspace) -> ExecutionResult:

@@ -62,7 +62,8 @@ class LeaseKeeper:
 
     def stop(self) -> None:
         self._stopping.set()
-        self._thread.join(timeout=10)
+        if self._thread.is_alive():
+            self._thread.join(timeout=10)
 
     @contextmanager
     def keep(self, uid: str, lease: Lease, claimed_at: float) -> Iterator[Held]:
@@ -83,7 +84,7 @@ class LeaseKeeper:
             self._lock.wait_for(lambda: not self._held)
 
     def _run(self) -> None:
-        while not self._stopping.wait(_INTERVAL_SECONDS):
+        while True:
             with self._lock:
                 held = dict(self._held)
             try:
@@ -93,6 +94,8 @@ class LeaseKeeper:
                 logger.warning("leases not renewed: %s", error)
             except Exception:
                 logger.exception("leases not renewed")
+            if self._stopping.wait(_INTERVAL_SECONDS):
+                return
 
     def _renew(self, held: dict[str, Held]) -> None:
         if not held:
@@ -108,7 +111,8 @@ class LeaseKeeper:
                 continue
             one.asked_at = asked_at
             kept.append(uid)
-            if answer == "cancelled" and not one.cancelled:
+            if answer == "cancelled":
                 one.cancelled = True
+                # Each time: the first may have come before the step's process was started.
                 self._orders.stop(uid, "cancelled")
         self._orders.renew(kept, TRUSTED_SECONDS, asked_at)

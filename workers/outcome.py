@@ -12,12 +12,13 @@ from typing import Any, Literal
 from pipeline_queue.contract.records import Cause
 from pipeline_queue.pipeline import Step
 from workers.executor import ExecutionResult
-from workers.workspace import Found
+from workers.outputs import Found
 
 _TAIL_LINES = 10
 _TAIL_BYTES = 4096
 _METRICS_BYTES = 1024 * 1024
 _MOST_METRICS = 1000
+_LONGEST_METRIC_NAME = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +122,14 @@ def read_metrics(path: Path) -> dict[str, float]:
         if isinstance(value, dict):
             inside = [(f"{name}.{key}" if name else str(key), item) for key, item in value.items()]
             pending.extend(reversed(inside))
-        elif name and isinstance(value, int | float) and not isinstance(value, bool) and _finite(value):
+        elif _is_metric(name) and isinstance(value, int | float) and not isinstance(value, bool) and _finite(value):
             metrics[name] = float(value)
     return metrics
+
+
+def _is_metric(name: str) -> bool:
+    """JSON can write half of a surrogate pair (`"\\ud800"`), which no record of ours can."""
+    return 0 < len(name) <= _LONGEST_METRIC_NAME and not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def _finite(value: float) -> bool:

@@ -8,12 +8,13 @@ import threading
 from celery import Celery
 
 from pipeline_queue.canvas import ring
-from pipeline_queue.contract.errors import NotFoundError, PipelineQueueError
+from pipeline_queue.contract.errors import NotFoundError, PipelineQueueError, StorageError
 from pipeline_queue.contract.identity import RunId
 from pipeline_queue.contract.ledger import Ledger
-from pipeline_queue.contract.storage import Storage
+from pipeline_queue.contract.storage import RUN_END, Storage
 from pipeline_queue.planner import remaining
 from workers.context import SweepCache
+from workers.sweep_ends import look_after
 
 logger = logging.getLogger(__name__)
 
@@ -45,23 +46,37 @@ class Reconciler:
             try:
                 if self._ledger.hold_reconciler(self._name, _TERM_SECONDS):
                     for run, step in self._ledger.due():
-                        self._ring(run, step)
+                        self._ring_or_wait(run, step)
+                    look_after(self._app, self._ledger, self._storage, self._sweeps)
             except PipelineQueueError as error:
                 logger.warning("reconciler waits: %s", error)
             except Exception:
                 logger.exception("reconciler waits")
 
+    def _ring_or_wait(self, run: RunId, step: str) -> None:
+        """One run that cannot be read now must not keep the others from being rung; it is due again in a while."""
+        try:
+            self._ring(run, step)
+        except (StorageError, OSError) as error:
+            logger.warning("not rung run=%s step=%s: %s", run, step, error)
+
     def _ring(self, run: RunId, step: str) -> None:
-        """Rings the run from its first unpublished step, or forgets it when there is nothing to do."""
+        """Rings the run from its first unpublished step, or closes it when there is nothing to do."""
         try:
             sweep = self._sweeps.get(run.sweep)
-            names = sweep.paths(self._storage, run).names()
+            paths = sweep.paths(self._storage, run)
         except NotFoundError:
             self._ledger.forget_due(run, step)
+            self._ledger.forget_run(run)
             return
+        names = paths.names()
         todo = remaining(sweep.pipeline, run, sweep.parameters(run), names)
-        if not todo:
+        if todo:
+            logger.info("ring run=%s step=%s", run, todo[0].step)
+            ring(self._app, sweep.pipeline, todo)
+        end = paths.end() if RUN_END in names else None
+        if end is not None:
+            # Whoever wrote it was lost before it could tell the ledger.
+            self._ledger.close_run(run, end.state)
+        if not todo or todo[0].step != step:
             self._ledger.forget_due(run, step)
-            return
-        logger.info("ring run=%s step=%s", run, todo[0].step)
-        ring(self._app, sweep.pipeline, todo)

@@ -20,13 +20,15 @@ from pipeline_queue.contract.storage import (
     STEP_RECORD,
     create_exclusive,
     publish,
+    replace_file,
 )
 from pipeline_queue.planner import retry_delay_seconds
 from pipeline_queue.report import StepFiles, end_of_run, find_steps
 from workers.context import WorkerContext
 from workers.job import Job, Try
 from workers.outcome import Failure, Outcome, read_metrics, with_tail
-from workers.workspace import Found, Workspace, move_outputs
+from workers.outputs import Found, Workspace, move_outputs
+from workers.trees import remove_tree
 
 logger = logging.getLogger(__name__)
 
@@ -41,15 +43,18 @@ def publish_attempt(worker: WorkerContext, this: Try, workspace: Workspace, foun
     )
     this.check_lease()
     move_outputs(workspace, found, this.folder / OUTPUTS)
-    (this.folder / STEP_RECORD).write_bytes(record.model_dump_json().encode())
+    replace_file(this.folder / STEP_RECORD, record.model_dump_json().encode())
     this.check_lease()
     if not publish(this.folder, job.paths.step(job.step), this.uid):
         logger.info("publication lost run=%s step=%s attempt=%d", job.run, job.step, this.lease.attempt)
+        remove_tree(this.folder)
         return record_published(worker, job)
     if job.is_last:
         _end_run(job, "succeeded", "", StepFiles(job.step, job.step, True, record))
     ending = Ending("succeeded", "succeeded" if job.is_last else "running", record.seconds, record.exit_code)
     worker.ledger.record(this.lease, ending)
+    if job.is_last:
+        _feed_next(worker, job)
     logger.info("published run=%s step=%s attempt=%d files=%d", job.run, job.step, record.attempt, len(found.outputs))
     return Outcome("go_on", f"published {len(found.outputs)} outputs after {record.seconds:.3g} s")
 
@@ -79,6 +84,7 @@ def record_failure(worker: WorkerContext, this: Try, failure: Failure) -> Outcom
         seconds=record.seconds,
         exit_code=record.exit_code,
         message=text,
+        cause=failure.message,
         failures=failures,
         deaths=1 if failure.infrastructure and failure.is_death else 0,
         retry_seconds=_INFRASTRUCTURE_DELAY_SECONDS
@@ -88,6 +94,8 @@ def record_failure(worker: WorkerContext, this: Try, failure: Failure) -> Outcom
     if not again:
         _end_run(job, ending.run_state, text, StepFiles(job.step, this.folder.name, False, record))
     worker.ledger.record(lease, ending)
+    if not again:
+        _feed_next(worker, job)
     if cancelled:
         return Outcome("cancelled", text)
     return Outcome("retry" if again else "failed", text)
@@ -107,9 +115,11 @@ def record_cancelled(worker: WorkerContext, job: Job) -> Outcome:
     return Outcome("cancelled", "cancelled")
 
 
-def record_given_up(worker: WorkerContext, job: Job, deaths: str, where: str) -> Outcome:
-    """Too many workers were lost while they ran the step."""
-    text = f"step {job.step} was given up: {deaths} times a worker was lost while it ran (last {where})"
+def record_given_up(worker: WorkerContext, job: Job, detail: str) -> Outcome:
+    """Too often something other than the step failed it; `detail` is how often, where, and why if that is known."""
+    deaths, where, why = (*detail.split(" ", 2), "", "")[:3]
+    cause = why.partition("\n")[0] or "that worker was lost while it ran"
+    text = f"step {job.step} was given up: {deaths} attempts ended for no fault of its own, last on {where}: {cause}"
     _end_run(job, "failed", text, None)
     worker.ledger.record(Lease.decided(job.run, job.step), Ending("failed", "failed", message=text))
     return Outcome("failed", text)
@@ -126,8 +136,14 @@ def _end_run(job: Job, state: RunState, message: str, last: StepFiles | None) ->
     create_exclusive(job.paths.folder / RUN_END, record.model_dump_json().encode())
 
 
+def _feed_next(worker: WorkerContext, job: Job) -> None:
+    """A run that ended makes room where only so many may run at a time."""
+    if job.sweep.settings.max_parallel is not None:
+        worker.feed_soon(job.run.sweep)
+
+
 def _write_quietly(path: Path, record: StepRecord) -> None:
     try:
-        path.write_bytes(record.model_dump_json().encode())
+        replace_file(path, record.model_dump_json().encode())
     except OSError as error:
         logger.warning("not written %s: %s", path, error)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
 from celery import Celery, Task
 from celery.exceptions import Ignore, Retry
 
-from pipeline_queue.contract.errors import InputError, MessageError, StepFailedError, UnreachableError
-from pipeline_queue.contract.messages import TASK_NAME, decode
+from pipeline_queue.contract.errors import BrokerError, InputError, MessageError, StepFailedError, StorageError
+from pipeline_queue.contract.messages import TASK_NAME, StepMessage, decode
 from workers.attempt import attempt
+from workers.context import WorkerContext
 from workers.outcome import Outcome
 
 logger = logging.getLogger(__name__)
+
+_BROKER_SECONDS = 30.0
+_PAUSE_SECONDS = 1.0
+_RING_SECONDS = 5.0
 
 
 def register(app: Celery) -> None:
@@ -22,17 +28,33 @@ def register(app: Celery) -> None:
     # Positional-only, so that parameters may be called `self` and `envelope`.
     def step(self: Task, envelope: object, /, **parameters: Any) -> str:
         try:
-            outcome = attempt(self.app.worker_context, decode(envelope, parameters))
+            outcome = _attempted(self.app.worker_context, decode(envelope, parameters))
         except (MessageError, InputError) as error:
             logger.error("refused task=%s: %s", self.request.id, error)
             raise
-        except UnreachableError as error:
-            # Not the step's failure: the reconciler rings the run again once its lease has run out.
+        except (BrokerError, StorageError) as error:
+            # Not the step's failure: the run is rung again.
             logger.error("gave up task=%s: %s", self.request.id, error)
             raise
         return _translated(self, outcome)
 
-    app.task(name=TASK_NAME, bind=True, typing=False)(step)
+    app.task(name=TASK_NAME, bind=True, typing=False, shared=False)(step)
+
+
+def _attempted(worker: WorkerContext, message: StepMessage) -> Outcome:
+    """Attempts the step; without a broker again and again for a while, for this message would be the only one."""
+    give_up_at = time.monotonic() + _BROKER_SECONDS
+    while True:
+        try:
+            return attempt(worker, message)
+        except StorageError:
+            worker.ledger.ring_later(message.run, message.step, _RING_SECONDS)
+            raise
+        except BrokerError as error:
+            if time.monotonic() > give_up_at or worker.executor.is_closing():
+                raise
+            logger.warning("waiting for the broker run=%s step=%s: %s", message.run, message.step, error)
+            time.sleep(_PAUSE_SECONDS)
 
 
 def _translated(task: Task, outcome: Outcome) -> str:

@@ -1,101 +1,110 @@
-"""A step's working directory: staged fresh from the snapshot and the earlier steps, read back afterwards."""
+"""A step's working directory: staged fresh from the snapshot and the earlier steps, removed afterwards."""
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
 import stat
 import tarfile
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 
 from pipeline_queue.contract.errors import StorageError
-from pipeline_queue.contract.records import OutputFile
 from pipeline_queue.contract.storage import OUTPUTS, Storage, read_step
+from workers.outputs import Workspace
+from workers.trees import Mark, copy_entry, remove_entry, remove_tree, walk
 
-_NEVER_PUBLISHED_FOLDERS = frozenset({"__pycache__", ".ipynb_checkpoints"})
+_YOUNG_SECONDS = 60.0
+_UNUSED_SECONDS = 7 * 24 * 3600.0
 
-Mark = tuple[int, int, int, int]
-"""Inode, size, mtime and ctime (ns): what changes when a file is written."""
-
-
-@dataclass(frozen=True, slots=True)
-class Workspace:
-    """`staged` maps every name that was put there, relative with `/`, to its mark (None: a folder)."""
-
-    folder: Path
-    staged: dict[str, Mark | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What a step left: new or changed files, new folders (`name/`), what it deleted, what cannot be kept."""
-
-    outputs: tuple[OutputFile, ...]
-    deleted: tuple[str, ...]
-    notes: tuple[str, ...]
-
-    def has(self, name: str) -> bool:
-        """Whether a file, link or folder of that name is among the outputs."""
-        return any(file.path.rstrip("/") == name or file.path.startswith(f"{name}/") for file in self.outputs)
+_Staged = dict[str, Mark | None]
 
 
 class Workspaces:
-    """Makes working directories below `scratch`, and keeps extracted snapshots there."""
+    """Makes working directories below `scratch`, and keeps extracted snapshots there.
+
+    A working directory is locked while its worker lives: what a killed worker left has no lock.
+    """
 
     def __init__(self, scratch: Path, storage: Storage) -> None:
         self._storage = storage
-        self._work = private_folder(scratch) / "work"
+        # Resolved, so that an absolute link which a step makes is seen to stay in its folder.
+        scratch = private_folder(scratch).resolve()
+        self._work = scratch / "work"
         self._snapshots = scratch / "snapshots"
         self._work.mkdir(exist_ok=True)
         self._snapshots.mkdir(exist_ok=True)
         self._extracting = Lock()
         self._known: dict[str, tuple[Path, tuple[str, ...]]] = {}
+        self._locks: dict[str, int] = {}
 
     def stage(self, uid: str, snapshot: str, earlier: Iterable[Path]) -> Workspace:
         """A fresh folder with the snapshot and then what the earlier steps published, in order."""
         folder = self._work / uid
         folder.mkdir()
-        staged: dict[str, Mark | None] = {}
+        self._locks[uid] = _locked(folder)
+        staged: _Staged = {}
         source, names = self._extracted(snapshot)
-        for name in names:
-            staged[name] = _copy(source / name, folder / name)
+        try:
+            _fill(folder, source, names, staged)
+        except FileNotFoundError:
+            # Somebody tidied the scratch folder up: once more, from the storage.
+            for item in folder.iterdir():
+                remove_entry(item)
+            staged.clear()
+            source, names = self._extracted_anew(snapshot)
+            _fill(folder, source, names, staged)
         for step in earlier:
-            self._apply(step, folder, staged)
+            _apply(step, folder, staged)
         return Workspace(folder, staged)
 
     def discard(self, uid: str) -> None:
-        shutil.rmtree(self._work / uid, ignore_errors=True)
+        remove_tree(self._work / uid)
+        lock = self._locks.pop(uid, None)
+        if lock is not None:
+            os.close(lock)
 
-    def _apply(self, step: Path, folder: Path, staged: dict[str, Mark | None]) -> None:
-        record = read_step(step)
-        if record is None:
-            raise StorageError(f"{step} has no manifest; was something deleted from the storage?")
-        for name in record.deleted:
-            _remove(folder / name)
-            staged.pop(name, None)
-        for file in record.outputs:
-            name = file.path.rstrip("/")
-            target = folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if name in staged and not file.path.endswith("/"):
-                _remove(target)
-            staged[name] = _copy(step / OUTPUTS / name, target)
+    def remove_abandoned(self) -> int:
+        """Removes what killed workers left and snapshots nobody used for a week; how many folders those were."""
+        now = time.time()
+        removed = 0
+        for folder in [*self._work.iterdir(), *self._snapshots.iterdir()]:
+            is_work = folder.parent == self._work
+            with suppress(OSError), _if_free(folder) as is_free:
+                # A young folder may be about to be locked.
+                oldest = _YOUNG_SECONDS if is_work else _UNUSED_SECONDS
+                if is_free and now - folder.stat().st_mtime > oldest:
+                    hidden = folder.with_name(f".{folder.name.lstrip('.')}")
+                    folder.rename(hidden)
+                    remove_tree(hidden)
+                    removed += 1
+        return removed
 
     def _extracted(self, digest: str) -> tuple[Path, tuple[str, ...]]:
         if digest in self._known:
             return self._known[digest]
         with self._extracting:
-            folder = self._snapshots / digest
-            if not folder.is_dir():
-                self._extract(digest, folder)
-            names = tuple(sorted((path.relative_to(folder).as_posix() for path in _walk(folder)), key=str.encode))
-            self._known[digest] = (folder, names)
+            if digest not in self._known:
+                folder = self._snapshots / digest
+                if not folder.is_dir():
+                    self._extract(digest, folder)
+                os.utime(folder)
+                names = sorted((path.relative_to(folder).as_posix() for path in walk(folder)), key=str.encode)
+                self._known[digest] = (folder, tuple(names))
             return self._known[digest]
+
+    def _extracted_anew(self, digest: str) -> tuple[Path, tuple[str, ...]]:
+        with self._extracting:
+            folder, names = self._known.pop(digest, (self._snapshots / digest, ()))
+            if not names or not all(os.path.lexists(folder / name) for name in names):
+                remove_tree(folder)
+        return self._extracted(digest)
 
     def _extract(self, digest: str, folder: Path) -> None:
         archive = self._storage.snapshot(digest)
@@ -116,54 +125,7 @@ class Workspaces:
             if not folder.is_dir():
                 raise
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-
-
-def find_outputs(workspace: Workspace, declared: tuple[str, ...]) -> Found:
-    """What is new or changed in the folder. Bytecode caches are left out unless declared.
-
-    Links that lead outside and special files cannot be published: they are named in `notes`.
-    """
-    outputs: list[OutputFile] = []
-    notes: list[str] = []
-    replaced: list[str] = []
-    seen: set[str] = set()
-    root = workspace.folder
-    for path in _walk(root):
-        name = path.relative_to(root).as_posix()
-        seen.add(name)
-        status = path.lstat()
-        if name in workspace.staged and workspace.staged[name] == _mark(status):
-            continue
-        if stat.S_ISDIR(status.st_mode):
-            if name not in workspace.staged and not any(path.iterdir()):
-                outputs.append(OutputFile(path=f"{name}/", size=None))
-        elif _is_junk(name) and name not in declared:
-            continue
-        elif stat.S_ISREG(status.st_mode):
-            outputs.append(OutputFile(path=name, size=status.st_size))
-        elif stat.S_ISLNK(status.st_mode) and _stays_inside(path, root):
-            outputs.append(OutputFile(path=name, size=None))
-        else:
-            notes.append(f"{name} is a link that leads outside or a special file, and was not published")
-        if stat.S_ISDIR(status.st_mode) and workspace.staged.get(name) is not None:
-            replaced.append(name)
-    deleted = tuple(sorted([*replaced, *(name for name in workspace.staged if name not in seen)]))
-    return Found(tuple(sorted(outputs, key=lambda file: file.path)), deleted, tuple(notes))
-
-
-def move_outputs(workspace: Workspace, found: Found, target: Path) -> None:
-    """Moves what was found below `target`, which is created."""
-    target.mkdir()
-    made: set[Path] = {target}
-    for file in found.outputs:
-        destination = target / file.path
-        parent = destination if file.path.endswith("/") else destination.parent
-        if parent not in made:
-            parent.mkdir(parents=True, exist_ok=True)
-            made.add(parent)
-        if not file.path.endswith("/"):
-            _move(workspace.folder / file.path, destination, workspace.folder)
+            remove_tree(temporary)
 
 
 def private_folder(folder: Path) -> Path:
@@ -178,80 +140,58 @@ def private_folder(folder: Path) -> Path:
     return folder
 
 
-def _walk(root: Path) -> Iterator[Path]:
-    pending = [root]
-    while pending:
-        with os.scandir(pending.pop()) as items:
-            for item in items:
-                path = Path(item.path)
-                yield path
-                if item.is_dir(follow_symlinks=False):
-                    pending.append(path)
+def _fill(folder: Path, source: Path, names: Iterable[str], staged: _Staged) -> None:
+    for name in names:
+        staged[name] = copy_entry(source / name, folder / name)
 
 
-def _copy(source: Path, target: Path) -> Mark | None:
-    """Copies a file, link or folder (without its content); the mark of a file or link, None of a folder."""
-    status = source.lstat()
-    if stat.S_ISDIR(status.st_mode):
-        target.mkdir(exist_ok=True)
-        return None
-    if stat.S_ISLNK(status.st_mode):
-        target.symlink_to(source.readlink())
-        return _mark(target.lstat())
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    with source.open("rb", buffering=0) as reader:
-        writer = os.open(target, flags, stat.S_IMODE(status.st_mode) | stat.S_IWUSR)
-        try:
-            _copy_content(reader.fileno(), writer, status.st_size)
-            return _mark(os.fstat(writer))
-        finally:
-            os.close(writer)
+def _apply(step: Path, folder: Path, staged: _Staged) -> None:
+    """Does to the folder what the published step did to its own."""
+    record = read_step(step)
+    if record is None:
+        raise StorageError(f"{step} has no manifest; was something deleted from the storage?")
+    for name in record.deleted:
+        remove_entry(folder / name)
+        staged.pop(name, None)
+    for file in record.outputs:
+        name = file.path.rstrip("/")
+        target = folder / name
+        _make_parents(name, folder, staged)
+        if name in staged and not file.path.endswith("/"):
+            remove_entry(target)
+        staged[name] = copy_entry(step / OUTPUTS / name, target)
 
 
-def _copy_content(reader: int, writer: int, size: int) -> None:
-    """In the kernel, which shares the blocks on file systems that can."""
-    left = size
-    while left > 0:
-        try:
-            done = os.copy_file_range(reader, writer, left)
-        except OSError:
-            done = os.sendfile(writer, reader, None, left)
-        if done == 0:
-            return
-        left -= done
+def _make_parents(name: str, folder: Path, staged: _Staged) -> None:
+    """Makes the folders above a name; they count as staged, or a later step could not remove or replace them."""
+    parent = name.rpartition("/")[0]
+    if parent and parent not in staged:
+        _make_parents(parent, folder, staged)
+        (folder / parent).mkdir(exist_ok=True)
+        staged[parent] = None
 
 
-def _mark(status: os.stat_result) -> Mark | None:
-    if stat.S_ISDIR(status.st_mode):
-        return None
-    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+def _locked(folder: Path) -> int:
+    """A descriptor that holds the folder's lock until it is closed or this process dies."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    with suppress(OSError):  # a file system without locks: then nothing there is ever taken for abandoned
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return descriptor
 
 
-def _is_junk(name: str) -> bool:
-    parts = name.split("/")
-    return any(part in _NEVER_PUBLISHED_FOLDERS for part in parts[:-1])
-
-
-def _stays_inside(link: Path, root: Path) -> bool:
-    return link.resolve().is_relative_to(root.resolve())
-
-
-def _move(source: Path, destination: Path, root: Path) -> None:
-    if source.is_symlink():
-        target = Path(os.path.normpath(source.parent / source.readlink()))
-        destination.symlink_to(os.path.relpath(target, source.parent) if target.is_relative_to(root) else target)
-        return
+@contextmanager
+def _if_free(folder: Path) -> Iterator[bool]:
+    """Holds the folder's lock; False when a worker that lives has it. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        source.rename(destination)
-    except OSError:
-        shutil.copy2(source, destination)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+    finally:
+        os.close(descriptor)
 
 
 def _extract_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:

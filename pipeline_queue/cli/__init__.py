@@ -12,13 +12,16 @@ from pipeline_queue import __version__
 
 _COMMANDS = {
     "run": ("run", "Run a pipeline once with the given values."),
+    "sweep": ("sweep", "Run a pipeline for many values."),
     "validate": ("run", "Check a pipeline file without running anything."),
     "status": ("look", "Show all runs, or one."),
     "logs": ("look", "Print what a run's steps wrote."),
     "trace": ("look", "Show what happened to each parameter, step by step."),
     "compare": ("look", "Put runs side by side: values, metrics, outputs."),
     "outputs": ("look", "List a run's outputs, or copy them."),
-    "cancel": ("operate", "End a run."),
+    "cancel": ("operate", "End a run or a sweep."),
+    "pause": ("sweep", "Start no more runs of a sweep."),
+    "resume": ("sweep", "Go on with a paused sweep."),
     "worker": ("operate", "Start a worker on this machine."),
     "up": ("operate", "Keep a local server, worker and Flower running."),
     "doctor": ("operate", "Check broker, storage and workers."),

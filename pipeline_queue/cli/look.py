@@ -17,6 +17,7 @@ from pipeline_queue.client import Client
 from pipeline_queue.contract.errors import InputError, NotFoundError, StorageError
 from pipeline_queue.contract.records import RunRecord
 from pipeline_queue.contract.states import ENDED
+from pipeline_queue.sweep_report import SweepReport
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 _RUN = click.argument("run")
@@ -32,7 +33,10 @@ def status(run: str | None, limit: int, as_json: bool) -> None:
     """Show the latest runs, or one RUN (an id, a unique part of one, or `last`)."""
     with reading() as client:
         if run is not None:
-            _print_run(client.run(run), as_json)
+            if client.is_sweep(run):
+                _print_sweep(client.sweep(run), as_json)
+            else:
+                _print_run(client.run(run), as_json)
             return
         try:
             reports = list(islice(client.runs(), limit))
@@ -55,6 +59,15 @@ def _print_run(report: RunRecord, as_json: bool) -> None:
     from pipeline_queue.cli.display import print_report
 
     print_report(report)
+
+
+def _print_sweep(report: SweepReport, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(report.as_json(), indent=2))
+        return
+    from pipeline_queue.cli.sweep_display import print_sweep
+
+    print_sweep(report)
 
 
 @click.command()

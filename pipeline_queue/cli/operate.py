@@ -10,6 +10,7 @@ from dataclasses import asdict
 import click
 
 from pipeline_queue.cli.session import check_settings, data_folder, is_local, reading, storage_root
+from pipeline_queue.client import Client
 from pipeline_queue.contract.states import ENDED
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -21,6 +22,9 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON obj
 def cancel(run: str, as_json: bool) -> None:
     """End RUN: what is running is ended with its whole process tree, nothing after it starts."""
     with reading() as client:
+        if client.is_sweep(run):
+            _cancel_sweep(client, run, as_json)
+            return
         before = client.run(run)
         report = before if before.state in ENDED else client.cancel(before.run)
     if as_json:
@@ -33,6 +37,15 @@ def cancel(run: str, as_json: bool) -> None:
         )
     else:
         click.echo(f"{report.run} {'cancelled' if report.state in ENDED else 'is being cancelled'}")
+
+
+def _cancel_sweep(client: Client, sweep: str, as_json: bool) -> None:
+    report = client.cancel_sweep(sweep)
+    if as_json:
+        click.echo(json.dumps(report.as_json(), indent=2))
+        return
+    left = f"; {report.counts['running']} runs are being ended" if report.counts["running"] else ""
+    click.echo(f"{report.sweep} is cancelled{left}" if report.state in ("cancelled", "running") else f"{report.sweep} has {report.state} already")
 
 
 @click.command()

@@ -46,7 +46,7 @@ def run(
     loaded = load_pipeline(file)
     submission = prepare_run(loaded, _given(values, params_file), storage_root())
     with submission.snapshot, working(slots) as client:
-        _serve_queues(client, loaded)
+        serve_queues(client, loaded)
         run_id = client.submit(submission)
         if detach:
             _print_accepted(client, run_id, as_json)
@@ -104,7 +104,7 @@ def _given(values: tuple[str, ...], params_file: Path | None) -> dict[str, Given
     return given
 
 
-def _serve_queues(client: Client, loaded: LoadedPipeline) -> None:
+def serve_queues(client: Client, loaded: LoadedPipeline) -> None:
     unserved = client.unserved_queues(loaded)
     if unserved and is_local():
         client.serve_queues(set(unserved.values()))

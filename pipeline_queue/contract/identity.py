@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 from dataclasses import dataclass
@@ -17,6 +18,13 @@ _INDEX = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
 def new_sweep_id(pipeline_name: str) -> str:
     """`<pipeline>-<8 characters>`: 40 random bits, and the exclusive create of `sweep.json` decides."""
     return f"{pipeline_name}-{''.join(secrets.choice(_ALPHABET) for _ in range(_SUFFIX_LENGTH))}"
+
+
+def named_sweep_id(pipeline_name: str, name: str) -> str:
+    """The one id of a sweep that was given a name, so that a second submission finds the first."""
+    number = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=5).digest(), "big")
+    letters = [_ALPHABET[number >> shift & 31] for shift in range(0, 5 * _SUFFIX_LENGTH, 5)]
+    return f"{pipeline_name}-{''.join(letters)}"
 
 
 def is_sweep_id(text: str) -> bool:

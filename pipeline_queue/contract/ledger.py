@@ -10,31 +10,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
-from pipeline_queue.contract import scripts
+from pipeline_queue.contract import keys, scripts
 from pipeline_queue.contract.broker import broker_errors, connect
 from pipeline_queue.contract.identity import RunId
 from pipeline_queue.contract.states import RunState, StepState
-
-_PREFIX = "pq1:"
-_LEASES = f"{_PREFIX}leases"
-_RETRIES = f"{_PREFIX}retries"
-_ACTIVE = f"{_PREFIX}active"
-_TOKEN = f"{_PREFIX}token"
-_WORKERS = f"{_PREFIX}workers"
-_RECONCILER = f"{_PREFIX}reconciler"
+from pipeline_queue.contract.sweep_ledger import SweepLedger
 
 LEASE_SECONDS = 15.0
 MOST_DEATHS = 3
 """Infrastructure deaths of one step after which it is given up."""
 
-_REMEMBER_SECONDS = 3600
+_REMEMBER_SECONDS = 300
 _WORKER_SECONDS = 15.0
 _PUT_OFF_SECONDS = 15.0
 _MOST_DUE = 200
-
-
-def _run_key(run: RunId) -> str:
-    return f"{_PREFIX}run:{run}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +35,8 @@ class Lease:
     attempt: int
     token: str
     failures: int
+    is_hungry: bool = False
+    """The claim began a run of a sweep that has more to start."""
 
     @classmethod
     def decided(cls, run: RunId, step: str) -> Lease:
@@ -73,6 +64,8 @@ class Ending:
     failures: int = 0
     deaths: int = 0
     retry_seconds: float = 0.0
+    cause: str = ""
+    """What failures of a sweep are grouped by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +113,10 @@ class Ledger:
     def __init__(self, broker_url: str, timeout_seconds: float = 5.0) -> None:
         self._url = broker_url
         self._redis = connect(broker_url, timeout_seconds)
+        self.sweeps = SweepLedger(self._redis, broker_url)
         register = self._redis.register_script
+        self._open = register(scripts.OPEN)
+        self._close = register(scripts.CLOSE)
         self._claim = register(scripts.CLAIM)
         self._renew = register(scripts.RENEW)
         self._record = register(scripts.RECORD)
@@ -154,19 +150,31 @@ class Ledger:
             return float(seconds) + float(micros) / 1e6
 
     def open_run(self, run: RunId) -> None:
-        """Makes a queued run visible. Safe to repeat: what is there stays."""
+        """Makes a queued run visible. Safe to repeat: what is there stays, and what has ended stays so."""
         with broker_errors(self._url):
-            seconds, micros = self._redis.time()
+            self._open(keys=[keys.run_key(run), keys.ACTIVE], args=[str(run)])
+
+    def close_run(self, run: RunId, state: RunState) -> None:
+        """Notes that a run has ended on the storage, when whoever ended it could not say so here."""
+        with broker_errors(self._url):
+            names = [keys.run_key(run), keys.ACTIVE, *_sweep_keys(run.sweep)]
+            self._close(keys=names, args=[str(run), state, _REMEMBER_SECONDS])
+
+    def forget_run(self, run: RunId) -> None:
+        """Drops all that is known of a run that is not on the storage."""
+        with broker_errors(self._url):
             pipe = self._redis.pipeline(transaction=False)
-            pipe.hsetnx(_run_key(run), "state", "queued")
-            pipe.hsetnx(_run_key(run), "created", seconds * 1000 + micros // 1000)
-            pipe.sadd(_ACTIVE, str(run))
+            pipe.delete(keys.run_key(run))
+            pipe.srem(keys.ACTIVE, str(run))
             pipe.execute()
 
     def active(self) -> int:
-        """How many runs were submitted and have not ended."""
+        """How many runs are in flight; at least one for every sweep that has not ended."""
         with broker_errors(self._url):
-            return int(self._redis.scard(_ACTIVE))
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.scard(keys.ACTIVE)
+            pipe.scard(keys.SWEEPS)
+            return int(max(pipe.execute()))
 
     def claim(self, run: RunId, step: str, holder: str, worker: str, attempts: int = 0) -> Lease | Refusal:
         """The lease for one more attempt, or why not.
@@ -176,11 +184,18 @@ class Ledger:
         """
         with broker_errors(self._url):
             reply = self._claim(
-                keys=[_run_key(run), _LEASES, _TOKEN],
+                keys=[
+                    keys.run_key(run),
+                    keys.LEASES,
+                    keys.TOKEN,
+                    keys.RETRIES,
+                    keys.ACTIVE,
+                    keys.sweep_key(run.sweep),
+                ],
                 args=[str(run), step, holder, worker, int(LEASE_SECONDS * 1000), MOST_DEATHS, attempts],
             )
         if reply[0] == "run":
-            return Lease(run, step, attempt=int(reply[1]), token=reply[2], failures=int(reply[3]))
+            return Lease(run, step, int(reply[1]), reply[2], failures=int(reply[3]), is_hungry=bool(reply[4]))
         return Refusal(reply[0], " ".join(str(part) for part in reply[1:]))
 
     def renew(self, leases: Sequence[Lease]) -> list[Literal["held", "cancelled", "lost"]]:
@@ -192,7 +207,7 @@ class Ledger:
             args += [str(lease.run), lease.step, lease.token]
         with broker_errors(self._url):
             answers: list[Literal["held", "cancelled", "lost"]] = self._renew(
-                keys=[_LEASES, *(_run_key(lease.run) for lease in leases)], args=args
+                keys=[keys.LEASES, *(keys.run_key(lease.run) for lease in leases)], args=args
             )
             return answers
 
@@ -201,7 +216,13 @@ class Ledger:
         with broker_errors(self._url):
             return bool(
                 self._record(
-                    keys=[_run_key(lease.run), _LEASES, _RETRIES, _ACTIVE],
+                    keys=[
+                        keys.run_key(lease.run),
+                        keys.LEASES,
+                        keys.RETRIES,
+                        keys.ACTIVE,
+                        *_sweep_keys(lease.run.sweep),
+                    ],
                     args=[
                         str(lease.run),
                         lease.step,
@@ -215,6 +236,7 @@ class Ledger:
                         ending.message,
                         int(ending.retry_seconds * 1000),
                         _REMEMBER_SECONDS,
+                        ending.cause,
                     ],
                 )
             )
@@ -223,58 +245,64 @@ class Ledger:
         """Asks for a run's end; `idle` says that no step was running and it is cancelled now."""
         with broker_errors(self._url):
             answer: Literal["ended", "running", "idle"] = self._cancel(
-                keys=[_run_key(run), _ACTIVE], args=[_REMEMBER_SECONDS, str(run)]
+                keys=[keys.run_key(run), keys.ACTIVE, *_sweep_keys(run.sweep)], args=[_REMEMBER_SECONDS, str(run)]
             )
             return answer
 
     def run(self, run: RunId) -> LiveRun | None:
         """What is known of a run, None when Redis knows nothing of it."""
         with broker_errors(self._url):
-            fields = cast(dict[str, str], self._redis.hgetall(_run_key(run)))
+            fields = cast(dict[str, str], self._redis.hgetall(keys.run_key(run)))
         return _live_run(fields) if fields.get("state") else None
 
     def due(self) -> list[tuple[RunId, str]]:
         """Steps whose retry is due or whose lease ran out, each at most once in 15 s."""
         with broker_errors(self._url):
-            members = self._due(keys=[_LEASES, _RETRIES], args=[int(_PUT_OFF_SECONDS * 1000), _MOST_DUE])
+            members = self._due(keys=[keys.LEASES, keys.RETRIES], args=[int(_PUT_OFF_SECONDS * 1000), _MOST_DUE])
         pairs = (member.split(" ", 1) for member in members)
         return [(RunId.parse(run), step) for run, step in pairs]
+
+    def ring_later(self, run: RunId, step: str, seconds: float) -> None:
+        """Has the reconciler ring the run after this time, unless it is to do so already."""
+        with broker_errors(self._url):
+            due = int((self.time() + seconds) * 1000)
+            self._redis.zadd(keys.RETRIES, {f"{run} {step}": due}, nx=True)
 
     def forget_due(self, run: RunId, step: str) -> None:
         """The step needs no ring any more."""
         member = f"{run} {step}"
         with broker_errors(self._url):
             pipe = self._redis.pipeline(transaction=False)
-            pipe.zrem(_LEASES, member)
-            pipe.zrem(_RETRIES, member)
+            pipe.zrem(keys.LEASES, member)
+            pipe.zrem(keys.RETRIES, member)
             pipe.execute()
 
     def hold_reconciler(self, holder: str, seconds: float) -> bool:
         """True while this holder is the one active reconciler."""
         with broker_errors(self._url):
-            return bool(self._hold(keys=[_RECONCILER], args=[holder, int(seconds * 1000)]))
+            return bool(self._hold(keys=[keys.RECONCILER], args=[holder, int(seconds * 1000)]))
 
     def announce(self, name: str, facts: dict[str, Any]) -> None:
         """Says that a worker lives. `facts`: queues, slots, busy, version, clock_seconds, notes."""
         with broker_errors(self._url):
             seconds, micros = self._redis.time()
             row = {**facts, "v": 1, "seen": seconds + micros / 1e6}
-            self._redis.hset(_WORKERS, name, json.dumps(row))
+            self._redis.hset(keys.WORKERS, name, json.dumps(row))
 
     def withdraw(self, name: str) -> None:
         """Says that a worker leaves."""
         with broker_errors(self._url):
-            self._redis.hdel(_WORKERS, name)
+            self._redis.hdel(keys.WORKERS, name)
 
     def workers(self) -> list[LiveWorker]:
         """The workers heard of in the last 15 s, by name."""
         now = self.time()
         with broker_errors(self._url):
-            found = cast(dict[str, str], self._redis.hgetall(_WORKERS))
+            found = cast(dict[str, str], self._redis.hgetall(keys.WORKERS))
             rows = {name: json.loads(row) for name, row in found.items()}
             gone = [name for name, row in rows.items() if now - row["seen"] > 60 * _WORKER_SECONDS]
             if gone:
-                self._redis.hdel(_WORKERS, *gone)
+                self._redis.hdel(keys.WORKERS, *gone)
         return [
             LiveWorker(
                 name=name,
@@ -289,6 +317,10 @@ class Ledger:
             for name, row in sorted(rows.items())
             if now - row["seen"] <= _WORKER_SECONDS
         ]
+
+
+def _sweep_keys(sweep: str) -> list[str]:
+    return [keys.sweep_key(sweep), keys.flight_key(sweep), keys.causes_key(sweep), keys.SWEEPS]
 
 
 def _live_run(fields: dict[str, str]) -> LiveRun:

@@ -35,8 +35,9 @@ def decode(envelope: object, parameters: dict[str, Any]) -> StepMessage:
     """Raises MessageError for anything this version did not write."""
     if not isinstance(envelope, dict):
         raise MessageError(f"the envelope is not a mapping but {type(envelope).__name__}")
-    if envelope.get("v") != VERSION:
-        raise MessageError(f"version {str(envelope.get('v'))[:20]} of the envelope is not {VERSION}")
+    version = envelope.get("v")
+    if type(version) is not int or version != VERSION:
+        raise MessageError(f"version {str(version)[:20]} of the envelope is not {VERSION}")
     run, step = envelope.get("run"), envelope.get("step")
     if not isinstance(run, str) or not isinstance(step, str):
         raise MessageError("the envelope names no run and step")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline_queue.contract.states import RunState, StepState
 
@@ -26,6 +26,9 @@ Cause = Literal[
 ]
 
 
+SweepEndState = Literal["succeeded", "failed", "cancelled", "stopped"]
+
+
 class Record(BaseModel):
     """Unknown keys are kept out but tolerated: a newer writer of the same version may add some."""
 
@@ -39,12 +42,25 @@ class SweepRecord(Record):
 
     id: str
     pipeline: dict[str, Any]
-    snapshot: str
+    snapshot: str = Field(pattern=r"\A[0-9a-f]{64}\z")  # a part of paths
     space: dict[str, Any]
     total: int
     created_at: float
     submitted_by: str = ""
     source: str = ""
+    name: str = ""
+    settings: dict[str, Any] = {}
+
+
+class SweepEnd(Record):
+    """`end.json`: how a sweep of several runs ended. `counts`: runs by state. Times are Unix seconds."""
+
+    sweep: str
+    state: SweepEndState
+    total: int
+    counts: dict[str, int]
+    created_at: float
+    ended_at: float
 
 
 class OutputFile(BaseModel):

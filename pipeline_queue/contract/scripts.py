@@ -12,31 +12,187 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 """
 
+# A run leaves its sweep's window, once: `allotted` is there from its allotment to its end. `flight` counts what is
+# allotted and not ended, `unstarted` what of it no worker has claimed. With its last run a sweep has ended; it stays
+# among the unended ones until its end is on the storage, which a single run's is already.
+_LEAVE = """
+local function leave(run_key, sweep_key, flight_key, causes_key, sweeps_key, run, state, cause)
+  local allotted = redis.call('HGET', run_key, 'allotted')
+  if not allotted then return end
+  local sweep, index = string.match(run, '^(.*)%.(%d+)$')
+  redis.call('HDEL', run_key, 'allotted')
+  redis.call('ZREM', flight_key, index)
+  if redis.call('EXISTS', sweep_key) == 0 then return end
+  if allotted == 'queued' then redis.call('HINCRBY', sweep_key, 'unstarted', -1) end
+  redis.call('HINCRBY', sweep_key, state, 1)
+  local flight = redis.call('HINCRBY', sweep_key, 'flight', -1)
+  local s = redis.call('HMGET', sweep_key, 'state', 'cursor', 'total', 'failed', 'max_failures')
+  if state == 'failed' then
+    if cause ~= '' and (redis.call('HEXISTS', causes_key, cause) == 1 or redis.call('HLEN', causes_key) < 200) then
+      redis.call('HINCRBY', causes_key, cause, 1)
+      redis.call('HSETNX', causes_key, 'example|' .. cause, run)
+    end
+    if s[5] ~= '' and s[5] and tonumber(s[4]) > tonumber(s[5]) and (s[1] == 'running' or s[1] == 'paused') then
+      redis.call('HSET', sweep_key, 'state', 'stopped')
+      s[1] = 'stopped'
+    end
+  end
+  local over = tonumber(s[2]) >= tonumber(s[3]) or s[1] == 'cancelled' or s[1] == 'stopped'
+  if flight > 0 or not over then return end
+  redis.call('HSET', sweep_key, 'ended', now)
+  if s[3] == '1' then redis.call('SREM', sweeps_key, sweep) end
+  redis.call('EXPIRE', sweep_key, 86400)
+  redis.call('EXPIRE', causes_key, 86400)
+end
+"""
+
+# Accepts a sweep; what is there stays.
+# KEYS  1 sweep hash, 2 unended sweeps
+# ARGV  1 sweep, 2 total, 3 max_parallel or '', 4 failures above which no run is started any more, or '',
+#       5 state (running | paused | cancelled), 6 cursor, 7 succeeded, 8 failed, 9 cancelled
+# result 1 opened | 0 it was there
+OPEN_SWEEP = (
+    _NOW
+    + """
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+redis.call('HSET', KEYS[1], 'total', ARGV[2], 'max_parallel', ARGV[3], 'max_failures', ARGV[4], 'state', ARGV[5],
+           'cursor', ARGV[6], 'succeeded', ARGV[7], 'failed', ARGV[8], 'cancelled', ARGV[9],
+           'unstarted', 0, 'flight', 0, 'created', now)
+redis.call('SADD', KEYS[2], ARGV[1])
+return 1
+"""
+)
+
+# Takes the next runs of a sweep into its window.
+# KEYS  1 sweep hash, 2 flight (sorted set: index by time of allotment), 3 active runs, 4 what the run hashes' names
+#       begin with (`…:<sweep>.`)
+# ARGV  1 sweep, 2 most unstarted runs, 3 most runs in flight; nothing is taken while more than half of the first are
+#       unstarted, so that a call takes several
+# result the indexes taken
+ALLOT = (
+    _NOW
+    + """
+local s = redis.call('HMGET', KEYS[1], 'state', 'total', 'cursor', 'unstarted', 'flight', 'max_parallel')
+if s[1] ~= 'running' then return {} end
+local total, cursor, unstarted, flight = tonumber(s[2]), tonumber(s[3]), tonumber(s[4]), tonumber(s[5])
+local most = tonumber(ARGV[2])
+if unstarted * 2 > most then return {} end
+local room = math.min(most - unstarted, tonumber(ARGV[3]) - flight, total - cursor)
+if s[6] and s[6] ~= '' then room = math.min(room, tonumber(s[6]) - flight) end
+local result = {}
+for index = cursor, cursor + room - 1 do
+  local run = ARGV[1] .. '.' .. string.format('%d', index)
+  redis.call('HSET', KEYS[4] .. string.format('%d', index), 'state', 'queued', 'created', now, 'allotted', 'queued')
+  redis.call('ZADD', KEYS[2], now, string.format('%d', index))
+  redis.call('SADD', KEYS[3], run)
+  result[#result + 1] = index
+end
+if #result > 0 then
+  redis.call('HINCRBY', KEYS[1], 'cursor', #result)
+  redis.call('HINCRBY', KEYS[1], 'unstarted', #result)
+  redis.call('HINCRBY', KEYS[1], 'flight', #result)
+end
+return result
+"""
+)
+
+# Puts one run back into its sweep's window: for runs that were in flight when Redis forgot them.
+# KEYS  1 sweep hash, 2 flight, 3 active runs, 4 run hash
+# ARGV  1 run
+# result 1 back | 0 it is known
+REALLOT = (
+    _NOW
+    + """
+local state = redis.call('HGET', KEYS[4], 'state')
+if state then return 0 end
+local index = string.match(ARGV[1], '%.(%d+)$')
+redis.call('HSET', KEYS[4], 'state', 'queued', 'created', now, 'allotted', 'queued')
+redis.call('ZADD', KEYS[2], now, index)
+redis.call('SADD', KEYS[3], ARGV[1])
+redis.call('HINCRBY', KEYS[1], 'unstarted', 1)
+redis.call('HINCRBY', KEYS[1], 'flight', 1)
+return 1
+"""
+)
+
+# Ends a sweep: nothing of it starts any more, what was never started is cancelled, what runs is asked to end.
+# KEYS  1 sweep hash, 2 flight, 3 causes, 4 unended sweeps, 5 active runs, 6 what the run hashes' names begin with
+# ARGV  1 sweep, 2 seconds that an ended run is remembered
+# result how many runs a worker has yet to end
+CANCEL_SWEEP = (
+    _NOW
+    + _LEAVE
+    + """
+local state = redis.call('HGET', KEYS[1], 'state')
+if not state or redis.call('HEXISTS', KEYS[1], 'ended') == 1 then return 0 end
+redis.call('HSET', KEYS[1], 'state', 'cancelled')
+local busy = 0
+for _, index in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
+  local key, run = KEYS[6] .. index, ARGV[1] .. '.' .. index
+  redis.call('HSET', key, 'cancel', now)
+  if redis.call('HGET', key, 'state') == 'queued' then
+    redis.call('HSET', key, 'state', 'cancelled', 'ended', now)
+    redis.call('EXPIRE', key, ARGV[2])
+    redis.call('SREM', KEYS[5], run)
+    leave(key, KEYS[1], KEYS[2], KEYS[3], KEYS[4], run, 'cancelled', '')
+  else
+    busy = busy + 1
+  end
+end
+if busy == 0 and redis.call('HEXISTS', KEYS[1], 'ended') == 0 then
+  redis.call('HSET', KEYS[1], 'ended', now)
+  redis.call('EXPIRE', KEYS[1], 86400)
+end
+return busy
+"""
+)
+
+# Ends a sweep all of whose runs have ended, when nobody was there to count the last.
+# KEYS  1 sweep hash
+END_SWEEP = (
+    _NOW
+    + """
+redis.call('HSETNX', KEYS[1], 'ended', now)
+redis.call('EXPIRE', KEYS[1], 86400)
+"""
+)
+
+# Pauses or resumes a sweep.
+# KEYS  1 sweep hash
+# ARGV  1 the state it must have, 2 the state it gets
+# result 1 done | 0 it is in another state
+TURN_SWEEP = """
+if redis.call('HGET', KEYS[1], 'state') ~= ARGV[1] or redis.call('HEXISTS', KEYS[1], 'ended') == 1 then return 0 end
+redis.call('HSET', KEYS[1], 'state', ARGV[2])
+return 1
+"""
+
 # The right to execute one attempt.
-# KEYS  1 run hash, 2 leases (sorted set: expiry ms), 3 fencing counter
+# KEYS  1 run hash, 2 leases (sorted set: expiry ms), 3 fencing counter, 4 retries, 5 active runs, 6 sweep hash
 # ARGV  1 run, 2 step, 3 holder (unique per claim, so that a repeated call is recognised), 4 worker,
 #       5 lease ms, 6 most infrastructure deaths, 7 attempts that the storage knows of
-# result {'run', attempt, token, failures} | {'published'} | {'elsewhere', worker} | {'cancelled'}
-#        | {'ended', state} | {'waiting', due ms} | {'exhausted', deaths, worker}
+# result {'run', attempt, token, failures, 1 when the sweep has more to start} | {'published'}
+#        | {'elsewhere', worker} | {'cancelled'} | {'ended', state} | {'waiting', due ms}
+#        | {'exhausted', deaths, worker, message of the last one or '' when its lease ran out}
 CLAIM = (
     _NOW
     + """
 local run, step, holder, worker = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local f = redis.call('HMGET', KEYS[1], 'state', 'cancel', step..'|state', step..'|holder', step..'|until',
                      step..'|attempts', step..'|deaths', step..'|token', step..'|failures', step..'|worker',
-                     step..'|due')
+                     step..'|due', step..'|message')
 local attempts, deaths = math.max(tonumber(f[6] or 0), tonumber(ARGV[7])), tonumber(f[7] or 0)
 if f[3] == 'succeeded' then return {'published'} end
 if f[1] == 'succeeded' or f[1] == 'failed' or f[1] == 'cancelled' then return {'ended', f[1]} end
 if f[3] == 'running' then
-  if f[4] == holder then return {'run', attempts, f[8], tonumber(f[9] or 0)} end
+  if f[4] == holder then return {'run', attempts, f[8], tonumber(f[9] or 0), 0} end
   if tonumber(f[5]) > now then return {'elsewhere', f[10]} end
   deaths = deaths + 1
 end
 if f[2] then return {'cancelled'} end
 if deaths >= tonumber(ARGV[6]) then
   redis.call('HSET', KEYS[1], step..'|deaths', deaths)
-  return {'exhausted', deaths, f[10] or ''}
+  return {'exhausted', deaths, f[10] or '', f[3] == 'retrying' and f[12] or ''}
 end
 if f[3] == 'retrying' and tonumber(f[11]) > now then return {'waiting', f[11]} end
 local micros = string.format('%.0f', clock[1] * 1000000 + clock[2])
@@ -52,7 +208,18 @@ redis.call('HSETNX', KEYS[1], 'created', now)
 redis.call('HSETNX', KEYS[1], 'started', now)
 redis.call('PERSIST', KEYS[1])
 redis.call('ZADD', KEYS[2], expiry, run..' '..step)
-return {'run', attempts + 1, token, tonumber(f[9] or 0)}
+redis.call('ZREM', KEYS[4], run..' '..step)
+redis.call('SADD', KEYS[5], run)
+local hungry = 0
+if redis.call('HGET', KEYS[1], 'allotted') == 'queued' then
+  redis.call('HSET', KEYS[1], 'allotted', 'started')
+  local s = redis.call('HMGET', KEYS[6], 'cursor', 'total')
+  if s[1] then
+    redis.call('HINCRBY', KEYS[6], 'unstarted', -1)
+    if tonumber(s[1]) < tonumber(s[2]) then hungry = 1 end
+  end
+end
+return {'run', attempts + 1, token, tonumber(f[9] or 0), hungry}
 """
 )
 
@@ -81,13 +248,15 @@ return result
 )
 
 # Records how an attempt ended, or with token '*' what the storage has decided already, whoever holds the lease.
-# KEYS  1 run hash, 2 leases, 3 retries (sorted set: due ms), 4 active runs
+# KEYS  1 run hash, 2 leases, 3 retries (sorted set: due ms), 4 active runs, 5 sweep hash, 6 flight, 7 causes,
+#       8 unended sweeps
 # ARGV  1 run, 2 step, 3 token, 4 step state after it (succeeded | failed | retrying | cancelled | waiting),
 #       5 run state after it, 6 failures added, 7 deaths added, 8 seconds, 9 exit code or '', 10 message,
-#       11 delay of the retry in ms, 12 seconds that an ended run is remembered
+#       11 delay of the retry in ms, 12 seconds that an ended run is remembered, 13 cause of a failure, for counting
 # result 1 recorded | 0 the lease is another's by now, nothing was written
 RECORD = (
     _NOW
+    + _LEAVE
     + """
 local run, step, state = ARGV[1], ARGV[2], ARGV[4]
 local f = redis.call('HMGET', KEYS[1], step..'|token', step..'|state', 'state')
@@ -113,17 +282,51 @@ if ARGV[5] == 'succeeded' or ARGV[5] == 'failed' or ARGV[5] == 'cancelled' then
   redis.call('HSET', KEYS[1], 'ended', now)
   redis.call('EXPIRE', KEYS[1], ARGV[12])
   redis.call('SREM', KEYS[4], run)
+  leave(KEYS[1], KEYS[5], KEYS[6], KEYS[7], KEYS[8], run, ARGV[5], ARGV[13])
 end
 return 1
 """
 )
 
-# Asks for the end of a run that has not ended.
+# Makes a queued run visible; what is there stays, and a run that has ended is not opened again.
 # KEYS  1 run hash, 2 active runs
+# ARGV  1 run
+# result 1 opened | 0 it has ended
+OPEN = (
+    _NOW
+    + """
+local state = redis.call('HGET', KEYS[1], 'state')
+if state == 'succeeded' or state == 'failed' or state == 'cancelled' then return 0 end
+redis.call('HSETNX', KEYS[1], 'state', 'queued')
+redis.call('HSETNX', KEYS[1], 'created', now)
+redis.call('SADD', KEYS[2], ARGV[1])
+return 1
+"""
+)
+
+# Closes a run that has ended on the storage.
+# KEYS  1 run hash, 2 active runs, 3 sweep hash, 4 flight, 5 causes, 6 unended sweeps
+# ARGV  1 run, 2 state, 3 seconds that an ended run is remembered
+CLOSE = (
+    _NOW
+    + _LEAVE
+    + """
+redis.call('SREM', KEYS[2], ARGV[1])
+leave(KEYS[1], KEYS[3], KEYS[4], KEYS[5], KEYS[6], ARGV[1], ARGV[2], '')
+local state = redis.call('HGET', KEYS[1], 'state')
+if not state or state == 'succeeded' or state == 'failed' or state == 'cancelled' then return end
+redis.call('HSET', KEYS[1], 'state', ARGV[2], 'ended', now)
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+"""
+)
+
+# Asks for the end of a run that has not ended.
+# KEYS  1 run hash, 2 active runs, 3 sweep hash, 4 flight, 5 causes, 6 unended sweeps
 # ARGV  1 seconds that an ended run is remembered, 2 run
 # result 'ended' | 'running' (a worker will end it) | 'idle' (no step is running: it is cancelled now)
 CANCEL = (
     _NOW
+    + _LEAVE
     + """
 local all = redis.call('HGETALL', KEYS[1])
 local busy = false
@@ -143,6 +346,7 @@ if busy then return 'running' end
 redis.call('HSET', KEYS[1], 'state', 'cancelled', 'ended', now)
 redis.call('EXPIRE', KEYS[1], ARGV[1])
 redis.call('SREM', KEYS[2], ARGV[2])
+leave(KEYS[1], KEYS[3], KEYS[4], KEYS[5], KEYS[6], ARGV[2], 'cancelled', '')
 return 'idle'
 """
 )

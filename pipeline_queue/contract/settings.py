@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -70,6 +71,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
 
 def without_password(url: str) -> str:
     """The URL as it may be shown."""
+    url = re.sub(r"(?<=[?&]password=)[^&#]*", "***", url)
     parts = urlsplit(url)
     if not parts.password:
         return url

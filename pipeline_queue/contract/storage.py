@@ -4,8 +4,10 @@
     <root>/snapshots/<digest>.tar                  the pipeline's folder as it was at submission
     <root>/sweeps/<sweep>/sweep.json               the commit point of a submission
     <root>/sweeps/<sweep>/<pipeline file>          a copy, to read
+    <root>/sweeps/<sweep>/end.json                 how a sweep of several runs ended
+    <root>/sweeps/<sweep>/cancel.requested         somebody asked for the sweep's end
     <root>/sweeps/<sweep>/runs/<run>/run.json      how the run ended
-    <root>/sweeps/<sweep>/runs/<run>/cancelled     somebody asked for an end
+    <root>/sweeps/<sweep>/runs/<run>/cancel.requested   somebody asked for an end
     <root>/sweeps/<sweep>/runs/<run>/<step>/       published: outputs/, log, step.json
     <root>/sweeps/<sweep>/runs/<run>/<step>.attempt-<n>-<uid>/   in progress, or failed
 
@@ -23,17 +25,27 @@ import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from pipeline_queue.contract.errors import NotFoundError, StorageError
 from pipeline_queue.contract.identity import RunId, is_sweep_id
-from pipeline_queue.contract.records import RunRecord, StepRecord, SweepRecord
+from pipeline_queue.contract.records import Record, RunRecord, StepRecord, SweepEnd, SweepRecord
 
 _MARKER = "pipeline_queue.json"
 _VERSION = 1
 _LABEL_BYTES = 120
+_MOST_IN_A_FOLDER = 1000
+_ATTEMPT = re.compile(r"(?P<step>[^.]+)\.attempt-(?P<number>[1-9][0-9]{0,8})-[0-9a-f]+", re.ASCII)
 
+_THOUSAND = re.compile(r"[0-9]{6,}-[0-9]{6,}", re.ASCII)
+_RUN_FOLDER = re.compile(r"(?P<index>0|[1-9][0-9]{0,8})(-.+)?", re.ASCII)
+
+SWEEP = "sweep.json"
+RUNS = "runs"
 RUN_END = "run.json"
-CANCELLED = "cancelled"
+SWEEP_END = "end.json"
+CANCELLED = "cancel.requested"
+"""With a dot, as all names here that are not a step's: no step can be called so."""
 STEP_RECORD = "step.json"
 OUTPUTS = "outputs"
 LOG = "log"
@@ -62,7 +74,7 @@ class RunPaths:
         return self.folder / f"{step}.attempt-{attempt}-{uid}"
 
     def names(self) -> frozenset[str]:
-        """What lies in the run's folder: published steps, attempts, `run.json`, `cancelled`."""
+        """What lies in the run's folder: published steps, attempts, `run.json`, `cancel.requested`."""
         try:
             return frozenset(os.listdir(self.folder))  # noqa: PTH208 - names, not paths: this is hot
         except FileNotFoundError:
@@ -70,15 +82,12 @@ class RunPaths:
 
     def latest_attempt(self, step: str, names: frozenset[str]) -> Path | None:
         """The attempt of the highest number that was not published."""
-        prefix = f"{step}.attempt-"
-        attempts = [name for name in names if name.startswith(prefix)]
-        number = {name: int(name.removeprefix(prefix).partition("-")[0]) for name in attempts}
-        return self.folder / max(attempts, key=number.__getitem__) if attempts else None
+        attempts = [(number, name) for name in names if (number := attempt_number(step, name)) is not None]
+        return self.folder / max(attempts)[1] if attempts else None
 
     def end(self) -> RunRecord | None:
         """How the run ended, None while it has not."""
-        data = read_bytes(self.folder / RUN_END)
-        return None if data is None else RunRecord.model_validate_json(data)
+        return _read_record(RunRecord, self.folder / RUN_END)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +107,8 @@ class Storage:
             root.mkdir(parents=True, exist_ok=True)
             storage._sweeps().mkdir(exist_ok=True)
             storage._snapshots().mkdir(exist_ok=True)
-            create_exclusive(root / _MARKER, json.dumps({"v": _VERSION, "token": secrets.token_hex(8)}).encode())
+            if not (root / _MARKER).exists():
+                create_exclusive(root / _MARKER, json.dumps({"v": _VERSION, "token": secrets.token_hex(8)}).encode())
             marker = json.loads((root / _MARKER).read_bytes())
         except OSError as error:
             raise StorageError(f"the storage {root} cannot be written: {error.strerror or error}") from error
@@ -123,30 +133,74 @@ class Storage:
             raise NotFoundError(f"'{sweep[:100]}' is not the name of a sweep (they look like train-7k3m9q2x)")
         return self._sweeps() / sweep
 
-    def run(self, run: RunId, label: Mapping[str, str]) -> RunPaths:
-        return RunPaths(self.sweep(run.sweep) / "runs" / run_folder(run.index, label))
+    def run(self, run: RunId, label: Mapping[str, str], total: int = 1) -> RunPaths:
+        """`total` runs has the sweep: those of a large one lie in a folder for each thousand."""
+        folder = self.sweep(run.sweep) / RUNS
+        if total > _MOST_IN_A_FOLDER:
+            first = run.index // _MOST_IN_A_FOLDER * _MOST_IN_A_FOLDER
+            folder /= f"{first:06d}-{first + _MOST_IN_A_FOLDER - 1:06d}"
+        return RunPaths(folder / run_folder(run.index, label))
 
-    def commit_sweep(self, record: SweepRecord, pipeline_text: bytes) -> bool:
+    def commit_sweep(self, record: SweepRecord, pipeline_text: bytes, may_exist: bool = False) -> bool:
         """Makes the submission exist, whole and durable; False when its name is taken.
+
+        `may_exist`: an earlier submitter of the same name may have been stopped before the commit point.
 
         `sweep.json` is written last, exclusively, and is on disk when this returns.
         """
         folder = self.sweep(record.id)
         try:
-            folder.mkdir()
+            folder.mkdir(exist_ok=may_exist)
         except FileExistsError:
             return False
-        (folder / (Path(record.source).name or "pipeline.yaml")).write_bytes(pipeline_text)
-        committed = create_exclusive(folder / "sweep.json", record.model_dump_json().encode(), durable=True)
+        (folder / _copy_name(record.source)).write_bytes(pipeline_text)
+        committed = create_exclusive(folder / SWEEP, record.model_dump_json().encode(), durable=True)
         sync_folder(folder.parent)
         return committed
 
+    def sweep_end(self, sweep: str) -> SweepEnd | None:
+        """How the sweep ended, None while it has not, or has one run only."""
+        return _read_record(SweepEnd, self.sweep(sweep) / SWEEP_END)
+
+    def end_sweep(self, end: SweepEnd) -> None:
+        """Raises StorageError."""
+        path = self.sweep(end.sweep) / SWEEP_END
+        try:
+            replace_file(path, end.model_dump_json().encode())
+        except OSError as error:
+            raise StorageError(f"{path} cannot be written: {error.strerror}") from error
+
+    def request_cancel(self, sweep: str) -> None:
+        """Writes down that the sweep is to end. Raises StorageError."""
+        path = self.sweep(sweep) / CANCELLED
+        try:
+            create_exclusive(path, b"", durable=True)
+        except OSError as error:
+            raise StorageError(f"{path} cannot be written: {error.strerror}") from error
+
+    def is_cancelled(self, sweep: str) -> bool:
+        return (self.sweep(sweep) / CANCELLED).exists()
+
     def read_sweep(self, sweep: str) -> SweepRecord:
         """Raises NotFoundError when there is no such sweep."""
-        data = read_bytes(self.sweep(sweep) / "sweep.json")
-        if data is None:
+        record = _read_record(SweepRecord, self.sweep(sweep) / SWEEP)
+        if record is None:
             raise NotFoundError(f"there is no sweep '{sweep}' in {self.root}")
-        return SweepRecord.model_validate_json(data)
+        return record
+
+    def run_folders(self, sweep: str) -> Iterator[tuple[int, RunPaths]]:
+        """Every run of the sweep that has a folder, with its index, in no order."""
+        pending = [self.sweep(sweep) / RUNS]
+        while pending:
+            try:
+                entries = list(os.scandir(pending.pop()))
+            except FileNotFoundError:
+                continue
+            for entry in entries:
+                if _THOUSAND.fullmatch(entry.name):
+                    pending.append(Path(entry.path))
+                elif found := _RUN_FOLDER.fullmatch(entry.name):
+                    yield int(found["index"]), RunPaths(Path(entry.path))
 
     def sweeps(self) -> Iterator[str]:
         """The names of all sweeps, newest first."""
@@ -166,9 +220,14 @@ def read_bytes(path: Path) -> bytes | None:
 
 
 def read_step(folder: Path) -> StepRecord | None:
-    """The manifest of a published step or an ended attempt."""
-    data = read_bytes(folder / STEP_RECORD)
-    return None if data is None else StepRecord.model_validate_json(data)
+    """The manifest of a published step or an ended attempt. Raises StorageError when it is damaged."""
+    return _read_record(StepRecord, folder / STEP_RECORD)
+
+
+def attempt_number(step: str, name: str) -> int | None:
+    """The number in the name of one of the step's attempts, None for any other name."""
+    found = _ATTEMPT.fullmatch(name)
+    return int(found["number"]) if found and found["step"] == step else None
 
 
 def create_exclusive(path: Path, data: bytes, durable: bool = False) -> bool:
@@ -177,10 +236,12 @@ def create_exclusive(path: Path, data: bytes, durable: bool = False) -> bool:
     try:
         os.link(temporary, path)
     except FileExistsError:
-        return False
+        # A network file system may say so of our own link, made by a request that it was sent twice.
+        if not temporary.samefile(path):
+            return False
     except OSError as error:
         # No hard links here (some network file systems): exclusive, though a reader may see it half-written.
-        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK):
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS):
             raise
         return _create_in_place(path, data)
     finally:
@@ -190,9 +251,14 @@ def create_exclusive(path: Path, data: bytes, durable: bool = False) -> bool:
     return True
 
 
-def replace(path: Path, data: bytes) -> None:
-    """Writes the whole file or leaves what was there. Raises OSError."""
-    _write_beside(path, data, durable=False).replace(path)
+def replace_file(path: Path, data: bytes) -> None:
+    """Writes the whole file or leaves what was there; a reader never sees half of it. Raises OSError."""
+    temporary = _write_beside(path, data, durable=False)
+    try:
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def publish(attempt: Path, target: Path, uid: str) -> bool:
@@ -225,11 +291,15 @@ def sync_folder(folder: Path) -> None:
 
 def _write_beside(path: Path, data: bytes, durable: bool) -> Path:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    with temporary.open("xb") as file:
-        file.write(data)
-        if durable:
-            file.flush()
-            os.fsync(file.fileno())
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     return temporary
 
 
@@ -241,4 +311,26 @@ def _create_in_place(path: Path, data: bytes) -> bool:
             os.fsync(file.fileno())
     except FileExistsError:
         return False
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
     return True
+
+
+_AnyRecord = TypeVar("_AnyRecord", bound=Record)
+
+
+def _read_record(kind: type[_AnyRecord], path: Path) -> _AnyRecord | None:
+    data = read_bytes(path)
+    if data is None:
+        return None
+    try:
+        return kind.model_validate_json(data)
+    except ValueError as error:
+        raise StorageError(f"{path} is damaged, or was written by another version of pipeline_queue") from error
+
+
+def _copy_name(source: str) -> str:
+    """Under which the pipeline file is kept beside `sweep.json`: its own name, unless that is one of ours."""
+    name = Path(source).name or "pipeline.yaml"
+    return f"pipeline-{name}" if name in (SWEEP, RUNS) else name

@@ -13,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -24,6 +25,8 @@ from pipeline_queue.contract.settings import RESERVED_PREFIX, STORAGE, Settings
 DATA = f"{RESERVED_PREFIX}DATA"
 _DEFAULT_NAME = "pipeline-queue-data"
 _VERSION = 1
+_LOOKS = 5
+_LOOK_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +69,11 @@ class DataFolder:
         """None when no service has said it is ready."""
         try:
             data = json.loads((self.root / "service.json").read_bytes())
-        except (OSError, ValueError):
+            if data.pop("v", None) != _VERSION:
+                return None
+            return ServiceNote(**data)
+        except (OSError, ValueError, AttributeError, TypeError, RecursionError):
             return None
-        if data.pop("v", None) != _VERSION:
-            return None
-        return ServiceNote(**data)
 
     def write_note(self, note: ServiceNote) -> None:
         path = self.root / "service.json"
@@ -86,8 +89,14 @@ class DataFolder:
     @contextmanager
     def serving(self) -> Iterator[bool]:
         """Holds the service's lock; False when another service has it."""
-        with self._locked("service.lock", fcntl.LOCK_EX | fcntl.LOCK_NB) as got:
-            yield got
+        for _ in range(_LOOKS):
+            with self._locked("service.lock", fcntl.LOCK_EX | fcntl.LOCK_NB) as got:
+                if got:
+                    yield True
+                    return
+            # Perhaps only `is_served` of another process, which holds it for a moment.
+            time.sleep(_LOOK_SECONDS)
+        yield False
 
     def is_served(self) -> bool:
         """Whether a service lives, ready or not."""

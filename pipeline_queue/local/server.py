@@ -6,14 +6,18 @@ Nothing on disk because the storage is the truth: what was unfinished is rung ag
 from __future__ import annotations
 
 import ctypes
+import os
+import re
 import secrets
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pipeline_queue.contract.broker import answers
 from pipeline_queue.contract.errors import BrokerError
@@ -22,6 +26,7 @@ _START_SECONDS = 20.0
 _LONGEST_SOCKET_PATH = 100
 _PR_SET_PDEATHSIG = 1
 _SOCKET = "s"
+_FOLDER_PREFIX = "pq-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +56,11 @@ def start_server(log: Path) -> Server:
     """Starts it and waits until it answers. Raises BrokerError when it does not."""
     folder = _socket_folder()
     socket, password = folder / _SOCKET, secrets.token_urlsafe(24)
-    process = subprocess.Popen(
-        [str(_binary()), "-"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        preexec_fn=die_with_parent,
-    )
-    assert process.stdin is not None
-    # By standard input, so that the password is in no argument and no file.
-    process.stdin.write(_configuration(folder, socket, password, log).encode())
-    process.stdin.close()
+    try:
+        process = _start(_configuration(folder, socket, password, log))
+    except BaseException:
+        folder.rmdir()
+        raise
     server = Server(process, folder, f"redis+socket://:{password}@{socket}")
     try:
         _wait_until_answering(server, log)
@@ -72,14 +70,49 @@ def start_server(log: Path) -> Server:
     return server
 
 
+def _start(configuration: bytes) -> subprocess.Popen[bytes]:
+    binary = _binary()
+    try:
+        process = subprocess.Popen(
+            [str(binary), "-"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=die_with_parent,
+        )
+    except OSError as error:
+        raise BrokerError(
+            f"the embedded server {binary} cannot be started: {error.strerror}; "
+            "set PIPELINE_QUEUE_BROKER_URL to a Redis server"
+        ) from error
+    assert process.stdin is not None
+    # By standard input, so that the password is in no argument and no file.
+    with suppress(BrokenPipeError), process.stdin:
+        process.stdin.write(configuration)
+    return process
+
+
 def die_with_parent() -> None:
     """In a child between fork and exec: be killed when the parent dies. For parents with one thread only."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _configuration(folder: Path, socket: Path, password: str, log: Path) -> str:
-    def quoted(text: object) -> str:
-        return '"' + str(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
+def remove_leftover(broker_url: str) -> None:
+    """Removes the socket and its folder of a server that was killed; anything that looks different is left alone."""
+    socket = Path(urlsplit(broker_url).path)
+    folder = socket.parent
+    if socket.name == _SOCKET and folder.name.startswith(_FOLDER_PREFIX):
+        with suppress(OSError):
+            socket.unlink(missing_ok=True)
+            folder.rmdir()
+
+
+def _configuration(folder: Path, socket: Path, password: str, log: Path) -> bytes:
+    def quoted(text: Path | str) -> str:
+        """Every byte but the plainest in hexadecimal: a line's end in a path must not begin another setting."""
+        plain = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/._-"
+        return '"' + "".join(chr(byte) if byte in plain else f"\\x{byte:02x}" for byte in os.fsencode(text)) + '"'
 
     settings = {
         "port": "0",
@@ -93,7 +126,7 @@ def _configuration(folder: Path, socket: Path, password: str, log: Path) -> str:
         "maxmemory-policy": "noeviction",
         "list-compress-depth": "1",
     }
-    return "".join(f"{name} {value}\n" for name, value in settings.items())
+    return "".join(f"{name} {value}\n" for name, value in settings.items()).encode()
 
 
 def _wait_until_answering(server: Server, log: Path) -> None:
@@ -106,12 +139,12 @@ def _wait_until_answering(server: Server, log: Path) -> None:
 
 
 def _socket_folder() -> Path:
-    """A folder of this user alone whose path is short enough for a socket's address."""
-    folder = Path(tempfile.mkdtemp(prefix="pq-"))
-    if len(str(folder)) < _LONGEST_SOCKET_PATH:
+    """A folder of this user alone whose path is short and plain enough for a socket's address and a URL."""
+    folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
+    if len(str(folder)) < _LONGEST_SOCKET_PATH and re.fullmatch(r"[A-Za-z0-9_./-]+", str(folder), re.ASCII):
         return folder
     folder.rmdir()
-    return Path(tempfile.mkdtemp(prefix="pq-", dir="/tmp"))
+    return Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX, dir="/tmp"))
 
 
 def _binary() -> Path:

@@ -21,9 +21,10 @@ from types import FrameType
 
 from pipeline_queue.contract.errors import BrokerError, PipelineQueueError
 from pipeline_queue.contract.ledger import Ledger
+from pipeline_queue.contract.settings import Settings
 from pipeline_queue.contract.storage import Storage
 from pipeline_queue.local.folder import DATA, DataFolder, ServiceNote
-from pipeline_queue.local.server import Server, die_with_parent, start_server
+from pipeline_queue.local.server import Server, die_with_parent, remove_leftover, start_server
 
 _START_SECONDS = 60.0
 _INTERVAL_SECONDS = 0.05
@@ -55,7 +56,7 @@ class Service:
         with self.folder.serving() as alone:
             if not alone:
                 return False
-            self.folder.remove_note()  # of a service that was killed
+            self._remove_leftovers()
             self._catch_signals()
             server = start_server(self.folder.log("server"))
             try:
@@ -64,6 +65,13 @@ class Service:
                 self.folder.remove_note()
                 server.stop()
         return True
+
+    def _remove_leftovers(self) -> None:
+        """The note of a service that was killed, and the socket it tells of."""
+        note = self.folder.read_note()
+        if note:
+            remove_leftover(note.broker_url)
+        self.folder.remove_note()
 
     def _serve(self, server: Server) -> None:
         settings = self.folder.settings(server.broker_url)
@@ -77,9 +85,10 @@ class Service:
 
             self._wait_for_worker(ledger, worker)
             self.folder.write_note(ServiceNote(os.getpid(), server.broker_url, flower_url, self.wishes.while_needed))
-            unfinished = resume_unfinished(settings, storage, ledger)
-            if unfinished:
-                self.say(f"{unfinished} unfinished runs of earlier go on")
+            resumed = resume_unfinished(settings, storage, ledger)
+            if resumed.runs:
+                self._worker_serves(settings, resumed.queues)
+                self.say(f"{resumed.runs} unfinished runs of earlier go on")
             self.say(f"worker ready: {self.wishes.slots} slots, storage {settings.storage}")
             if flower_url:
                 self.say(f"Flower: {flower_url}")
@@ -114,6 +123,15 @@ class Service:
         command = [sys.executable, "-P", "-m", "workers", "worker", "--concurrency", str(self.wishes.slots)]
         name = f"local-{os.getpid()}@%h"
         return self._start([*command, "--hostname", name, "--loglevel", "INFO"], environment, "worker")
+
+    def _worker_serves(self, settings: Settings, queues: set[str]) -> None:
+        """The one worker here takes every step: whoever submitted these runs had it serve their queues too."""
+        from pipeline_queue.contract.celery_app import DEFAULT_QUEUE, make_app
+
+        app = make_app(settings.broker_url)
+        for queue in queues - {DEFAULT_QUEUE}:
+            app.control.add_consumer(queue)
+        app.close()
 
     def _start_flower(self, environment: dict[str, str]) -> tuple[subprocess.Popen[bytes] | None, str | None]:
         if self.wishes.flower_port is None:

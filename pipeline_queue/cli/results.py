@@ -1,0 +1,129 @@
+"""`results`: the runs of a sweep as a table, CSV, JSON, Parquet or a page."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from pipeline_queue.cli.session import reading
+from pipeline_queue.conditions import Condition, parse
+from pipeline_queue.contract.errors import InputError
+from pipeline_queue.contract.storage import replace_file
+from pipeline_queue.results import Row, check_names, find_columns, only_columns, sort_rows
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_ROWS_ON_A_TERMINAL = 50
+
+
+@click.command()
+@click.argument("sweep")
+@click.option("--sort", metavar="NAME,…", help="Sort by these; with - in front the largest first: --sort -accuracy.")
+@click.option(
+    "--where", multiple=True, metavar="CONDITION", help="Only these runs: 'accuracy>0.9 and optimizer in (sgd, adam)'."
+)
+@click.option("--columns", metavar="NAME,…", help="Only these columns.")
+@click.option("--limit", type=click.IntRange(1), help=f"How many runs (on a terminal {_ROWS_ON_A_TERMINAL}, else all).")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--parquet", type=_FILE, help="Write a Parquet file (needs pyarrow).")
+@click.option("--html", type=_FILE, help="Write one page with table and plots that opens offline.")
+def results(
+    sweep: str,
+    sort: str | None,
+    where: tuple[str, ...],
+    columns: str | None,
+    limit: int | None,
+    as_csv: bool,
+    as_json: bool,
+    parquet: Path | None,
+    html: Path | None,
+) -> None:
+    """Show the runs of SWEEP that have ended: parameters that differ, state, metrics, seconds.
+
+    \b
+    Examples:
+      pipeline-queue results last --sort -accuracy
+      pipeline-queue results last --where 'state=succeeded and loss<0.1' --csv
+      pipeline-queue results last --html results.html
+    """
+    if as_csv + as_json + bool(parquet) + bool(html) > 1:
+        raise InputError("give one of --csv, --json, --parquet and --html")
+    skipped: list[str] = []
+    with reading() as client:
+        rows = client.rows(sweep, skipped.append)
+    for text in skipped[:3] + ([f"and {len(skipped) - 3:,} more"] if len(skipped) > 3 else []):
+        click.echo(f"note: {text}", err=True)
+    keys = _names(sort)
+    rows, names = _selected(rows, keys, where, _names(columns))
+    if limit:
+        rows = rows[:limit]
+    if as_csv or as_json:
+        _print(rows, names, as_csv)
+    elif parquet:
+        from pipeline_queue.results_formats import to_parquet
+
+        _write(parquet, to_parquet(rows, names), len(rows))
+    elif html:
+        from pipeline_queue.results_page import render_page
+
+        shown = rows if names is None else only_columns(rows, names)
+        _write(html, render_page(shown, rows[0].run.rpartition(".")[0] if rows else sweep, keys).encode(), len(rows))
+    else:
+        _print_table(rows, names, keys, limit)
+
+
+def _names(text: str | None) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()] if text else []
+
+
+def _selected(
+    rows: list[Row], keys: Sequence[str], where: Sequence[str], columns: list[str]
+) -> tuple[list[Row], list[str] | None]:
+    """The rows that were asked for, in order, and the columns if some were."""
+    # Before the first run has ended nobody knows which metrics there will be.
+    known = find_columns(rows).every if rows else None
+    conditions: list[Condition] = [parse(text, known) for text in where]
+    if known:
+        check_names([key.removeprefix("-") for key in keys], known, "--sort")
+        check_names(columns, known, "--columns")
+    if conditions:
+        rows = [row for row in rows if all(condition.holds(row.as_dict()) for condition in conditions)]
+    return sort_rows(rows, keys), columns or None
+
+
+def _print(rows: list[Row], names: list[str] | None, as_csv: bool) -> None:
+    from pipeline_queue.results_formats import to_csv, to_json
+
+    if as_csv:
+        # Bytes: the line ends of CSV are its own, not the platform's.
+        click.echo(to_csv(rows, names).encode(), nl=False)
+    else:
+        click.echo(to_json(rows if names is None else only_columns(rows, names)))
+
+
+def _write(path: Path, data: bytes, runs: int) -> None:
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is not a file that can be replaced")
+    try:
+        replace_file(path, data)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
+    click.echo(f"{runs:,} {'run' if runs == 1 else 'runs'} written to {path}")
+
+
+def _print_table(rows: list[Row], names: list[str] | None, keys: list[str], limit: int | None) -> None:
+    from pipeline_queue.cli.results_table import table_lines
+
+    if not rows:
+        click.echo("no run that has ended fits" if names or keys else "no run has ended yet", err=True)
+        return
+    terminal = sys.stdout.isatty()
+    shown = rows[:_ROWS_ON_A_TERMINAL] if terminal and not limit else rows
+    width = shutil.get_terminal_size().columns if terminal else None
+    click.echo("\n".join(table_lines(shown, rows, names, keys, width)))
+    if len(shown) < len(rows):
+        click.echo(f"{len(rows) - len(shown):,} more: --limit, --csv or --html shows them", err=True)

@@ -1,0 +1,161 @@
+"""`sweep`, `pause` and `resume`: many values at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline_queue.cli.session import check_settings, is_local, reading, storage_root, working
+from pipeline_queue.client import Client
+from pipeline_queue.contract.errors import InputError
+from pipeline_queue.loading.loader import load_pipeline, read_params_file
+from pipeline_queue.loading.sweep import BuiltSpace, SweepRequest, build_space
+from pipeline_queue.parameters import text_of
+from pipeline_queue.submission import prepare_sweep
+
+_SHOWN_POINTS = 5
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("-p", "--param", "values", multiple=True, metavar="NAME=VALUES", help="Values, or a form such as range(0,9).")
+@click.option("--params-file", type=click.Path(path_type=Path), help="YAML or JSON file of NAME: VALUE; -p wins over it.")
+@click.option("--zip", "zips", multiple=True, metavar="A,B", help="Let these go in step instead of crosswise.")
+@click.option("--points", type=click.Path(path_type=Path), help="CSV or JSONL file, a point a line.")
+@click.option("--random", "random_count", metavar="N", help="Draw N points of the distributions given with -p.")
+@click.option("--seed", metavar="N", help="Seed of --random (default 0).")
+@click.option("--repeat", metavar="N", help="Each point N times.")
+@click.option("--max-runs", metavar="N", help="The first N points only.")
+@click.option("--max-parallel", metavar="N", help="At most N runs at a time.")
+@click.option("--priority", metavar="high|normal|low", help="Against other sweeps.")
+@click.option("--on-failure", metavar="continue|stop", help="What a failed run does to the rest.")
+@click.option("--max-failures", metavar="N", help="With `stop`: how many may fail.")
+@click.option("--name", default="", help="A name: submitting the same again under it finds the first.")
+@click.option("--dry-run", is_flag=True, help="Say what would run; touch nothing.")
+@click.option("--detach", is_flag=True, help="Return as soon as the sweep is accepted.")
+@click.option("--slots", type=click.IntRange(1, 1024), help="Steps at a time of the embedded worker (default: CPUs).")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def sweep(file: Path, dry_run: bool, detach: bool, slots: int | None, name: str, as_json: bool, **asked: Any) -> None:
+    """Run the pipeline FILE for many values and wait for the end of all.
+
+    \b
+    Examples:
+      pipeline-queue sweep pipeline.yaml -p learning_rate=0.001,0.01,0.1
+      pipeline-queue sweep pipeline.yaml -p 'learning_rate=logspace(1e-4,1e-1,7)' -p 'epochs=range(10,50,10)'
+      pipeline-queue sweep pipeline.yaml -p 'learning_rate=loguniform(1e-4,1e-1)' --random 50 --seed 7
+    """
+    check_settings()
+    loaded = load_pipeline(file)
+    built = build_space(loaded, _request(asked))
+    for note in built.notes:
+        click.echo(f"note: {note}", err=True)
+    if dry_run:
+        _print_plan(built, as_json)
+        return
+    submission = prepare_sweep(loaded, built, name, storage_root())
+    with submission.snapshot, working(slots) as client:
+        from pipeline_queue.cli.run import serve_queues
+
+        serve_queues(client, loaded)
+        sweep_id = client.submit_sweep(submission)
+        if detach:
+            _print_accepted(client, sweep_id, as_json)
+            return
+        state = _watch(client, sweep_id, as_json)
+    if state != "succeeded":
+        sys.exit(1)
+
+
+def _request(asked: dict[str, Any]) -> SweepRequest:
+    params_file = asked["params_file"]
+    numbers = {
+        option: _number(option, asked[key])
+        for option, key in (
+            ("random", "random_count"),
+            ("seed", "seed"),
+            ("repeat", "repeat"),
+            ("max_runs", "max_runs"),
+            ("max_parallel", "max_parallel"),
+            ("max_failures", "max_failures"),
+        )
+    }
+    return SweepRequest(
+        texts=asked["values"],
+        given=read_params_file(params_file) if params_file else {},
+        zips=asked["zips"],
+        points=asked["points"],
+        priority=asked["priority"],
+        on_failure=asked["on_failure"],
+        **numbers,
+    )
+
+
+def _number(option: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise InputError(f"--{option.replace('_', '-')} takes a whole number, not '{text[:40]}'") from None
+
+
+def _print_plan(built: BuiltSpace, as_json: bool) -> None:
+    space = built.space
+    points = [space[index] for index in range(min(len(space), _SHOWN_POINTS))]
+    if as_json:
+        click.echo(json.dumps({"total": len(space), "points": points}, indent=2))
+        return
+    click.echo(f"{len(space):,} runs")
+    for point in points:
+        click.echo("  " + "  ".join(f"{name}={text_of(value)}" for name, value in point.items()))
+    if len(space) > len(points):
+        click.echo(f"  … and {len(space) - len(points):,} more")
+
+
+def _print_accepted(client: Client, sweep_id: str, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(client.sweep(sweep_id).as_json(), indent=2))
+        return
+    click.echo(sweep_id)
+    click.echo(f"accepted; watch it with: pipeline-queue status {sweep_id}", err=True)
+
+
+def _watch(client: Client, sweep_id: str, as_json: bool) -> str:
+    from pipeline_queue.cli.sweep_display import print_sweep, watch_sweep
+
+    try:
+        report = watch_sweep(client, sweep_id)
+    except KeyboardInterrupt:
+        if is_local():
+            click.echo(f"\ncancelling {sweep_id} (use --detach to let a sweep go on)", err=True)
+            client.cancel_sweep(sweep_id)
+        else:
+            click.echo(f"\nthe sweep goes on: pipeline-queue status {sweep_id}, or cancel {sweep_id}", err=True)
+        sys.exit(130)
+    if as_json:
+        click.echo(json.dumps(report.as_json(), indent=2))
+    else:
+        print_sweep(report)
+    return report.state
+
+
+@click.command()
+@click.argument("sweep_name", metavar="SWEEP")
+def pause(sweep_name: str) -> None:
+    """Start no more runs of SWEEP; those that run go on."""
+    with reading() as client:
+        report = client.pause_sweep(sweep_name)
+    click.echo(f"{report.sweep} is {report.state}")
+
+
+@click.command()
+@click.argument("sweep_name", metavar="SWEEP")
+def resume(sweep_name: str) -> None:
+    """Go on with a paused SWEEP."""
+    with reading() as client:
+        report = client.resume_sweep(sweep_name)
+    click.echo(f"{report.sweep} is {report.state}")

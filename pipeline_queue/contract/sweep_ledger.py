@@ -1,0 +1,216 @@
+"""The live index of sweeps in Redis: windows, counters and causes of failure. A part of the ledger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, cast
+
+from pipeline_queue.contract import keys, scripts
+from pipeline_queue.contract.broker import broker_errors
+from pipeline_queue.contract.identity import RunId
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+SweepState = Literal["running", "paused", "stopped", "cancelled"]
+
+_REMEMBER_SECONDS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Failures of one kind: how many runs, and one of them."""
+
+    text: str
+    count: int
+    example: str
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSweep:
+    """A sweep as the ledger knows it; times are Unix seconds by Redis' clock, `now` the moment of reading."""
+
+    state: SweepState
+    total: int
+    cursor: int
+    unstarted: int
+    flight: int
+    succeeded: int
+    failed: int
+    cancelled: int
+    created_at: float
+    ended_at: float | None
+    now: float
+    causes: tuple[Cause, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a sweep starts from; the counts are not 0 when it is taken up again from the storage."""
+
+    sweep: str
+    total: int
+    max_parallel: int | None = None
+    max_failures: int | None = None
+    state: SweepState = "running"
+    cursor: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+
+class SweepLedger:
+    """Thread-safe; every method raises BrokerError when Redis is not there."""
+
+    def __init__(self, redis: Redis, broker_url: str) -> None:
+        self._redis = redis
+        self._url = broker_url
+        self._open = redis.register_script(scripts.OPEN_SWEEP)
+        self._allot = redis.register_script(scripts.ALLOT)
+        self._reallot = redis.register_script(scripts.REALLOT)
+        self._cancel = redis.register_script(scripts.CANCEL_SWEEP)
+        self._end = redis.register_script(scripts.END_SWEEP)
+        self._turn = redis.register_script(scripts.TURN_SWEEP)
+
+    def open(self, opening: Opening) -> bool:
+        """Makes a sweep known; False when it was."""
+        most = (opening.max_parallel, opening.max_failures)
+        with broker_errors(self._url):
+            return bool(
+                self._open(
+                    keys=[keys.sweep_key(opening.sweep), keys.SWEEPS],
+                    args=[
+                        opening.sweep,
+                        opening.total,
+                        *("" if one is None else one for one in most),
+                        opening.state,
+                        opening.cursor,
+                        opening.succeeded,
+                        opening.failed,
+                        opening.cancelled,
+                    ],
+                )
+            )
+
+    def allot(self, sweep: str, most_unstarted: int, most_in_flight: int) -> list[RunId]:
+        """Takes the sweep's next runs into its window: the caller rings them. Empty while there are enough."""
+        with broker_errors(self._url):
+            indexes = self._allot(
+                keys=[keys.sweep_key(sweep), keys.flight_key(sweep), keys.ACTIVE, keys.runs_of(sweep)],
+                args=[sweep, most_unstarted, most_in_flight],
+            )
+        return [RunId(sweep, int(index)) for index in indexes]
+
+    def reallot(self, run: RunId) -> bool:
+        """Puts a run that Redis has forgotten back into its sweep's window; False when it is known."""
+        with broker_errors(self._url):
+            return bool(
+                self._reallot(
+                    keys=[keys.sweep_key(run.sweep), keys.flight_key(run.sweep), keys.ACTIVE, keys.run_key(run)],
+                    args=[str(run)],
+                )
+            )
+
+    def cancel(self, sweep: str) -> int:
+        """Nothing of the sweep starts any more; how many runs a worker has yet to end."""
+        with broker_errors(self._url):
+            return int(
+                self._cancel(
+                    keys=[
+                        keys.sweep_key(sweep),
+                        keys.flight_key(sweep),
+                        keys.causes_key(sweep),
+                        keys.SWEEPS,
+                        keys.ACTIVE,
+                        keys.runs_of(sweep),
+                    ],
+                    args=[sweep, _REMEMBER_SECONDS],
+                )
+            )
+
+    def end(self, sweep: str) -> None:
+        """All of the sweep's runs have ended on the storage."""
+        with broker_errors(self._url):
+            self._end(keys=[keys.sweep_key(sweep)])
+
+    def pause(self, sweep: str) -> bool:
+        """False when the sweep is not running."""
+        return self._turned(sweep, "running", "paused")
+
+    def resume(self, sweep: str) -> bool:
+        """False when the sweep is not paused."""
+        return self._turned(sweep, "paused", "running")
+
+    def forget_ended(self, sweep: str) -> None:
+        """Its end is on the storage: the sweep needs no more looking after."""
+        with broker_errors(self._url):
+            self._redis.srem(keys.SWEEPS, sweep)
+
+    def unended(self) -> list[str]:
+        """The sweeps that have not ended."""
+        with broker_errors(self._url):
+            return sorted(cast(set[str], self._redis.smembers(keys.SWEEPS)))
+
+    def waiting_since(self, sweep: str, seconds: float, most: int) -> list[RunId]:
+        """Runs that were allotted at least so long ago, have not ended, and were never claimed."""
+        with broker_errors(self._url):
+            now, _ = self._redis.time()
+            members = cast(
+                list[str],
+                self._redis.zrangebyscore(keys.flight_key(sweep), "-inf", (now - seconds) * 1000, start=0, num=most),
+            )
+            runs = [RunId(sweep, int(member)) for member in members]
+            pipe = self._redis.pipeline(transaction=False)
+            for run in runs:
+                pipe.hget(keys.run_key(run), "allotted")
+            states = pipe.execute()
+        return [run for run, state in zip(runs, states, strict=True) if state in (None, "queued")]
+
+    def touch(self, run: RunId) -> None:
+        """Notes that the run was rung again now."""
+        with broker_errors(self._url):
+            now, _ = self._redis.time()
+            self._redis.zadd(keys.flight_key(run.sweep), {str(run.index): now * 1000}, xx=True)
+
+    def queued_messages(self, names: list[str]) -> int:
+        """How many messages lie in these Redis lists."""
+        with broker_errors(self._url):
+            pipe = self._redis.pipeline(transaction=False)
+            for name in names:
+                pipe.llen(name)
+            return sum(pipe.execute())
+
+    def read(self, sweep: str) -> LiveSweep | None:
+        """What is known of a sweep, None when Redis knows nothing of it."""
+        with broker_errors(self._url):
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.hgetall(keys.sweep_key(sweep))
+            pipe.hgetall(keys.causes_key(sweep))
+            pipe.time()
+            fields, causes, (seconds, micros) = pipe.execute()
+        if not fields:
+            return None
+        return LiveSweep(
+            state=fields["state"],
+            total=int(fields["total"]),
+            cursor=int(fields["cursor"]),
+            unstarted=int(fields["unstarted"]),
+            flight=int(fields["flight"]),
+            succeeded=int(fields["succeeded"]),
+            failed=int(fields["failed"]),
+            cancelled=int(fields["cancelled"]),
+            created_at=int(fields["created"]) / 1000,
+            ended_at=int(fields["ended"]) / 1000 if "ended" in fields else None,
+            now=seconds + micros / 1e6,
+            causes=_causes(causes),
+        )
+
+    def _turned(self, sweep: str, before: SweepState, after: SweepState) -> bool:
+        with broker_errors(self._url):
+            return bool(self._turn(keys=[keys.sweep_key(sweep)], args=[before, after]))
+
+
+def _causes(fields: dict[str, str]) -> tuple[Cause, ...]:
+    counts = {name: int(count) for name, count in fields.items() if not name.startswith("example|")}
+    found = [Cause(name, count, fields.get(f"example|{name}", "")) for name, count in counts.items()]
+    return tuple(sorted(found, key=lambda cause: (-cause.count, cause.text)))

@@ -1,0 +1,58 @@
+"""Takes a sweep's next runs into its window and rings them; what a submitter starts, workers keep going."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from celery import Celery
+
+from pipeline_queue.canvas import START_PRIORITY, ring_all
+from pipeline_queue.contract.identity import RunId
+from pipeline_queue.contract.ledger import Ledger, LiveWorker
+from pipeline_queue.planner import messages
+from pipeline_queue.sweep import Sweep
+
+_FEWEST_UNSTARTED = 8
+_UNSTARTED_FOR_EACH_SLOT = 2
+_FEWEST_IN_FLIGHT = 200
+_IN_FLIGHT_FOR_EACH_SLOT = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How many runs of a sweep may wait for their first step, and how many may be under way in all.
+
+    The first keeps slots busy without putting much in front of another sweep; the second bounds what a slow later
+    queue may hold in Redis.
+    """
+
+    unstarted: int
+    in_flight: int
+
+
+def window_for(workers: Iterable[LiveWorker], queue: str) -> Window:
+    """The window of a sweep whose first step goes to `queue`."""
+    live = list(workers)
+    first = sum(worker.slots for worker in live if queue in worker.queues)
+    every = sum(worker.slots for worker in live)
+    return Window(
+        unstarted=max(_FEWEST_UNSTARTED, _UNSTARTED_FOR_EACH_SLOT * first),
+        in_flight=max(_FEWEST_IN_FLIGHT, _IN_FLIGHT_FOR_EACH_SLOT * every),
+    )
+
+
+def feed(app: Celery, ledger: Ledger, sweep: Sweep, workers: Sequence[LiveWorker]) -> int:
+    """Rings the next runs of a sweep until its window is full; how many. Raises BrokerError."""
+    window = window_for(workers, sweep.pipeline.steps[0].queue)
+    fed = 0
+    while runs := ledger.sweeps.allot(sweep.record.id, window.unstarted, window.in_flight):
+        ring_runs(app, sweep, runs)
+        fed += len(runs)
+    return fed
+
+
+def ring_runs(app: Celery, sweep: Sweep, runs: Iterable[RunId]) -> None:
+    """Rings runs from their first step. Raises BrokerError."""
+    chains = (messages(sweep.pipeline, run, sweep.space[run.index]) for run in runs)
+    ring_all(app, sweep.pipeline, chains, START_PRIORITY[sweep.settings.priority])

@@ -1,0 +1,41 @@
+"""How a sweep is worked on, and the declarations that its numbers and words are read by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline_queue.pipeline import Parameter
+
+MAX_RUNS = 1_000_000_000
+"""Run numbers have at most nine digits."""
+
+Priority = Literal["high", "normal", "low"]
+OnFailure = Literal["continue", "stop"]
+
+
+@dataclass(frozen=True, slots=True)
+class SweepSettings:
+    """`max_parallel` runs at a time (None: as many as there are slots).
+
+    With `on_failure` `stop` no run is started any more once more than `max_failures` (None: 0) have failed.
+    """
+
+    max_parallel: int | None = None
+    priority: Priority = "normal"
+    on_failure: OnFailure = "continue"
+    max_failures: int | None = None
+
+
+SETTINGS: dict[str, Parameter] = {
+    "max_parallel": Parameter(name="max_parallel", type="int", min=1, max=MAX_RUNS),
+    "priority": Parameter(name="priority", type="string", choices=("high", "normal", "low")),
+    "on_failure": Parameter(name="on_failure", type="string", choices=("continue", "stop")),
+    "max_failures": Parameter(name="max_failures", type="int", min=0, max=MAX_RUNS),
+}
+COUNT = Parameter(name="count", type="int", min=1, max=MAX_RUNS)
+SEED = Parameter(name="seed", type="int")
+NUMBERS: dict[str, Parameter] = {
+    "repeat": COUNT.model_copy(update={"name": "repeat"}),
+    "max_runs": COUNT.model_copy(update={"name": "max_runs"}),
+}

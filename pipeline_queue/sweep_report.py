@@ -1,0 +1,114 @@
+"""What is known of a sweep: its end on the storage, else what the ledger counts, else what lies there."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from pipeline_queue.contract.storage import Storage
+from pipeline_queue.contract.sweep_ledger import Cause, LiveSweep
+from pipeline_queue.sweep import Sweep
+
+SweepState = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled", "stopped"]
+
+ENDED_SWEEP: frozenset[str] = frozenset({"succeeded", "failed", "cancelled", "stopped"})
+
+
+@dataclass(frozen=True, slots=True)
+class SweepReport:
+    """A sweep as it is now.
+
+    `counts` are runs by state; `runs_per_second` is the mean so far, None before the first end; `seconds_left` what that
+    leads one to expect. Times are Unix seconds.
+    """
+
+    sweep: str
+    name: str
+    state: SweepState
+    total: int
+    counts: dict[str, int]
+    failures: tuple[Cause, ...]
+    created_at: float
+    ended_at: float | None
+    runs_per_second: float | None
+    seconds_left: float | None
+
+    @property
+    def done(self) -> int:
+        return self.counts["succeeded"] + self.counts["failed"] + self.counts["cancelled"]
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def read_sweep(storage: Storage, sweep: Sweep, live: LiveSweep | None) -> SweepReport:
+    """`live` is what the ledger knows, None where it knows nothing or is not asked."""
+    end = storage.sweep_end(sweep.record.id)
+    if end is not None:
+        causes = live.causes if live else ()
+        counts = {"queued": 0, "running": 0, **end.counts}
+        return _report(sweep, end.state, counts, causes, end.created_at, end.ended_at, end.ended_at)
+    if live is not None:
+        return _from_ledger(sweep, live)
+    return _from_storage(storage, sweep)
+
+
+def _from_ledger(sweep: Sweep, live: LiveSweep) -> SweepReport:
+    ended = live.succeeded + live.failed + live.cancelled
+    never = 0 if live.state in ("running", "paused") else live.total - live.cursor
+    counts = {
+        "queued": live.total - ended - (live.flight - live.unstarted) - never,
+        "running": live.flight - live.unstarted,
+        "succeeded": live.succeeded,
+        "failed": live.failed,
+        "cancelled": live.cancelled + never,
+    }
+    state: SweepState = live.state
+    if live.ended_at is not None and live.state in ("running", "paused"):
+        state = "failed" if live.failed else "succeeded"
+    elif live.ended_at is None and live.state in ("cancelled", "stopped"):
+        state = "running"
+    return _report(sweep, state, counts, live.causes, live.created_at, live.ended_at, live.now)
+
+
+def _from_storage(storage: Storage, sweep: Sweep) -> SweepReport:
+    name, total = sweep.record.id, len(sweep.space)
+    counts = {"queued": 0, "running": 0, "succeeded": 0, "failed": 0, "cancelled": 0}
+    for _, paths in storage.run_folders(name):
+        end = paths.end()
+        counts[end.state if end else "running"] += 1
+    left = total - sum(counts.values())
+    cancelled = storage.is_cancelled(name)
+    counts["cancelled" if cancelled else "queued"] += left
+    state: SweepState = "cancelled" if cancelled else "running" if left or counts["running"] else "succeeded"
+    if state == "succeeded" and counts["failed"]:
+        state = "failed"
+    return _report(sweep, state, counts, (), sweep.record.created_at, None, time.time())
+
+
+def _report(
+    sweep: Sweep,
+    state: SweepState,
+    counts: dict[str, int],
+    causes: tuple[Cause, ...],
+    created_at: float,
+    ended_at: float | None,
+    now: float,
+) -> SweepReport:
+    done = counts["succeeded"] + counts["failed"]
+    seconds = max(now - created_at, 1e-3)
+    rate = done / seconds if done else None
+    waiting = counts["queued"] + counts["running"]
+    return SweepReport(
+        sweep=sweep.record.id,
+        name=sweep.record.name or sweep.record.id,
+        state=state,
+        total=len(sweep.space),
+        counts=counts,
+        failures=causes,
+        created_at=created_at,
+        ended_at=ended_at,
+        runs_per_second=rate,
+        seconds_left=waiting / rate if rate and state == "running" else None,
+    )

@@ -1,0 +1,151 @@
+"""A real server, a real storage and workers without Celery in this process: attempts at exactly chosen moments."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from redis import Redis
+
+from pipeline_queue.contract.broker import connect
+from pipeline_queue.contract.errors import Place
+from pipeline_queue.contract.identity import RunId
+from pipeline_queue.contract.ledger import Ledger
+from pipeline_queue.contract.messages import StepMessage
+from pipeline_queue.contract.settings import Settings
+from pipeline_queue.contract.storage import RunPaths, Storage
+from pipeline_queue.loading.loader import load_pipeline
+from pipeline_queue.local.server import Server, start_server
+from pipeline_queue.parameters import Given
+from pipeline_queue.report import read_run
+from pipeline_queue.submission import prepare_run
+from pipeline_queue.sweep import Sweep
+from workers.attempt import attempt
+from workers.context import SweepCache, WorkerContext
+from workers.executor import Executor
+from workers.lease import LeaseKeeper, Orders
+from workers.outcome import Outcome
+from workers.workspace import Workspaces
+
+
+@dataclass
+class Site:
+    """One empty server and storage."""
+
+    server: Server
+    settings: Settings
+    storage: Storage
+    ledger: Ledger
+    redis: Redis
+    _stack: ExitStack
+
+    def submit(self, text: str, **values: Any) -> SubmittedRun:
+        """A committed run that nobody was told of."""
+        folder = self.settings.storage.parent / "project"
+        folder.mkdir(exist_ok=True)
+        (folder / "pipeline.yaml").write_text(text)
+        given = {name: Given(value, Place(name)) for name, value in values.items()}
+        submission = prepare_run(load_pipeline(folder / "pipeline.yaml"), given, self.storage.root)
+        with submission.snapshot:
+            sweep = submission.commit(self.storage)
+        run = sweep.run_id(0)
+        self.ledger.open_run(run)
+        return SubmittedRun(self, sweep, run, sweep.paths(self.storage, run))
+
+    def worker(self, name: str = "one@test", keeps_leases: bool = True) -> WorkerContext:
+        """A worker's parts, ended with the test; without a keeper its leases are never renewed."""
+        executor = Executor()
+        executor.start()
+        self._stack.callback(executor.close)
+        ledger, own = Ledger(self.settings.broker_url), Ledger(self.settings.broker_url)
+        self._stack.callback(ledger.close)
+        self._stack.callback(own.close)
+        leases = LeaseKeeper(own, Orders(executor.renew, executor.stop, executor.kill), lambda *_: None)
+        if keeps_leases:
+            leases.start()
+            self._stack.callback(leases.stop)
+        return WorkerContext(
+            name=name, storage=self.storage, ledger=ledger, executor=executor, leases=leases,
+            workspaces=Workspaces(self.settings.scratch, self.storage), sweeps=SweepCache(self.storage),
+            feed_soon=lambda sweep: None,
+            log_limit_bytes=1024 * 1024, environment=dict(os.environ), python=Path(sys.executable), grace_seconds=2.0,
+        )  # fmt: skip
+
+    def keys(self) -> dict[str, int]:
+        """Every key of the project and its time to live in seconds, -1 for ever."""
+        return {str(key): int(self.redis.ttl(key)) for key in self.redis.scan_iter("pq1:*")}
+
+
+@dataclass(frozen=True)
+class SubmittedRun:
+    site: Site
+    sweep: Sweep
+    id: RunId
+    paths: RunPaths
+
+    def message(self, step: str, **parameters: Any) -> StepMessage:
+        return StepMessage(self.id, step, {**self.sweep.parameters(self.id), **parameters})
+
+    def attempt(self, worker: WorkerContext, step: str) -> Outcome:
+        return attempt(worker, self.message(step))
+
+    def report(self) -> Any:
+        return read_run(self.site.storage, self.sweep, self.id, self.site.ledger.run(self.id))
+
+    def states(self) -> tuple[str, list[str]]:
+        report = self.report()
+        return report.state, [step.state for step in report.steps]
+
+
+class Attempting(threading.Thread):
+    """One attempt in a thread of its own; `result` is its outcome or error."""
+
+    def __init__(self, run: SubmittedRun, worker: WorkerContext, step: str) -> None:
+        super().__init__(daemon=True)
+        self._work = (run, worker, step)
+        self.result: Outcome | Exception | None = None
+        self.start()
+
+    def run(self) -> None:
+        run, worker, step = self._work
+        try:
+            self.result = run.attempt(worker, step)
+        except Exception as error:  # noqa: BLE001 - whatever it is, `outcome` tells
+            self.result = error
+
+    def outcome(self) -> Outcome:
+        self.join(timeout=60)
+        assert isinstance(self.result, Outcome), self.result
+        return self.result
+
+
+def names_in(folder: Path | str) -> list[str]:
+    """The names in a folder, in order."""
+    return sorted(path.name for path in Path(folder).iterdir())
+
+
+@contextmanager
+def new_site(server: Server, folder: Path) -> Iterator[Site]:
+    settings = Settings(server.broker_url, folder / "storage", folder / "scratch")
+    with ExitStack() as stack:
+        redis = connect(server.broker_url)
+        stack.callback(redis.close)
+        redis.flushall()
+        ledger = Ledger(server.broker_url)
+        stack.callback(ledger.close)
+        yield Site(server, settings, Storage.open(settings.storage), ledger, redis, stack)
+
+
+@contextmanager
+def shared_server(folder: Path) -> Iterator[Server]:
+    server = start_server(folder / "server.log")
+    try:
+        yield server
+    finally:
+        server.stop()

@@ -1,0 +1,132 @@
+"""How an attempt ended, in plain words; metrics read from whatever a step wrote."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline_queue.contract.records import OutputFile
+from pipeline_queue.pipeline import Step
+from workers.executor import ExecutionResult
+from workers.outcome import duration, failure_of, last_lines, read_metrics, signal_name, with_tail
+from workers.outputs import Found
+from workers.supervisor.frames import Cause
+
+STEP = Step(name="train", argv=(("true",),), timeout_seconds=5400.0, outputs=("model.pkl", "sub"))
+LEFT = Found((OutputFile(path="model.pkl", size=1), OutputFile(path="sub/x", size=1)), (), ())
+NOTHING = Found((), (), ())
+
+
+def _result(cause: Cause, exit_code: int | None = None, signal: int | None = None, **more: Any) -> ExecutionResult:
+    fields: dict[str, Any] = {
+        "id": "0", "cause": cause, "reason": None, "exit_code": exit_code, "signal": signal, "error": None,
+        "infrastructure": False, "seconds": 1.0, "max_rss_bytes": 0, "log_bytes": 0, "log_dropped_bytes": 0,
+    }  # fmt: skip
+    return ExecutionResult(**{**fields, **more})
+
+
+@pytest.mark.parametrize(
+    ("result", "found", "cause", "said", "infrastructure"),
+    [
+        (_result(Cause.EXITED, 7), None, "exit_code", "step train failed with exit code 7", False),
+        (_result(Cause.SIGNALLED, signal=11), None, "signal", "signal 11 (SIGSEGV)", False),
+        (_result(Cause.SIGNALLED, signal=9), None, "signal", "lack of memory", False),
+        (_result(Cause.TIMEOUT, 0), None, "timeout", "timeout of 90 min", False),
+        (_result(Cause.STOPPED, signal=15), None, "cancelled", "was cancelled", False),
+        (_result(Cause.LEASE_LOST, signal=9), None, "lost", "lost touch with the broker", True),
+        (_result(Cause.NOT_STARTED, error="no such program"), None, "not_started", "no such program", False),
+        (_result(Cause.NOT_STARTED, error="no log", infrastructure=True), None, "not_started", "no log", True),
+        (_result(Cause.EXITED, 0), NOTHING, "missing_outputs", "model.pkl, sub", False),
+    ],
+)  # fmt: skip
+def test_each_end_has_its_cause_and_words(
+    result: ExecutionResult, found: Found | None, cause: str, said: str, infrastructure: bool
+) -> None:
+    failure = failure_of(STEP, result, found)
+    assert failure is not None
+    assert (failure.cause, failure.infrastructure) == (cause, infrastructure)
+    assert said in failure.message and "train" in failure.message
+
+
+def test_exit_code_0_with_the_declared_outputs_is_success() -> None:
+    assert failure_of(STEP, _result(Cause.EXITED, 0), LEFT) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(1, "1 s"), (90, "90 s"), (120, "2 min"), (7200, "2 h"), (86400, "1 d"), (0.5, "0.5 s")]
+)
+def test_durations_are_said_exactly(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_an_unknown_signal_has_its_number() -> None:
+    assert signal_name(200) == "signal 200"
+
+
+@pytest.mark.parametrize(
+    ("content", "lines"),
+    [
+        (b"", []),
+        (b"\n\n \n", []),
+        (b"one\ntwo\n", ["one", "two"]),
+        (b"10 %\r20 %\r30 %\n", ["10 %", "20 %", "30 %"]),
+        (b"\xff\xfe\n", ["\ufffd\ufffd"]),
+        (b"".join(b"%d\n" % number for number in range(100)), [str(number) for number in range(90, 100)]),
+    ],
+)
+def test_the_last_lines_of_a_log_are_shown(tmp_path: Path, content: bytes, lines: list[str]) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(content)
+    assert last_lines(log) == lines
+    assert ("the log ends with" in with_tail("it failed", log)) is bool(lines)
+
+
+def test_a_log_of_one_endless_line_is_cut_and_one_that_is_not_there_is_empty(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"x" * 10_000_000)
+    assert sum(map(len, last_lines(log))) <= 4096
+    assert with_tail("it failed", tmp_path / "absent") == "it failed; its log is empty"
+
+
+@pytest.mark.parametrize(
+    ("text", "metrics"),
+    [
+        ('{"loss": 0.5, "epoch": 3}', {"loss": 0.5, "epoch": 3.0}),
+        ('{"a": {"b": {"c": 1}}, "d": 2}', {"a.b.c": 1.0, "d": 2.0}),
+        ('{"a": NaN, "b": Infinity, "c": -Infinity, "d": 1e999, "e": 1}', {"e": 1.0}),
+        ('{"a": true, "b": null, "c": "1", "d": [1, 2], "e": 0}', {"e": 0.0}),
+        ('{"": 1, "b": {"": 2}}', {"b.": 2.0}),
+        (r'{"\ud800": 1, "a": {"\udfff": 2}, "ok": 3}', {"ok": 3.0}),
+        ('{"' + "x" * 1000 + '": 1, "ok": 2}', {"ok": 2.0}),
+        ('{"a": 1' + "0" * 400 + "}", {}),
+        ('{"a": ' + "9" * 10_000 + "}", {}),
+        ("5", {}), ("[1]", {}), ("null", {}), ("", {}), ("{", {}), ("loss: 1", {}), ("\ufeff{}", {}),
+        ("[" * 100_000, {}),
+        ('{"a":' * 900 + "1" + "}" * 900, None),
+        ('{"a": "' + "x" * 2_000_000 + '", "b": 1}', {}),
+    ],
+    ids=lambda value: str(value)[:30],
+)  # fmt: skip
+def test_metrics_are_the_finite_numbers_of_whatever_is_there(
+    tmp_path: Path, text: str, metrics: dict[str, float] | None
+) -> None:
+    path = tmp_path / "metrics.json"
+    path.write_text(text)
+    found = read_metrics(path)
+    assert metrics is None or found == metrics
+    json.dumps(found, allow_nan=False).encode()
+
+
+def test_metrics_are_capped_in_number(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.json"
+    path.write_text(json.dumps({str(number): number for number in range(5000)}))
+    assert len(read_metrics(path)) == 1000
+
+
+def test_metrics_that_are_no_file_are_none(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "latin").write_bytes(b'{"\xe4": 1}')
+    assert [read_metrics(tmp_path / name) for name in ("absent", "folder", "latin")] == [{}, {}, {}]

@@ -1,0 +1,76 @@
+"""Settings: what is missing or wrong is named, and a password is never shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline_queue.contract.errors import BrokerError, SettingsError
+from pipeline_queue.contract.settings import BROKER_URL, LOG_LIMIT, SCRATCH, STORAGE, settings_from, without_password
+
+GOOD = {BROKER_URL: "redis://:s3cret@host:6379/0", STORAGE: "/mnt/shared"}
+
+
+def test_settings_read_back_from_the_environment_they_make() -> None:
+    settings = settings_from({**GOOD, SCRATCH: "/scratch", LOG_LIMIT: "1000"})
+    assert settings_from(settings.environment()) == settings
+    assert (settings.storage, settings.scratch, settings.log_limit_bytes) == (
+        Path("/mnt/shared"), Path("/scratch"), 1000,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("missing", [(BROKER_URL,), (STORAGE,), (BROKER_URL, STORAGE)])
+@pytest.mark.parametrize("empty", [True, False])
+def test_what_is_missing_is_named(missing: tuple[str, ...], empty: bool) -> None:
+    environment = {name: value for name, value in GOOD.items() if name not in missing}
+    if empty:
+        environment |= dict.fromkeys(missing, "")
+    with pytest.raises(SettingsError) as caught:
+        settings_from(environment)
+    assert all(name in str(caught.value).partition(" must be set")[0] for name in missing)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["localhost:6379", "amqp://:s3cret@host", "http://host", "redis://:s3cret@host:99999/0", "redis://:s3cret@[::1/0",
+     "redis", "redis://:s3cret@host:port/0", "x" * 100_000],
+)  # fmt: skip
+def test_a_url_that_is_none_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings_from({**GOOD, BROKER_URL: url})
+    assert BROKER_URL in str(caught.value)
+    assert "s3cret" not in str(caught.value) and len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1e6", "", " 5", "٣", "64 MiB", "9" * 200 + "x"])
+def test_a_log_limit_that_is_no_number_is_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match=LOG_LIMIT):
+        settings_from({**GOOD, LOG_LIMIT: text})
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://:s3cret@host:6379/0", "redis://:***@host:6379/0"),
+        ("rediss://me:s3cret@host/0?ssl_ca_certs=/a", "rediss://me:***@host/0?ssl_ca_certs=/a"),
+        ("redis+socket://:s3cret@/run/s?virtual_host=1", "redis+socket://:***@/run/s?virtual_host=1"),
+        ("redis://:s3cr%40et@host", "redis://:***@host"),
+        ("redis://:a@s3cret@host", "redis://:***@host"),
+        ("redis://host:6379/0", "redis://host:6379/0"),
+        ("redis://host/0?password=s3cret", "redis://host/0?password=***"),
+    ],
+)
+def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
+    assert without_password(url) == shown
+
+
+def test_settings_and_errors_never_show_the_password(tmp_path: Path) -> None:
+    from pipeline_queue.contract.ledger import Ledger
+
+    url = f"redis+socket://:s3cret@{tmp_path}/absent"
+    assert "s3cret" not in repr(settings_from({**GOOD, BROKER_URL: url}))
+    ledger = Ledger(url, timeout_seconds=0.2)
+    with pytest.raises(BrokerError) as caught:
+        ledger.time()
+    assert "s3cret" not in str(caught.value) and str(tmp_path) in str(caught.value)

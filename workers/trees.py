@@ -1,0 +1,136 @@
+"""Files and folders as steps leave them: walked, copied, moved and removed whatever their modes and names."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import stat
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+LONGEST_NAME_BYTES = 3_000
+"""Of a name relative to its tree; the system takes 4,095 bytes, and the tree is moved to a longer place."""
+
+_YOUNGEST_NS = 1_000_000_000
+
+Mark = tuple[int, int, int, int]
+"""Inode, size, mtime and ctime (ns): what changes when a file is written."""
+
+
+def walk(root: Path) -> Iterator[Path]:
+    """Everything below `root`, without following links; folders that cannot be read are opened up."""
+    longest = len(os.fsencode(root)) + 1 + LONGEST_NAME_BYTES
+    pending = [root]
+    while pending:
+        for item in _listed(pending.pop()):
+            path = Path(item.path)
+            yield path
+            if item.is_dir(follow_symlinks=False) and len(os.fsencode(item.path)) <= longest:
+                pending.append(path)
+
+
+def mark_of(status: os.stat_result) -> Mark | None:
+    """None for a folder."""
+    if stat.S_ISDIR(status.st_mode):
+        return None
+    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def copy_entry(source: Path, target: Path) -> Mark | None:
+    """Copies a file, link or folder (without its content); the mark of a file or link, None of a folder."""
+    status = source.lstat()
+    if stat.S_ISDIR(status.st_mode):
+        target.mkdir(exist_ok=True)
+        return None
+    if stat.S_ISLNK(status.st_mode):
+        target.symlink_to(source.readlink())
+        return mark_of(target.lstat())
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    with source.open("rb", buffering=0) as reader:
+        writer = os.open(target, flags, (status.st_mode & 0o777) | stat.S_IWUSR)
+        try:
+            _copy_content(reader.fileno(), writer, status.st_size)
+            # Never younger than this: a write in the same tick of the kernel's clock must change the mark.
+            written_ns = min(status.st_mtime_ns, time.time_ns() - _YOUNGEST_NS)
+            os.utime(writer, ns=(written_ns, written_ns))
+            return mark_of(os.fstat(writer))
+        finally:
+            os.close(writer)
+
+
+def move_entry(source: Path, destination: Path, root: Path) -> None:
+    """Moves a file or link; a link to something inside `root` stays one to it, as a relative link."""
+    status = source.lstat()
+    if stat.S_ISLNK(status.st_mode):
+        target = Path(os.path.normpath(source.parent / source.readlink()))
+        destination.symlink_to(os.path.relpath(target, source.parent) if target.is_relative_to(root) else target)
+        return
+    if status.st_nlink > 1:
+        # Its other name may lie outside, where somebody goes on writing to it.
+        shutil.copy2(source, destination)
+        return
+    if not status.st_mode & stat.S_IRUSR:
+        source.chmod(status.st_mode & 0o777 | stat.S_IRUSR)
+    try:
+        source.rename(destination)
+    except OSError:
+        shutil.copy2(source, destination)
+
+
+def remove_entry(path: Path) -> None:
+    """Removes a file, link or whole folder; nothing happens when it is not there."""
+    if path.is_dir() and not path.is_symlink():
+        remove_tree(path)
+    else:
+        with contextlib.suppress(NotADirectoryError):
+            path.unlink(missing_ok=True)
+
+
+def remove_tree(folder: Path) -> None:
+    """Removes a folder whatever is in it: folders without rights, nesting beyond Python's recursion. Never raises."""
+    with contextlib.suppress(OSError, RecursionError):
+        shutil.rmtree(folder)
+    if not os.path.lexists(folder):
+        return
+    _open_up(folder)
+    with contextlib.suppress(OSError):
+        command = ["rm", "-rf", "--", str(folder)]
+        subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+
+
+def _listed(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as items:
+            return list(items)
+    except PermissionError:
+        folder.chmod(0o700)
+        with os.scandir(folder) as items:
+            return list(items)
+
+
+def _open_up(folder: Path) -> None:
+    pending = [folder]
+    while pending:
+        current = pending.pop()
+        with contextlib.suppress(OSError):
+            current.chmod(0o700)
+            with os.scandir(current) as items:
+                pending.extend(Path(item.path) for item in items if item.is_dir(follow_symlinks=False))
+
+
+def _copy_content(reader: int, writer: int, size: int) -> None:
+    """In the kernel, which shares the blocks on file systems that can."""
+    left = size
+    while left > 0:
+        try:
+            done = os.copy_file_range(reader, writer, left)
+        except OSError:
+            done = 0
+        done = done or os.sendfile(writer, reader, None, left)
+        if done == 0:
+            raise OSError(errno.EIO, "a file became shorter while it was copied")
+        left -= done
