@@ -12,11 +12,14 @@ from benchmarks.side import SLOTS, BenchmarkError, Timing, log_end, start_proces
 from benchmarks.work import ROOT, Work, environment, learning_rate
 from pipeline_queue.client import Client
 from pipeline_queue.contract.settings import Settings
+from pipeline_queue.loading.loader import LoadedPipeline
+from pipeline_queue.loading.sweep import SweepRequest, build_space
 from pipeline_queue.local.server import Server, start_server
+from pipeline_queue.submission import prepare_sweep
 
 
 class Ours:
-    """Each run is a submission of its own: snapshot, `sweep.json` on disk, chain, leases, logs, publication."""
+    """One sweep of all the runs: snapshot, `sweep.json` on disk, chains, leases, logs, publication."""
 
     name = "pipeline_queue"
 
@@ -41,15 +44,20 @@ class Ours:
         client = self._client
         assert client is not None
         cpu, began = self._cpu_seconds(), time.monotonic()
-        pipeline = client.load(work.pipeline)
-        ids = [client.submit(pipeline, {"learning_rate": learning_rate(run)}) for run in range(runs)]
+        submit = self._submit(client, client.load(work.pipeline), runs)
         submitted = time.monotonic()
-        wait_until(f"{runs} runs end", lambda: client.unfinished() == 0, limit_seconds)
+        wait_until(f"{runs} runs end", lambda: not client.has_work(), limit_seconds)
         timing = Timing(time.monotonic() - began, submitted - began, self._cpu_seconds() - cpu)
-        failed = [run for run in ids if client.run(run).state != "succeeded"]
-        if failed:
-            raise BenchmarkError(f"{len(failed)} of {runs} runs did not succeed:\n{log_end(self._log)}")
+        succeeded = sum(client.sweep(sweep).counts["succeeded"] for sweep in submit)
+        if succeeded != runs:
+            raise BenchmarkError(f"{runs - succeeded} of {runs} runs did not succeed:\n{log_end(self._log)}")
         return timing
+
+    def _submit(self, client: Client, pipeline: LoadedPipeline, runs: int) -> list[str]:
+        """The ids of the sweeps."""
+        values = ",".join(str(learning_rate(run)) for run in range(runs))
+        built = build_space(pipeline, SweepRequest(texts=(f"learning_rate={values}",)))
+        return [client.submit_sweep(prepare_sweep(pipeline, built, "", None))]
 
     def stop(self) -> None:
         stop_process(self._worker)
@@ -68,3 +76,13 @@ class Ours:
             raise BenchmarkError(f"the worker ended with {self._worker.returncode}:\n{log_end(self._log)}")
         # Alive for the ledger comes first; a consumer of the queue is what makes it ready.
         return bool(self._client.workers()) and b" ready." in self._log.read_bytes()
+
+
+class OneByOne(Ours):
+    """Every run is a submission of its own, with its own snapshot and its own `sweep.json` on disk."""
+
+    name = "ours, one by one"
+
+    def _submit(self, client: Client, pipeline: LoadedPipeline, runs: int) -> list[str]:
+        ids = [client.submit(pipeline, {"learning_rate": learning_rate(run)}) for run in range(runs)]
+        return [run.rpartition(".")[0] for run in ids]

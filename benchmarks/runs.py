@@ -21,7 +21,7 @@ from pathlib import Path
 
 from benchmarks.hand_written import HandWritten
 from benchmarks.machine import compile_bytecode, describe
-from benchmarks.ours import Ours
+from benchmarks.ours import OneByOne, Ours
 from benchmarks.side import BenchmarkError, Side
 from benchmarks.table import Rounds, as_json, as_text, rows, verdicts
 from benchmarks.work import STEPS_PER_RUN, TRAIN, TRUE, Work
@@ -65,7 +65,12 @@ def _measure_all(works: Sequence[Work], runs: int, rounds: int) -> Rounds:
     folder = Path(tempfile.mkdtemp(prefix="pq-benchmark-"))
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        sides: list[Side] = [Ours(folder / "ours"), HandWritten(folder / "chain"), Xargs(folder / "xargs")]
+        sides: list[Side] = [
+            Ours(folder / "ours"),
+            OneByOne(folder / "one-by-one"),
+            HandWritten(folder / "chain"),
+            Xargs(folder / "xargs"),
+        ]
         for side in sides:
             stack.callback(side.stop)
             side.start()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from celery import Celery, Signature
 
@@ -29,9 +28,7 @@ def ring(app: Celery, pipeline: Pipeline, messages: Sequence[StepMessage]) -> No
     ring_all(app, pipeline, [messages], _FIRST)
 
 
-def ring_all(
-    app: Celery, pipeline: Pipeline, chains: Iterable[Sequence[StepMessage]], priority: int
-) -> None:
+def ring_all(app: Celery, pipeline: Pipeline, chains: Iterable[Sequence[StepMessage]], priority: int) -> None:
     """Puts a chain for each run on the queue, in one batch; a lower `priority` is served first. Raises BrokerError.
 
     The rest of a chain travels in the message's `chain` header, last step first, as Celery's own chains do, and gets

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 _FIRST_POLL_SECONDS = 0.02
 _LONGEST_POLL_SECONDS = 0.5
+_SETTLE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ class Client:
             try:
                 yield client
             finally:
-                idle = note.while_needed and not client.unfinished()
+                idle = note.while_needed and client._is_idle()
                 client.close()
         if idle:
             wait_until_ended(data, note)
@@ -270,7 +271,7 @@ class Client:
             for name, value in step.record.metrics.items()
         }
 
-    def rows(self, sweep: str, note: Callable[[str], None] | None = None) -> list[Row]:
+    def results(self, sweep: str, note: Callable[[str], None] | None = None) -> list[Row]:
         """The runs of a sweep that have ended, by index; `pandas.DataFrame(to_columns(rows))` takes them.
 
         `note` is told of what had to be passed over. Raises NotFoundError and StorageError.
@@ -310,6 +311,17 @@ class Client:
     def unfinished(self) -> int:
         """How many accepted runs the broker knows of that have not ended."""
         return self._live().active()
+
+    def has_work(self) -> bool:
+        """Whether any run that the broker knows of has yet to end."""
+        return self._live().sweeps.has_work()
+
+    def _is_idle(self) -> bool:
+        """Whether nothing is left to do. The end of a sweep is written down a moment after its last run."""
+        until = time.monotonic() + _SETTLE_SECONDS
+        while self.unfinished() and not self.has_work() and time.monotonic() < until:
+            time.sleep(_FIRST_POLL_SECONDS)
+        return self.unfinished() == 0
 
     def workers(self) -> list[LiveWorker]:
         """The workers heard of in the last seconds."""

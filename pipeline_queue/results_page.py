@@ -21,7 +21,7 @@ from pipeline_queue.results import OWN_NAMES, Row, find_columns, to_columns
 
 _PLACEHOLDER = re.compile(r"@@([A-Z]+)@@")
 # In a data block only `<` could end it or begin a comment; the others end lines in older readers of JavaScript.
-_ESCAPES = {character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
+_ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 _LARGEST_EXACT = 2**53
 
 
@@ -65,7 +65,7 @@ def _exact(value: Scalar | None) -> Scalar | None:
 
 def _as_data(data: dict[str, Any]) -> str:
     text = json.dumps(data, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-    return text.translate(str.maketrans(_ESCAPES))
+    return text.translate(_ESCAPES)
 
 
 def _asset(name: str) -> str:

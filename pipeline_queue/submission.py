@@ -32,7 +32,7 @@ class Submission:
     loaded: LoadedPipeline
     space: Space
     snapshot: Snapshot
-    settings: SweepSettings = SweepSettings()
+    settings: SweepSettings
     name: str = ""
 
     def commit(self, storage: Storage) -> Sweep:
@@ -85,12 +85,10 @@ def prepare_run(loaded: LoadedPipeline, given: Mapping[str, Given], storage_root
     """
     point = resolve_values(loaded.pipeline, given, loaded.places)
     check_sizes(loaded.pipeline, RunId(new_sweep_id(loaded.pipeline.name), 0), point)
-    return Submission(loaded, Points((point,)), take_snapshot(loaded.folder, storage_root))
+    return Submission(loaded, Points((point,)), take_snapshot(loaded.folder, storage_root), SweepSettings())
 
 
-def prepare_sweep(
-    loaded: LoadedPipeline, built: BuiltSpace, name: str, storage_root: Path | None
-) -> Submission:
+def prepare_sweep(loaded: LoadedPipeline, built: BuiltSpace, name: str, storage_root: Path | None) -> Submission:
     """A sweep of many points; its first ones are tried for size.
 
     Raises ValuesError for them and SnapshotError for the folder; nothing was written then.

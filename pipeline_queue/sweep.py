@@ -8,10 +8,10 @@ from pipeline_queue.contract.errors import NotFoundError, StorageError
 from pipeline_queue.contract.identity import RunId
 from pipeline_queue.contract.records import SweepRecord
 from pipeline_queue.contract.storage import SWEEP, RunPaths, Storage
+from pipeline_queue.loading.sweep import SweepSettings
 from pipeline_queue.parameters import text_of
 from pipeline_queue.pipeline import Pipeline
 from pipeline_queue.space import Point, Space, space_from_json
-from pipeline_queue.loading.sweep import SweepSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Sweep:
     record: SweepRecord
     pipeline: Pipeline
     space: Space
-    settings: SweepSettings = SweepSettings()
+    settings: SweepSettings
 
     @classmethod
     def read(cls, storage: Storage, sweep: str) -> Sweep:

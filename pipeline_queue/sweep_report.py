@@ -19,8 +19,8 @@ ENDED_SWEEP: frozenset[str] = frozenset({"succeeded", "failed", "cancelled", "st
 class SweepReport:
     """A sweep as it is now.
 
-    `counts` are runs by state; `runs_per_second` is the mean so far, None before the first end; `seconds_left` what that
-    leads one to expect. Times are Unix seconds.
+    `counts` are runs by state; `runs_per_second` is the mean so far, None before the first end; `seconds_left` what
+    that leads one to expect. Times are Unix seconds.
     """
 
     sweep: str

@@ -18,6 +18,7 @@ _COMMANDS = {
     "logs": ("look", "Print what a run's steps wrote."),
     "trace": ("look", "Show what happened to each parameter, step by step."),
     "compare": ("look", "Put runs side by side: values, metrics, outputs."),
+    "results": ("results", "Show a sweep's runs as a table, CSV, JSON, Parquet or a page."),
     "outputs": ("look", "List a run's outputs, or copy them."),
     "cancel": ("operate", "End a run or a sweep."),
     "pause": ("sweep", "Start no more runs of a sweep."),

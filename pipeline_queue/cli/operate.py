@@ -45,7 +45,10 @@ def _cancel_sweep(client: Client, sweep: str, as_json: bool) -> None:
         click.echo(json.dumps(report.as_json(), indent=2))
         return
     left = f"; {report.counts['running']} runs are being ended" if report.counts["running"] else ""
-    click.echo(f"{report.sweep} is cancelled{left}" if report.state in ("cancelled", "running") else f"{report.sweep} has {report.state} already")
+    if report.state in ("cancelled", "running"):
+        click.echo(f"{report.sweep} is cancelled{left}")
+    else:
+        click.echo(f"{report.sweep} has {report.state} already")
 
 
 @click.command()

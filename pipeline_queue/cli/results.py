@@ -52,15 +52,10 @@ def results(
     """
     if as_csv + as_json + bool(parquet) + bool(html) > 1:
         raise InputError("give one of --csv, --json, --parquet and --html")
-    skipped: list[str] = []
-    with reading() as client:
-        rows = client.rows(sweep, skipped.append)
-    for text in skipped[:3] + ([f"and {len(skipped) - 3:,} more"] if len(skipped) > 3 else []):
-        click.echo(f"note: {text}", err=True)
+    ended = _read(sweep)
     keys = _names(sort)
-    rows, names = _selected(rows, keys, where, _names(columns))
-    if limit:
-        rows = rows[:limit]
+    every, names = _selected(ended, keys, where, _names(columns))
+    rows = every[:limit]
     if as_csv or as_json:
         _print(rows, names, as_csv)
     elif parquet:
@@ -68,12 +63,20 @@ def results(
 
         _write(parquet, to_parquet(rows, names), len(rows))
     elif html:
-        from pipeline_queue.results_page import render_page
-
-        shown = rows if names is None else only_columns(rows, names)
-        _write(html, render_page(shown, rows[0].run.rpartition(".")[0] if rows else sweep, keys).encode(), len(rows))
+        _write(html, _page(rows, names, sweep, keys), len(rows))
+    elif rows:
+        _print_table(rows, every, names, keys, limit)
     else:
-        _print_table(rows, names, keys, limit)
+        click.echo(f"none of the {len(ended):,} ended runs fits" if ended else "no run has ended yet", err=True)
+
+
+def _read(sweep: str) -> list[Row]:
+    skipped: list[str] = []
+    with reading() as client:
+        rows = client.results(sweep, skipped.append)
+    for text in skipped[:3] + ([f"and {len(skipped) - 3:,} more"] if len(skipped) > 3 else []):
+        click.echo(f"note: {text}", err=True)
+    return rows
 
 
 def _names(text: str | None) -> list[str]:
@@ -105,6 +108,13 @@ def _print(rows: list[Row], names: list[str] | None, as_csv: bool) -> None:
         click.echo(to_json(rows if names is None else only_columns(rows, names)))
 
 
+def _page(rows: list[Row], names: list[str] | None, sweep: str, keys: list[str]) -> bytes:
+    from pipeline_queue.results_page import render_page
+
+    title = rows[0].run.rpartition(".")[0] if rows else sweep
+    return render_page(rows if names is None else only_columns(rows, names), title, keys).encode()
+
+
 def _write(path: Path, data: bytes, runs: int) -> None:
     if path.exists() and not path.is_file():
         raise InputError(f"{path} is not a file that can be replaced")
@@ -115,15 +125,14 @@ def _write(path: Path, data: bytes, runs: int) -> None:
     click.echo(f"{runs:,} {'run' if runs == 1 else 'runs'} written to {path}")
 
 
-def _print_table(rows: list[Row], names: list[str] | None, keys: list[str], limit: int | None) -> None:
+def _print_table(
+    rows: list[Row], every: list[Row], names: list[str] | None, keys: list[str], limit: int | None
+) -> None:
     from pipeline_queue.cli.results_table import table_lines
 
-    if not rows:
-        click.echo("no run that has ended fits" if names or keys else "no run has ended yet", err=True)
-        return
     terminal = sys.stdout.isatty()
     shown = rows[:_ROWS_ON_A_TERMINAL] if terminal and not limit else rows
     width = shutil.get_terminal_size().columns if terminal else None
-    click.echo("\n".join(table_lines(shown, rows, names, keys, width)))
+    click.echo("\n".join(table_lines(shown, every, names, keys, width)))
     if len(shown) < len(rows):
         click.echo(f"{len(rows) - len(shown):,} more: --limit, --csv or --html shows them", err=True)

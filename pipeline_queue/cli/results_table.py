@@ -27,8 +27,18 @@ class _Column:
     to_the_right: bool
 
     def padded(self, text: str) -> str:
-        space = " " * (self.width - cell_len(text))
+        space = " " * (self.width - _width(text))
         return space + text if self.to_the_right else text + space
+
+    def cells(self, coloured: bool) -> list[str]:
+        """Every text at this width; states in their colours on a terminal."""
+        if coloured and self.name == "state":
+            return [click.style(self.padded(text), fg=_COLOURS.get(text)) for text in self.texts]
+        return [self.padded(text) for text in self.texts]
+
+
+def _width(text: str) -> int:
+    return len(text) if text.isascii() else cell_len(text)
 
 
 def table_lines(
@@ -46,9 +56,13 @@ def table_lines(
     if marked:
         columns.insert(0, _Column("", [_MARK, *[""] * (len(shown) - 1)], len(_MARK), False))
     kept = _fitting(columns, {"", *(key.removeprefix("-") for key in keys)}, width)
-    lines = [click.style(_GAP.join(column.padded(column.name) for column in kept).rstrip(), dim=True)]
-    for number in range(len(shown)):
-        lines.append(_line(kept, number, bold=marked and number == 0))
+    lines = [_GAP.join(column.padded(column.name) for column in kept).rstrip()]
+    lines += [
+        _GAP.join(cells).rstrip() for cells in zip(*(column.cells(width is not None) for column in kept), strict=True)
+    ]
+    if width is not None:
+        lines[0] = click.style(lines[0], dim=True)
+        lines[1] = click.style(lines[1], bold=True) if marked else lines[1]
     left_out = [column.name for column in columns if column not in kept]
     return lines + _remarks(every[0], () if names else found.constant, left_out)
 
@@ -61,13 +75,10 @@ def _has_best(rows: Sequence[Row], columns: Columns, keys: Sequence[str]) -> boo
 
 def _column(name: str, values: Sequence[Scalar | None], found: Columns) -> _Column:
     shape = ".2f" if name == "seconds" else ".6g" if name in found.metrics else None
-    texts = [
-        format(value, shape) if shape and isinstance(value, int | float) else cell(value, missing="-")
-        for value in values
-    ]
+    texts = [format(value, shape) if shape and isinstance(value, float) else cell(value) for value in values]
     head = cell(name)
-    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values if value is not None)
-    return _Column(head, texts, max(cell_len(head), *map(cell_len, texts)), numbers)
+    numbers = all(type(value) in (int, float) for value in values if value is not None)
+    return _Column(head, texts, max(_width(head), *map(_width, texts)), numbers)
 
 
 def _fitting(columns: list[_Column], needed: set[str], width: int | None) -> list[_Column]:
@@ -83,16 +94,6 @@ def _fitting(columns: list[_Column], needed: set[str], width: int | None) -> lis
         if column.name in needed or left >= -len(_GAP) or not kept:
             kept.append(column)
     return kept
-
-
-def _line(columns: list[_Column], number: int, bold: bool) -> str:
-    pieces = []
-    for column in columns:
-        text = column.texts[number]
-        colour = _COLOURS.get(text) if column.name == "state" else None
-        padded = column.padded(text)
-        pieces.append(click.style(padded, fg=colour, bold=bold or None) if colour or bold else padded)
-    return _GAP.join(pieces).rstrip()
 
 
 def _remarks(first: Row, constant: Sequence[str], left_out: Sequence[str]) -> list[str]:

@@ -22,8 +22,12 @@ _SHOWN_POINTS = 5
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("-p", "--param", "values", multiple=True, metavar="NAME=VALUES", help="Values, or a form such as range(0,9).")
-@click.option("--params-file", type=click.Path(path_type=Path), help="YAML or JSON file of NAME: VALUE; -p wins over it.")
+@click.option(
+    "-p", "--param", "values", multiple=True, metavar="NAME=VALUES", help="Values, or a form such as range(0,9)."
+)
+@click.option(
+    "--params-file", type=click.Path(path_type=Path), help="YAML or JSON file of NAME: VALUE; -p wins over it."
+)
 @click.option("--zip", "zips", multiple=True, metavar="A,B", help="Let these go in step instead of crosswise.")
 @click.option("--points", type=click.Path(path_type=Path), help="CSV or JSONL file, a point a line.")
 @click.option("--random", "random_count", metavar="N", help="Draw N points of the distributions given with -p.")

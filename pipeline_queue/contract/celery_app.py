@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 from celery import Celery
 
+from pipeline_queue.contract.transport import use_kept_clients
+
 DEFAULT_QUEUE = "default"
 
 _CONFIGURATION: dict[str, object] = {
@@ -36,6 +38,7 @@ _CONFIGURATION: dict[str, object] = {
 
 def make_app(broker_url: str) -> Celery:
     """A Celery application of this project; connects to nothing yet."""
+    use_kept_clients()
     app = Celery("pipeline_queue", broker=broker_url, set_as_current=False)
     app.conf.update(_CONFIGURATION)
     if urlsplit(broker_url).scheme == "rediss":

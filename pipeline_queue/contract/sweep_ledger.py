@@ -151,6 +151,16 @@ class SweepLedger:
         with broker_errors(self._url):
             return sorted(cast(set[str], self._redis.smembers(keys.SWEEPS)))
 
+    def has_work(self) -> bool:
+        """Whether any run is in flight or any sweep has more to start."""
+        with broker_errors(self._url):
+            if self._redis.scard(keys.ACTIVE):
+                return True
+            pipe = self._redis.pipeline(transaction=False)
+            for sweep in self.unended():
+                pipe.hget(keys.sweep_key(sweep), "ended")
+            return None in pipe.execute()
+
     def waiting_since(self, sweep: str, seconds: float, most: int) -> list[RunId]:
         """Runs that were allotted at least so long ago, have not ended, and were never claimed."""
         with broker_errors(self._url):

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -25,6 +25,7 @@ from pipeline_queue.contract.settings import Settings
 from pipeline_queue.contract.storage import Storage
 from pipeline_queue.local.folder import DATA, DataFolder, ServiceNote
 from pipeline_queue.local.server import Server, die_with_parent, remove_leftover, start_server
+from pipeline_queue.pipeline import DEFAULT_QUEUE
 
 _START_SECONDS = 60.0
 _INTERVAL_SECONDS = 0.05
@@ -96,7 +97,9 @@ class Service:
                 if worker.poll() is not None:
                     self.say(f"the worker ended with {worker.returncode}; starting another (see its log)")
                     time.sleep(_RESTART_SECONDS)
-                    worker = self._start_worker(environment)
+                    # What it had taken from the queue is gone with it, and only it knew which queues to serve.
+                    queues = resume_unfinished(settings, storage, ledger).queues
+                    worker = self._start_worker(environment, queues)
                 time.sleep(_INTERVAL_SECONDS)
         finally:
             self.folder.remove_note()
@@ -119,14 +122,15 @@ class Service:
             self.stopping = True
         return True
 
-    def _start_worker(self, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    def _start_worker(self, environment: dict[str, str], queues: Collection[str] = ()) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-P", "-m", "workers", "worker", "--concurrency", str(self.wishes.slots)]
+        command += ["--queues", ",".join(sorted({DEFAULT_QUEUE, *queues}))]
         name = f"local-{os.getpid()}@%h"
         return self._start([*command, "--hostname", name, "--loglevel", "INFO"], environment, "worker")
 
     def _worker_serves(self, settings: Settings, queues: set[str]) -> None:
         """The one worker here takes every step: whoever submitted these runs had it serve their queues too."""
-        from pipeline_queue.contract.celery_app import DEFAULT_QUEUE, make_app
+        from pipeline_queue.contract.celery_app import make_app
 
         app = make_app(settings.broker_url)
         for queue in queues - {DEFAULT_QUEUE}:

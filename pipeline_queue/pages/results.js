@@ -6,7 +6,7 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const columns = data.columns.map((column, at) => ({ ...column, at }));
 const rows = data.rows;
 const MAX_AXES = 24, ROWS_A_TIME = 100, MAX_FADED = 1500, MISSING_GAP = 22, BRUSH_STEP = 0.05;
-const HEIGHT = 300, TOP = 26, LOWER = 66;
+const HEIGHT = 300, TOP = 26, LOWER = 54;
 const byId = (id) => document.getElementById(id);
 const named = (name) => columns.find((column) => column.name === name);
 const ofKind = (...kinds) => columns.filter((column) => kinds.includes(column.kind));
@@ -153,7 +153,7 @@ function buildParallel() {
   if (byId("parallel-section").hidden) return;
   // A brush on an axis that is not there any more could not be seen.
   for (const at of state.brushes.keys()) if (!wanted.includes(columns[at])) state.brushes.delete(at);
-  const left = 62, right = 34, width = Math.max(byId("parallel-scroll").clientWidth, left + right + (wanted.length - 1) * 96);
+  const left = 78, right = 50, width = Math.max(byId("parallel-scroll").clientWidth, left + right + (wanted.length - 1) * 96);
   const gap = (width - left - right) / Math.max(1, wanted.length - 1), height = HEIGHT + TOP + LOWER;
   place.replaceChildren();
   Object.assign(place.style, { width: `${width}px`, height: `${height}px` });
@@ -206,15 +206,23 @@ function layParallel() {
   for (const [number, axis] of parallel.axes.entries()) {
     const { place, ticks } = makeScale(axis.column), up = (where) => TOP + HEIGHT * (1 - where);
     parallel.x[number] = axis.x;
-    parallel.y[number] = Float32Array.from(rows, (row) => {
+    const spread = bandOf(axis.column);
+    parallel.y[number] = Float32Array.from(rows, (row, index) => {
       const where = place(row[axis.column.at]);
-      return where === null ? TOP + HEIGHT + MISSING_GAP : up(where);
+      // The golden ratio's multiples fill a band evenly, and differ from axis to axis.
+      const jitter = spread * ((((index + 1) * (number + 1) * 0.6180339887) % 1) - 0.5);
+      return where === null ? TOP + HEIGHT + MISSING_GAP + jitter / 3 : up(where) + jitter;
     });
     axis.ticks.replaceChildren(...spaced(ticks, HEIGHT, 15).flatMap(([where, text]) => [
       drawn("line", { x1: axis.x - 4, x2: axis.x, y1: up(where), y2: up(where) }),
       drawn("text", { x: axis.x - 7, y: up(where) + 4, "text-anchor": "end" }, cut(text, 11)),
     ]));
   }
+}
+// Many runs through few values are drawn as bands, or the last of them would hide all others.
+function bandOf(column) {
+  const { distinct } = extent(column);
+  return rows.length > 50 && distinct.length <= 12 ? Math.min(18, (HEIGHT / distinct.length) * 0.5) : 0;
 }
 function bindAxis(axis) {
   const { group, column } = axis;
@@ -270,7 +278,7 @@ function drawParallel() {
     const kept = new Set(order), every = Math.ceil(rows.length / MAX_FADED);
     for (let index = 0; index < rows.length; index += every) if (!kept.has(index)) trace(context, index);
   }
-  Object.assign(context, { lineWidth: order.length > 300 ? 1 : 1.6, globalAlpha: Math.max(0.12, Math.min(0.9, 12 / Math.sqrt(order.length + 1))) });
+  Object.assign(context, { lineWidth: order.length > 300 ? 1 : 1.6, globalAlpha: Math.max(0.03, Math.min(0.9, 5 / Math.sqrt(order.length + 1))) });
   for (const index of order) {
     context.strokeStyle = colour(index);
     trace(context, index);
@@ -298,8 +306,8 @@ function nearest(distance, most) {
 const scatter = { dots: null, top: null, x: null, y: null };
 function buildScatter() {
   const place = byId("scatter"), across = named(byId("x").value), up = named(byId("y").value);
-  byId("scatter-section").hidden = rows.length === 0;
-  if (rows.length === 0) return;
+  byId("scatter-section").hidden = extent(up).low === undefined && metrics.length === 1;
+  if (byId("scatter-section").hidden) return;
   const width = Math.max(280, place.parentElement.clientWidth - 34), height = 340, left = 66, right = 14, top = 12, bottom = 44;
   const axes = [[across, byId("x-log"), width - left - right], [up, byId("y-log"), height - top - bottom]].map(([column, box, pixels]) => {
     box.disabled = !canLog(column);
@@ -340,7 +348,7 @@ function drawScatter() {
     context.arc(scatter.x[index], scatter.y[index], order.length > 500 ? 2.5 : 4, 0, 7);
     context.fill();
   }
-  byId("scatter-note").textContent = without ? `${without.toLocaleString("en")} without a value are not drawn` : "";
+  byId("scatter-note").textContent = without ? `not drawn for want of a value: ${without.toLocaleString("en")}` : "";
 }
 
 // ---- one run, lit everywhere ----

@@ -71,7 +71,9 @@ def test_failures_are_grouped_by_cause_and_exit_1(cluster: Cluster, tmp_path: Pa
     report = cluster.shell(folder).json("sweep", "pipeline.yaml", "-p", "n=range(0,20)", "--json", exit_code=1)
     assert report["state"] == "failed"
     assert (report["counts"]["succeeded"], report["counts"]["failed"]) == (16, 4)
-    assert [(cause["count"], cause["text"]) for cause in report["failures"]] == [(4, "step one failed with exit code 3")]
+    assert [(cause["count"], cause["text"]) for cause in report["failures"]] == [
+        (4, "step one failed with exit code 3")
+    ]
     shown = cluster.shell(folder)("status", report["sweep"]).stdout
     assert "4 x step one failed with exit code 3" in shown
 
@@ -80,7 +82,16 @@ def test_on_failure_stop_starts_no_more(cluster: Cluster, folder: Path) -> None:
     (folder / "witness.sh").write_text("#!/bin/sh\nexit 9\n")
     cluster.start_worker()
     report = cluster.shell(folder).json(
-        "sweep", "pipeline.yaml", "-p", "n=range(0,500)", "--on-failure", "stop", "--max-failures", "2", "--json", exit_code=1
+        "sweep",
+        "pipeline.yaml",
+        "-p",
+        "n=range(0,500)",
+        "--on-failure",
+        "stop",
+        "--max-failures",
+        "2",
+        "--json",
+        exit_code=1,
     )
     assert report["state"] == "stopped"
     assert 3 <= report["counts"]["failed"] < 50 and report["counts"]["cancelled"] > 400
@@ -164,12 +175,23 @@ def test_a_paused_sweep_starts_no_more_until_it_is_resumed(cluster: Cluster, fol
     assert set(_witnessed(folder).values()) == {1}
 
 
-def test_a_submitter_killed_at_any_moment_and_run_again_under_its_name_submits_once(cluster: Cluster, folder: Path) -> None:
+def test_a_submitter_killed_at_any_moment_and_run_again_under_its_name_submits_once(
+    cluster: Cluster, folder: Path
+) -> None:
     cluster.start_worker()
     chance = random.Random(7)
     shell = cluster.shell(folder)
     for round_number in range(6):
-        words = ["sweep", "pipeline.yaml", "-p", "n=range(0,8)", "-p", f"m={round_number}", "--name", f"night-{round_number}"]
+        words = [
+            "sweep",
+            "pipeline.yaml",
+            "-p",
+            "n=range(0,8)",
+            "-p",
+            f"m={round_number}",
+            "--name",
+            f"night-{round_number}",
+        ]
         process = shell.start(*words, "--detach")
         time.sleep(chance.uniform(0.2, 1.2))
         os.kill(process.pid, signal.SIGKILL)
@@ -181,7 +203,10 @@ def test_a_submitter_killed_at_any_moment_and_run_again_under_its_name_submits_o
 def test_a_name_is_not_given_twice_to_different_sweeps(cluster: Cluster, folder: Path) -> None:
     shell = cluster.shell(folder)
     shell("sweep", "pipeline.yaml", "-p", "n=1,2", "--name", "x", "--detach")
-    assert "another name" in shell("sweep", "pipeline.yaml", "-p", "n=1,2,3", "--name", "x", "--detach", exit_code=2).stderr
+    assert (
+        "another name"
+        in shell("sweep", "pipeline.yaml", "-p", "n=1,2,3", "--name", "x", "--detach", exit_code=2).stderr
+    )
 
 
 def test_a_dry_run_touches_nothing(folder: Path) -> None:

@@ -71,6 +71,8 @@ class Bench:
         self.token = f"token-{uuid.uuid4().hex}"
         self.log = folder / "step.log"
         self.ready = folder / "ready"
+        # Tests before this one may have left some to this process, which an executor makes a subreaper.
+        self._old_zombies = frozenset(zombies(os.getpid()))
 
     def request(self, *argv: str, **changes: object) -> ExecutionRequest:
         values: dict[str, object] = {
@@ -84,6 +86,9 @@ class Bench:
             **changes,
         }
         return ExecutionRequest(**values)  # type: ignore[arg-type]
+
+    def new_zombies(self) -> list[int]:
+        return [pid for pid in zombies(os.getpid()) if pid not in self._old_zombies]
 
     def run(self, *argv: str, **changes: object) -> ExecutionResult:
         return self.executor.run(self.request(*argv, **changes))

@@ -232,6 +232,22 @@ def test_steps_for_other_queues_run_here_too_and_again_after_the_service_was_kil
     assert (sweeps / "bad-00000000").exists()
 
 
+def test_what_a_killed_worker_had_taken_runs_with_the_next_one_whatever_its_queue(tmp_path: Path) -> None:
+    folder = write_folder(
+        tmp_path / "project", pipeline_yaml="pipeline:\n  steps:\n  - one: {run: /bin/true, queue: gpu}\n"
+    )
+    shell = Shell(folder)
+    with _serving(shell, "--no-flower") as (process, _):
+        (worker,) = (
+            pid for pid in _children(process.pid) if b"workers\0worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        )
+        # Stopped, it never hears which queues to serve; killed, it has lost what it was sent.
+        os.kill(worker, signal.SIGSTOP)
+        run = shell("run", "pipeline.yaml", "--detach").stdout.strip()
+        os.kill(worker, signal.SIGKILL)
+        wait_until(lambda: shell.json("status", run, "--json")["state"] == "succeeded", "the run went on")
+
+
 def test_a_service_that_nobody_needs_ends_by_itself(shell: Shell) -> None:
     shell("run", "pipeline.yaml", "-p", "learning_rate=0.01")
     began = time.monotonic()

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from pipeline_queue.contract.errors import SupervisorError
-from tests.integration.step_bench import PYTHON, Bench, alive, bench_in, eventually, zombies
+from tests.integration.step_bench import PYTHON, Bench, alive, bench_in, eventually
 from workers.supervisor.frames import Cause
 
 STUBBORN_TREE = """
@@ -276,7 +276,7 @@ def test_a_killed_supervisor_takes_its_steps_with_it_and_is_replaced(bench: Benc
         assert unrelated.poll() is None
         assert bench.sh("exit 6").exit_code == 6
         assert bench.executor.supervisor_pid() != first
-        assert zombies(os.getpid()) == []
+        assert bench.new_zombies() == []
     finally:
         unrelated.kill()
         unrelated.wait()

@@ -11,6 +11,7 @@ from pipeline_queue.contract.identity import RunId
 from pipeline_queue.contract.ledger import LiveRun, LiveStep
 from pipeline_queue.contract.records import OutputFile, RunRecord, StepRecord, SweepRecord
 from pipeline_queue.contract.storage import Storage, read_step
+from pipeline_queue.loading.sweep import SweepSettings
 from pipeline_queue.pipeline import Parameter, Pipeline, Step
 from pipeline_queue.report import end_of_run, find_steps, read_run
 from pipeline_queue.space import Points
@@ -44,7 +45,7 @@ def _sweep() -> Sweep:
         id=RUN.sweep, pipeline=pipeline.as_json(), snapshot="ab" * 32, space=space.as_json(), total=1,
         created_at=99.5, submitted_by="me@host", source="pipeline.yaml",
     )  # fmt: skip
-    return Sweep(record, pipeline, space)
+    return Sweep(record, pipeline, space, SweepSettings())
 
 
 @pytest.fixture
