@@ -15,7 +15,7 @@ from pipeline_queue.planner import step_named
 
 _SHOWN_CHARACTERS = 100
 
-_FIRST = 0
+BEGUN_PRIORITY = 0
 START_PRIORITY = {"high": 3, "normal": 6, "low": 9}
 """Of first steps, by the sweep's priority: kombu keeps a Redis list for each and reads them in this order."""
 
@@ -25,7 +25,7 @@ def ring(app: Celery, pipeline: Pipeline, messages: Sequence[StepMessage]) -> No
 
     It goes before the runs that were never started: this one may hold published steps. Raises BrokerError.
     """
-    ring_all(app, pipeline, [messages], _FIRST)
+    ring_all(app, pipeline, [messages], BEGUN_PRIORITY)
 
 
 def ring_all(app: Celery, pipeline: Pipeline, chains: Iterable[Sequence[StepMessage]], priority: int) -> None:

@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict
 Value = bool | int | float | str
 ParameterType = Literal["float", "int", "bool", "string"]
 
+Reuse = Literal["sweep", "never"]
+"""Whether the runs of a sweep that need the same step share one execution of it."""
+
 DEFAULT_QUEUE = "default"
 
 
@@ -60,6 +63,7 @@ class Step(Frozen):
     retries: int = 0
     queue: str = DEFAULT_QUEUE
     outputs: tuple[str, ...] = ()
+    reuse: Reuse = "sweep"
     help: str = ""
 
 

@@ -11,6 +11,7 @@ from pipeline_queue.contract.storage import SWEEP, RunPaths, Storage
 from pipeline_queue.loading.sweep import SweepSettings
 from pipeline_queue.parameters import text_of
 from pipeline_queue.pipeline import Pipeline
+from pipeline_queue.sharing import identity_of, shareable_steps
 from pipeline_queue.space import Point, Space, space_from_json
 
 
@@ -40,6 +41,12 @@ class Sweep:
         if not 0 <= index < len(self.space):
             raise NotFoundError(f"sweep '{self.record.id}' has {len(self.space)} runs, so no run {index}")
         return RunId(self.record.id, index)
+
+    def shared_identity(self, step: str, run: RunId) -> str | None:
+        """The identity of a step that other runs may share, None for one that is this run's alone."""
+        if len(self.space) == 1 or step not in shareable_steps(self.pipeline, self.space):
+            return None
+        return identity_of(self.pipeline, step, run, self.space, self.record.snapshot)
 
     def failures_allowed(self) -> int | None:
         """How many runs may fail before no more are started; None: any number."""

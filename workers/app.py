@@ -110,6 +110,7 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
             workspaces=workspaces,
             sweeps=sweeps,
             feed_soon=self._feeder.poke,
+            ring_soon=self._feeder.ring,
             log_limit_bytes=settings.log_limit_bytes,
             environment=dict(os.environ),
             python=Path(sys.executable),

@@ -26,6 +26,7 @@ from workers.recording import (
     record_given_up,
     record_published,
 )
+from workers.shared_steps import join_shared
 from workers.supervisor.frames import lease_clock
 from workers.trees import remove_tree
 
@@ -45,6 +46,9 @@ def attempt(worker: WorkerContext, message: StepMessage) -> Outcome:
         settled = _settled(worker, job)
         if settled:
             return settled
+        joined = join_shared(worker, job)
+        if joined:
+            return joined
         uid = secrets.token_hex(6)
         claimed_at = lease_clock()
         lease = worker.ledger.claim(job.run, job.step, uid, worker.name, job.attempts_made())

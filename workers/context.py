@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 
 from pipeline_queue.contract.ledger import Ledger
+from pipeline_queue.contract.messages import StepMessage
 from pipeline_queue.contract.storage import Storage
+from pipeline_queue.pipeline import Pipeline
 from pipeline_queue.sweep import Sweep
 from workers.executor import Executor
 from workers.lease import LeaseKeeper
@@ -42,7 +44,8 @@ class SweepCache:
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """`name` is the worker's node name, as Flower shows it; `feed_soon` says that a sweep's window may have room."""
+    """`name` is the worker's node name, as Flower shows it; `feed_soon` says that a sweep's window may have room,
+    `ring_soon` has chains of runs that have begun put on the queue."""
 
     name: str
     storage: Storage
@@ -52,6 +55,7 @@ class WorkerContext:
     workspaces: Workspaces
     sweeps: SweepCache
     feed_soon: Callable[[str], None]
+    ring_soon: Callable[[Pipeline, Sequence[Sequence[StepMessage]]], None]
     log_limit_bytes: int
     environment: dict[str, str]
     python: Path

@@ -6,17 +6,23 @@ import logging
 import queue
 import threading
 import time
+from collections.abc import Sequence
 
 from celery import Celery
 
+from pipeline_queue.canvas import BEGUN_PRIORITY, ring_all
 from pipeline_queue.contract.errors import PipelineQueueError
 from pipeline_queue.contract.ledger import Ledger, LiveWorker
+from pipeline_queue.contract.messages import StepMessage
 from pipeline_queue.feeder import feed
+from pipeline_queue.pipeline import Pipeline
 from workers.context import SweepCache
 
 logger = logging.getLogger(__name__)
 
 _WORKERS_SECONDS = 2.0
+
+_Chains = tuple[Pipeline, Sequence[Sequence[StepMessage]]]
 
 
 class Feeder:
@@ -26,7 +32,7 @@ class Feeder:
         self._app = app
         self._ledger = ledger
         self._sweeps = sweeps
-        self._wanted: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._wanted: queue.SimpleQueue[str | _Chains | None] = queue.SimpleQueue()
         self._workers: list[LiveWorker] = []
         self._workers_at = 0.0
         self._thread = threading.Thread(target=self._run, name="feeder", daemon=True)
@@ -42,29 +48,22 @@ class Feeder:
         """The sweep may have room in its window."""
         self._wanted.put(sweep)
 
-    def _run(self) -> None:
-        while (sweep := self._wanted.get()) is not None:
-            for name in {sweep, *self._rest()}:
-                try:
-                    feed(self._app, self._ledger, self._sweeps.get(name), self._live())
-                except PipelineQueueError as error:
-                    # The reconciler looks after every sweep again.
-                    logger.warning("not fed sweep=%s: %s", name, error)
-                except Exception:
-                    logger.exception("not fed sweep=%s", name)
+    def ring(self, pipeline: Pipeline, chains: Sequence[Sequence[StepMessage]]) -> None:
+        """Runs that have begun are to go on."""
+        self._wanted.put((pipeline, chains))
 
-    def _rest(self) -> set[str]:
-        """Whatever else was asked for meanwhile: one look for all of it."""
-        names: set[str] = set()
-        while True:
+    def _run(self) -> None:
+        while (wanted := self._wanted.get()) is not None:
             try:
-                name = self._wanted.get_nowait()
-            except queue.Empty:
-                return names
-            if name is None:
-                self._wanted.put(None)
-                return names
-            names.add(name)
+                if isinstance(wanted, str):
+                    feed(self._app, self._ledger, self._sweeps.get(wanted), self._live())
+                else:
+                    ring_all(self._app, *wanted, BEGUN_PRIORITY)
+            except PipelineQueueError as error:
+                # The reconciler looks after every sweep again, and rings parked runs after a while.
+                logger.warning("not fed: %s", error)
+            except Exception:
+                logger.exception("not fed")
 
     def _live(self) -> list[LiveWorker]:
         if time.monotonic() - self._workers_at > _WORKERS_SECONDS:

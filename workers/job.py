@@ -34,6 +34,15 @@ class Job:
     plan: StepPlan
     paths: RunPaths
     names: frozenset[str]
+    identity: str | None = None
+    """Of a step that several runs may share."""
+    shared: Path | None = None
+    """Where such a step is published."""
+
+    @property
+    def target(self) -> Path:
+        """Where this step is published."""
+        return self.shared or self.paths.step(self.step)
 
     @property
     def step(self) -> str:
@@ -84,7 +93,10 @@ def job_of(worker: WorkerContext, message: StepMessage) -> Job:
         step = step_named(sweep.pipeline, message.step)
         _check_parameters(message, sweep.parameters(message.run))
         paths = sweep.paths(worker.storage, message.run)
-        return Job(message.run, sweep, plan_step(step, message.run, message.parameters), paths, paths.names())
+        plan = plan_step(step, message.run, message.parameters)
+        identity = sweep.shared_identity(step.name, message.run)
+        shared = worker.storage.shared_step(message.run.sweep, step.name, identity) if identity else None
+        return Job(message.run, sweep, plan, paths, paths.names(), identity, shared)
     except OSError as error:
         raise StorageError(f"run {message.run} cannot be read from the storage: {error}") from error
 

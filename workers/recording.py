@@ -19,10 +19,11 @@ from pipeline_queue.contract.storage import (
     RUN_END,
     STEP_RECORD,
     create_exclusive,
+    link_step,
     publish,
     replace_file,
 )
-from pipeline_queue.planner import retry_delay_seconds
+from pipeline_queue.planner import messages, retry_delay_seconds
 from pipeline_queue.report import StepFiles, end_of_run, find_steps
 from workers.context import WorkerContext
 from workers.job import Job, Try
@@ -45,14 +46,19 @@ def publish_attempt(worker: WorkerContext, this: Try, workspace: Workspace, foun
     move_outputs(workspace, found, this.folder / OUTPUTS)
     replace_file(this.folder / STEP_RECORD, record.model_dump_json().encode())
     this.check_lease()
-    if not publish(this.folder, job.paths.step(job.step), this.uid):
+    if job.shared:
+        job.shared.parent.mkdir(exist_ok=True)
+    if not publish(this.folder, job.target, this.uid):
         logger.info("publication lost run=%s step=%s attempt=%d", job.run, job.step, this.lease.attempt)
         remove_tree(this.folder)
         return record_published(worker, job)
+    if job.shared:
+        link_step(job.shared, job.paths.step(job.step))
     if job.is_last:
         _end_run(job, "succeeded", "", StepFiles(job.step, job.step, True, record))
     ending = Ending("succeeded", "succeeded" if job.is_last else "running", record.seconds, record.exit_code)
     worker.ledger.record(this.lease, ending)
+    release_shared(worker, job)
     if job.is_last:
         _feed_next(worker, job)
     logger.info("published run=%s step=%s attempt=%d files=%d", job.run, job.step, record.attempt, len(found.outputs))
@@ -95,6 +101,7 @@ def record_failure(worker: WorkerContext, this: Try, failure: Failure) -> Outcom
         _end_run(job, ending.run_state, text, StepFiles(job.step, this.folder.name, False, record))
     worker.ledger.record(lease, ending)
     if not again:
+        release_shared(worker, job, "" if cancelled else text)
         _feed_next(worker, job)
     if cancelled:
         return Outcome("cancelled", text)
@@ -102,16 +109,20 @@ def record_failure(worker: WorkerContext, this: Try, failure: Failure) -> Outcom
 
 
 def record_published(worker: WorkerContext, job: Job) -> Outcome:
+    if job.shared:
+        link_step(job.shared, job.paths.step(job.step))
     if job.is_last:
         _end_run(job, "succeeded", "", None)
     state: RunState = "succeeded" if job.is_last else "running"
     worker.ledger.record(Lease.decided(job.run, job.step), Ending("succeeded", state))
+    release_shared(worker, job)
     return Outcome("go_on", "published before")
 
 
 def record_cancelled(worker: WorkerContext, job: Job) -> Outcome:
     _end_run(job, "cancelled", "cancelled", None)
     worker.ledger.record(Lease.decided(job.run, job.step), Ending("cancelled", "cancelled", message="cancelled"))
+    release_shared(worker, job)
     return Outcome("cancelled", "cancelled")
 
 
@@ -120,9 +131,28 @@ def record_given_up(worker: WorkerContext, job: Job, detail: str) -> Outcome:
     deaths, where, why = (*detail.split(" ", 2), "", "")[:3]
     cause = why.partition("\n")[0] or "that worker was lost while it ran"
     text = f"step {job.step} was given up: {deaths} attempts ended for no fault of its own, last on {where}: {cause}"
+    outcome = record_shared_failure(worker, job, text)
+    release_shared(worker, job, text)
+    return outcome
+
+
+def record_shared_failure(worker: WorkerContext, job: Job, text: str) -> Outcome:
+    """The step failed without an attempt of this run."""
     _end_run(job, "failed", text, None)
-    worker.ledger.record(Lease.decided(job.run, job.step), Ending("failed", "failed", message=text))
+    ending = Ending("failed", "failed", message=text, cause=text.partition("\n")[0].partition(";")[0])
+    worker.ledger.record(Lease.decided(job.run, job.step), ending)
     return Outcome("failed", text)
+
+
+def release_shared(worker: WorkerContext, job: Job, failure: str = "") -> None:
+    """Rings the runs that waited for this step: they find it published, share its failure, or one of them leads."""
+    if job.identity is None:
+        return
+    pipeline, space = job.sweep.pipeline, job.sweep.space
+    position = [step.name for step in pipeline.steps].index(job.step)
+    parked = worker.ledger.sweeps.release(job.run.sweep, job.identity, failure)
+    if parked:
+        worker.ring_soon(pipeline, [messages(pipeline, run, space[run.index])[position:] for run in parked])
 
 
 def _end_run(job: Job, state: RunState, message: str, last: StepFiles | None) -> None:

@@ -13,11 +13,15 @@ from pipeline_queue.cli.session import check_settings, is_local, reading, storag
 from pipeline_queue.client import Client
 from pipeline_queue.contract.errors import InputError
 from pipeline_queue.loading.loader import load_pipeline, read_params_file
-from pipeline_queue.loading.sweep import BuiltSpace, SweepRequest, build_space
+from pipeline_queue.loading.sweep import SweepRequest, build_space
 from pipeline_queue.parameters import text_of
+from pipeline_queue.pipeline import Pipeline
+from pipeline_queue.sharing import distinct_executions
+from pipeline_queue.space import Space
 from pipeline_queue.submission import prepare_sweep
 
 _SHOWN_POINTS = 5
+_MOST_COUNTED = 200_000
 
 
 @click.command()
@@ -58,7 +62,7 @@ def sweep(file: Path, dry_run: bool, detach: bool, slots: int | None, name: str,
     for note in built.notes:
         click.echo(f"note: {note}", err=True)
     if dry_run:
-        _print_plan(built, as_json)
+        _print_plan(loaded.pipeline, built.space, as_json)
         return
     submission = prepare_sweep(loaded, built, name, storage_root())
     with submission.snapshot, working(slots) as client:
@@ -107,13 +111,17 @@ def _number(option: str, text: str | None) -> int | None:
         raise InputError(f"--{option.replace('_', '-')} takes a whole number, not '{text[:40]}'") from None
 
 
-def _print_plan(built: BuiltSpace, as_json: bool) -> None:
-    space = built.space
+def _print_plan(pipeline: Pipeline, space: Space, as_json: bool) -> None:
     points = [space[index] for index in range(min(len(space), _SHOWN_POINTS))]
+    counted = distinct_executions(pipeline, space, _MOST_COUNTED)
+    steps = len(space) * len(pipeline.steps)
     if as_json:
-        click.echo(json.dumps({"total": len(space), "points": points}, indent=2))
+        distinct = counted[0] if counted else None
+        plan = {"total": len(space), "steps": steps, "distinct_steps": distinct, "points": points}
+        click.echo(json.dumps(plan, indent=2))
         return
-    click.echo(f"{len(space):,} runs")
+    shared = f": {counted[0]:,} to execute, {steps - counted[0]:,} shared" if counted else ""
+    click.echo(f"{len(space):,} runs, {steps:,} steps{shared}")
     for point in points:
         click.echo("  " + "  ".join(f"{name}={text_of(value)}" for name, value in point.items()))
     if len(space) > len(points):

@@ -32,5 +32,13 @@ def flight_key(sweep: str) -> str:
     return f"{_PREFIX}flight:{sweep}"
 
 
+def shared_key(sweep: str) -> str:
+    return f"{_PREFIX}shared:{sweep}"
+
+
+def parked_key(sweep: str, identity: str) -> str:
+    return f"{_PREFIX}parked:{sweep}:{identity}"
+
+
 def causes_key(sweep: str) -> str:
     return f"{_PREFIX}causes:{sweep}"

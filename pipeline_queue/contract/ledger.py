@@ -263,10 +263,10 @@ class Ledger:
         return [(RunId.parse(run), step) for run, step in pairs]
 
     def ring_later(self, run: RunId, step: str, seconds: float) -> None:
-        """Has the reconciler ring the run after this time, unless it is to do so already."""
+        """Has the reconciler ring the run after this time, unless it is to do so sooner."""
         with broker_errors(self._url):
             due = int((self.time() + seconds) * 1000)
-            self._redis.zadd(keys.RETRIES, {f"{run} {step}": due}, nx=True)
+            self._redis.zadd(keys.RETRIES, {f"{run} {step}": due}, lt=True)
 
     def forget_due(self, run: RunId, step: str) -> None:
         """The step needs no ring any more."""

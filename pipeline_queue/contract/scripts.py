@@ -157,6 +157,41 @@ redis.call('EXPIRE', KEYS[1], 86400)
 """
 )
 
+# Asks to execute a shared step: one run leads, the others are parked until it has ended.
+# KEYS  1 what the sweep knows of its shared steps (hash: `<identity>|leader`, `|failed`), 2 runs parked for this one,
+#       3 what the run hashes' names begin with
+# ARGV  1 sweep, 2 index, 3 step, 4 identity, 5 seconds to keep this
+# result {'lead'} | {'parked', leading run} | {'failed', message}
+JOIN = """
+local failed = redis.call('HGET', KEYS[1], ARGV[4]..'|failed')
+if failed then return {'failed', failed} end
+local leader = redis.call('HGET', KEYS[1], ARGV[4]..'|leader')
+if leader and leader ~= ARGV[2] then
+  local f = redis.call('HMGET', KEYS[3]..leader, 'state', ARGV[3]..'|state', 'cancel')
+  if (f[1] == 'queued' or f[1] == 'running') and f[2] ~= 'succeeded' and not f[3] then
+    redis.call('SADD', KEYS[2], ARGV[2])
+    redis.call('EXPIRE', KEYS[2], ARGV[5])
+    return {'parked', ARGV[1]..'.'..leader}
+  end
+end
+redis.call('HSET', KEYS[1], ARGV[4]..'|leader', ARGV[2])
+redis.call('EXPIRE', KEYS[1], ARGV[5])
+redis.call('SREM', KEYS[2], ARGV[2])
+return {'lead'}
+"""
+
+# A shared step has ended: gives the parked runs back, to be rung.
+# KEYS  1 shared steps, 2 parked runs
+# ARGV  1 identity, 2 message of its failure, or ''
+# result indexes of the parked runs
+RELEASE = """
+redis.call('HDEL', KEYS[1], ARGV[1]..'|leader')
+if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], ARGV[1]..'|failed', ARGV[2]) end
+local parked = redis.call('SMEMBERS', KEYS[2])
+redis.call('DEL', KEYS[2])
+return parked
+"""
+
 # Pauses or resumes a sweep.
 # KEYS  1 sweep hash
 # ARGV  1 the state it must have, 2 the state it gets
@@ -167,6 +202,23 @@ redis.call('HSET', KEYS[1], 'state', ARGV[2])
 return 1
 """
 
+# A run begins, once: it is no longer one of its sweep's unstarted. Returns 1 when the sweep has more to start.
+_BEGIN = """
+local function begin(run_key, sweep_key)
+  if redis.call('HGET', run_key, 'allotted') ~= 'queued' then return 0 end
+  redis.call('HSET', run_key, 'allotted', 'started')
+  local s = redis.call('HMGET', sweep_key, 'cursor', 'total')
+  if not s[1] then return 0 end
+  redis.call('HINCRBY', sweep_key, 'unstarted', -1)
+  return tonumber(s[1]) < tonumber(s[2]) and 1 or 0
+end
+"""
+
+# A run begins by waiting for another that executes the same step.
+# KEYS  1 run hash, 2 sweep hash
+# result 1 when the sweep has more to start
+BEGIN = _BEGIN + "return begin(KEYS[1], KEYS[2])"
+
 # The right to execute one attempt.
 # KEYS  1 run hash, 2 leases (sorted set: expiry ms), 3 fencing counter, 4 retries, 5 active runs, 6 sweep hash
 # ARGV  1 run, 2 step, 3 holder (unique per claim, so that a repeated call is recognised), 4 worker,
@@ -176,6 +228,7 @@ return 1
 #        | {'exhausted', deaths, worker, message of the last one or '' when its lease ran out}
 CLAIM = (
     _NOW
+    + _BEGIN
     + """
 local run, step, holder, worker = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local f = redis.call('HMGET', KEYS[1], 'state', 'cancel', step..'|state', step..'|holder', step..'|until',
@@ -210,15 +263,7 @@ redis.call('PERSIST', KEYS[1])
 redis.call('ZADD', KEYS[2], expiry, run..' '..step)
 redis.call('ZREM', KEYS[4], run..' '..step)
 redis.call('SADD', KEYS[5], run)
-local hungry = 0
-if redis.call('HGET', KEYS[1], 'allotted') == 'queued' then
-  redis.call('HSET', KEYS[1], 'allotted', 'started')
-  local s = redis.call('HMGET', KEYS[6], 'cursor', 'total')
-  if s[1] then
-    redis.call('HINCRBY', KEYS[6], 'unstarted', -1)
-    if tonumber(s[1]) < tonumber(s[2]) then hungry = 1 end
-  end
-end
+local hungry = begin(KEYS[1], KEYS[6])
 return {'run', attempts + 1, token, tonumber(f[9] or 0), hungry}
 """
 )

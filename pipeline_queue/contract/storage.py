@@ -9,6 +9,7 @@
     <root>/sweeps/<sweep>/runs/<run>/run.json      how the run ended
     <root>/sweeps/<sweep>/runs/<run>/cancel.requested   somebody asked for an end
     <root>/sweeps/<sweep>/runs/<run>/<step>/       published: outputs/, log, step.json
+    <root>/sweeps/<sweep>/shared/<step>-<identity>/     the same, of a step that several runs link to
     <root>/sweeps/<sweep>/runs/<run>/<step>.attempt-<n>-<uid>/   in progress, or failed
 
 `<run>` is the index and the parameters that are not defaults, `0-learning_rate=0.01`, so that a person
@@ -17,6 +18,7 @@ finds outputs by browsing. Everything that assumes a file system (local or NFS) 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -42,6 +44,7 @@ _RUN_FOLDER = re.compile(r"(?P<index>0|[1-9][0-9]{0,8})(-.+)?", re.ASCII)
 
 SWEEP = "sweep.json"
 RUNS = "runs"
+SHARED = "shared"
 RUN_END = "run.json"
 SWEEP_END = "end.json"
 CANCELLED = "cancel.requested"
@@ -140,6 +143,10 @@ class Storage:
             first = run.index // _MOST_IN_A_FOLDER * _MOST_IN_A_FOLDER
             folder /= f"{first:06d}-{first + _MOST_IN_A_FOLDER - 1:06d}"
         return RunPaths(folder / run_folder(run.index, label))
+
+    def shared_step(self, sweep: str, step: str, identity: str) -> Path:
+        """Where a step that several runs of the sweep have in common is published; the runs link to it."""
+        return self.sweep(sweep) / SHARED / f"{step}-{identity}"
 
     def commit_sweep(self, record: SweepRecord, pipeline_text: bytes, may_exist: bool = False) -> bool:
         """Makes the submission exist, whole and durable; False when its name is taken.
@@ -259,6 +266,13 @@ def replace_file(path: Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def link_step(target: Path, link: Path) -> None:
+    """Makes a shared step a run's own, by a relative link; nothing happens when it is there. Raises OSError."""
+    link.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        link.symlink_to(os.path.relpath(target, link.parent), target_is_directory=True)
 
 
 def publish(attempt: Path, target: Path, uid: str) -> bool:

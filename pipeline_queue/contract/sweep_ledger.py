@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 SweepState = Literal["running", "paused", "stopped", "cancelled"]
 
 _REMEMBER_SECONDS = 300
+_SHARED_SECONDS = 7 * 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,14 @@ class Cause:
     text: str
     count: int
     example: str
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """`detail`: the run that leads, or why the step failed."""
+
+    answer: Literal["lead", "parked", "failed"]
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +79,9 @@ class SweepLedger:
         self._reallot = redis.register_script(scripts.REALLOT)
         self._cancel = redis.register_script(scripts.CANCEL_SWEEP)
         self._end = redis.register_script(scripts.END_SWEEP)
+        self._begin = redis.register_script(scripts.BEGIN)
+        self._join = redis.register_script(scripts.JOIN)
+        self._release = redis.register_script(scripts.RELEASE)
         self._turn = redis.register_script(scripts.TURN_SWEEP)
 
     def open(self, opening: Opening) -> bool:
@@ -150,6 +162,26 @@ class SweepLedger:
         """The sweeps that have not ended."""
         with broker_errors(self._url):
             return sorted(cast(set[str], self._redis.smembers(keys.SWEEPS)))
+
+    def join(self, run: RunId, step: str, identity: str) -> Joined:
+        """Whether this run executes the shared step, waits for the one that does, or shares its failure."""
+        names = [keys.shared_key(run.sweep), keys.parked_key(run.sweep, identity), keys.runs_of(run.sweep)]
+        with broker_errors(self._url):
+            answer = self._join(keys=names, args=[run.sweep, run.index, step, identity, _SHARED_SECONDS])
+        return Joined(*answer)
+
+    def begin(self, run: RunId) -> bool:
+        """Counts a parked run as begun, so that its sweep's window goes on; True when there is more to start."""
+        with broker_errors(self._url):
+            return bool(self._begin(keys=[keys.run_key(run), keys.sweep_key(run.sweep)]))
+
+    def release(self, sweep: str, identity: str, failure: str = "") -> list[RunId]:
+        """The runs that were parked for a shared step; the caller rings them."""
+        with broker_errors(self._url):
+            indexes = self._release(
+                keys=[keys.shared_key(sweep), keys.parked_key(sweep, identity)], args=[identity, failure]
+            )
+        return [RunId(sweep, int(index)) for index in indexes]
 
     def has_work(self) -> bool:
         """Whether any run is in flight or any sweep has more to start."""

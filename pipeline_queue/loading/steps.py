@@ -20,7 +20,7 @@ MAX_STEPS = 100
 MAX_RETRIES = 100
 MAX_TIMEOUT_SECONDS = 30 * 24 * 3600
 
-_KEYS = ("run", "args", "env", "timeout", "retries", "queue", "outputs", *HELP_KEYS)
+_KEYS = ("run", "args", "env", "timeout", "retries", "queue", "outputs", "reuse", *HELP_KEYS)
 _RETRIES = Parameter(name="retries", type="int", min=0, max=MAX_RETRIES)
 _SECONDS = Parameter(name="timeout", type="float")
 _DURATION = re.compile(
@@ -78,6 +78,7 @@ def _read_step(context: _Context, entry: Entry) -> Step | None:
         "timeout_seconds": _read_timeout(fields),
         "retries": _read_retries(fields),
         "queue": _read_queue(fields),
+        "reuse": _read_reuse(fields),
         "outputs": _read_outputs(fields),
         "help": fields.help(),
     }
@@ -196,6 +197,17 @@ def _read_retries(fields: Fields) -> int:
         fields.reading.add(node, f"{label}: {error.message}", error.hint)
         return 0
     return int(value)
+
+
+def _read_reuse(fields: Fields) -> str:
+    node = fields.get("reuse")
+    text = fields.reading.text(node, fields.label("reuse")) if node else None
+    if node is None or text is None:
+        return "sweep"
+    if text not in ("sweep", "never"):
+        hint = "write sweep (runs of a sweep that need the same step share it) or never"
+        fields.reading.add(node, f"{quoted(text)} is no way to reuse a step", hint)
+    return text
 
 
 def _read_queue(fields: Fields) -> str:

@@ -16,7 +16,7 @@ LAYERS = [
     {"contract", "__init__"},
     {"pipeline"},
     {"parameters", "expressions", "references", "problems", "conditions"},
-    {"planner", "sweep", "space", "snapshot", "loading"},
+    {"planner", "sharing", "sweep", "space", "snapshot", "loading"},
     {"canvas", "submission", "report", "trace", "sweep_report", "results", "results_formats", "results_page", "pages"},
     {"feeder"},
     {"resume", "local", "doctor"},

@@ -1,0 +1,30 @@
+"""Steps that several runs of a sweep have in common: one executes, the others wait without a slot."""
+
+from __future__ import annotations
+
+from pipeline_queue.contract.storage import read_step
+from workers.context import WorkerContext
+from workers.job import Job
+from workers.outcome import Outcome
+from workers.recording import record_published, record_shared_failure
+
+_WAIT_SECONDS = 30.0
+
+
+def join_shared(worker: WorkerContext, job: Job) -> Outcome | None:
+    """What becomes of a shared step's message; None when this run is to execute it, or it is not shared."""
+    if job.identity is None or job.shared is None:
+        return None
+    joined = worker.ledger.sweeps.join(job.run, job.step, job.identity)
+    # Asked after joining: whoever published before has let its parked runs go by then, or has not and rings this one.
+    if read_step(job.shared) is not None:
+        return record_published(worker, job)
+    if joined.answer == "failed":
+        return record_shared_failure(worker, job, joined.detail)
+    if joined.answer == "parked":
+        # Rung when the leader's step has ended; this is for a worker that is lost before it can.
+        worker.ledger.ring_later(job.run, job.step, _WAIT_SECONDS)
+        if worker.ledger.sweeps.begin(job.run):
+            worker.feed_soon(job.run.sweep)
+        return Outcome("retry", f"waits for run {joined.detail}, which executes the same step")
+    return None
