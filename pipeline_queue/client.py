@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -182,6 +182,44 @@ class Client:
             ledger.sweeps.cancel(found.record.id)
         return self.sweep(found.record.id)
 
+    def retry(self, text: str, where: str | None = None, note: Callable[[int], None] | None = None) -> SweepReport:
+        """Does what failed, was cancelled or was lost again, from its first unpublished step; the sweep as it is then.
+
+        `text` names a sweep or one run; `where` chooses runs by their parameters, `state` and `index`. Runs that are
+        under way are left alone. `note` is told how many runs it is. Raises NotFoundError, and InputError for a
+        condition that cannot be read or a sweep that is just being cancelled.
+        """
+        from pipeline_queue.retry import retry
+
+        run = RunId.parse(self.resolve(text))
+        found = Sweep.read(self._storage(), run.sweep)
+        only = None if len(found.space) == 1 or self.is_sweep(text) else found.run_id(run.index).index
+        count = retry(self._celery(), self._live(), self._writable(), found, only, where)
+        if note:
+            note(count)
+        return self.sweep(run.sweep)
+
+    def forget(self, text: str) -> str:
+        """Removes a sweep, or single run, that has ended, with all it left; its name. There is no way back.
+
+        A snapshot that no other sweep names goes too. Raises NotFoundError, InputError when it has not ended, and
+        StorageError.
+        """
+        from pipeline_queue.forgetting import remove_sweep
+
+        found = self._find_sweep(text)
+        name = found.record.id
+        if len(found.space) > 1 and not self.is_sweep(text):
+            raise InputError(f"{text} is one run of sweep {name}; only the whole sweep can be forgotten")
+        state = self.sweep(name).state
+        dropped = True
+        if state in ENDED_SWEEP and self._ledger:
+            dropped = self._ledger.sweeps.drop_ended(name, [0] if len(found.space) == 1 else [])
+        if state not in ENDED_SWEEP or not dropped:
+            raise InputError(f"{name} has not ended ({state}); cancel it first")
+        remove_sweep(self._writable(), found.record)
+        return name
+
     def pause_sweep(self, sweep: str) -> SweepReport:
         """No more runs are started. Raises InputError when the sweep is not running."""
         found = self._find_sweep(sweep)
@@ -206,15 +244,24 @@ class Client:
         return read_run(storage, sweep, run_id, live)
 
     def runs(self) -> Iterator[RunRecord]:
-        """Every run, newest sweep first."""
+        """Every run, newest sweep first; what is damaged is passed over."""
+        for sweep in self._sweeps():
+            for index in range(len(sweep.space)):
+                with suppress(StorageError):
+                    yield self.run(str(sweep.run_id(index)))
+
+    def overview(self) -> Iterator[RunRecord | SweepReport]:
+        """Every sweep, newest first: one of a single run as that run. What is damaged is passed over."""
+        for sweep in self._sweeps():
+            with suppress(StorageError):
+                name = sweep.record.id
+                yield self.sweep(name) if len(sweep.space) > 1 else self.run(f"{name}.0")
+
+    def _sweeps(self) -> Iterator[Sweep]:
         storage = self._storage()
         for name in storage.sweeps():
-            try:
-                sweep = Sweep.read(storage, name)
-            except NotFoundError:
-                continue  # never committed
-            for index in range(len(sweep.space)):
-                yield self.run(str(sweep.run_id(index)))
+            with suppress(NotFoundError, StorageError):  # never committed, or damaged
+                yield Sweep.read(storage, name)
 
     def events(self, run: str) -> Iterator[Event]:
         """Every change from now on until the run has ended, beginning with how it stands."""
@@ -332,6 +379,10 @@ class Client:
         served = {queue for worker in self.workers() for queue in worker.queues}
         return {step.name: step.queue for step in pipeline.pipeline.steps if step.queue not in served}
 
+    def queues(self, sweep: str) -> set[str]:
+        """The queues that the steps of a sweep need. Raises NotFoundError."""
+        return {step.queue for step in self._find_sweep(sweep).pipeline.steps}
+
     def serve_queues(self, queues: set[str]) -> None:
         """Has every live worker serve these queues too: for the embedded default, which has only one."""
         for queue in queues:
@@ -388,7 +439,7 @@ class Client:
             return
         settings = sweep.settings
         ledger.sweeps.open(Opening(name, len(sweep.space), settings.max_parallel, sweep.failures_allowed()))
-        feed(app, ledger, sweep, ledger.workers())
+        feed(app, ledger, storage, sweep, ledger.workers())
 
     def _celery(self) -> Celery:
         if self._app is None:

@@ -10,7 +10,8 @@ from celery import Celery
 from pipeline_queue.canvas import START_PRIORITY, ring_all
 from pipeline_queue.contract.identity import RunId
 from pipeline_queue.contract.ledger import Ledger, LiveWorker
-from pipeline_queue.planner import messages
+from pipeline_queue.contract.storage import RUN_END, Storage
+from pipeline_queue.planner import messages, remaining
 from pipeline_queue.sweep import Sweep
 
 _FEWEST_UNSTARTED = 8
@@ -42,14 +43,34 @@ def window_for(workers: Iterable[LiveWorker], queue: str) -> Window:
     )
 
 
-def feed(app: Celery, ledger: Ledger, sweep: Sweep, workers: Sequence[LiveWorker]) -> int:
-    """Rings the next runs of a sweep until its window is full; how many. Raises BrokerError."""
+def feed(app: Celery, ledger: Ledger, storage: Storage, sweep: Sweep, workers: Sequence[LiveWorker]) -> int:
+    """Rings the next runs of a sweep until its window is full; how many. Raises BrokerError and StorageError."""
     window = window_for(workers, sweep.pipeline.steps[0].queue)
     fed = 0
-    while runs := ledger.sweeps.allot(sweep.record.id, window.unstarted, window.in_flight):
-        ring_runs(app, sweep, runs)
-        fed += len(runs)
-    return fed
+    while True:
+        taken = ledger.sweeps.allot(sweep.record.id, window.unstarted, window.in_flight)
+        if not taken.again and not taken.fresh:
+            return fed
+        if taken.again:
+            _ring_again(app, ledger, storage, sweep, taken.again)
+        if taken.fresh:
+            ring_runs(app, sweep, taken.fresh)
+        fed += len(taken.again) + len(taken.fresh)
+
+
+def _ring_again(app: Celery, ledger: Ledger, storage: Storage, sweep: Sweep, runs: Iterable[RunId]) -> None:
+    """Rings runs from their first unpublished step; at the priority of first steps, so that other sweeps get theirs."""
+    chains = []
+    for run in runs:
+        paths = sweep.paths(storage, run)
+        end = paths.end()
+        todo = remaining(sweep.pipeline, run, sweep.parameters(run), paths.names() - {RUN_END})
+        if end is not None:
+            ledger.close_run(run, end.state)
+        else:
+            chains.append(todo)
+    if chains:
+        ring_all(app, sweep.pipeline, chains, START_PRIORITY[sweep.settings.priority])
 
 
 def ring_runs(app: Celery, sweep: Sweep, runs: Iterable[RunId]) -> None:

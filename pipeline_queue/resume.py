@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from celery import Celery
 
-from pipeline_queue.canvas import ring
 from pipeline_queue.contract.celery_app import make_app
 from pipeline_queue.contract.errors import NotFoundError, StorageError
 from pipeline_queue.contract.ledger import Ledger
@@ -15,7 +14,6 @@ from pipeline_queue.contract.settings import Settings
 from pipeline_queue.contract.storage import Storage
 from pipeline_queue.contract.sweep_ledger import Opening
 from pipeline_queue.feeder import feed
-from pipeline_queue.planner import remaining
 from pipeline_queue.sweep import Sweep
 
 logger = logging.getLogger(__name__)
@@ -67,7 +65,15 @@ def take_up(app: Celery, ledger: Ledger, storage: Storage, sweep: Sweep) -> int:
     cancelled = storage.is_cancelled(name)
     if len(ended) == total == 1:
         return 0
+    chosen = storage.retry_choice(name)
+    begun = range(cursor) if chosen is None else sorted(chosen)
+    again = [index for index in begun if index not in ended]
+    passed_over = 0
+    if chosen is not None:
+        # A part of an ended sweep is done again: the rest stays as it is.
+        cursor, passed_over = total, total - len(ended) - len(again)
     states = list(ended.values())
+    is_over = cursor == total and not again
     ledger.sweeps.open(
         Opening(
             sweep=name,
@@ -77,22 +83,12 @@ def take_up(app: Celery, ledger: Ledger, storage: Storage, sweep: Sweep) -> int:
             cursor=cursor,
             succeeded=states.count("succeeded"),
             failed=states.count("failed"),
-            cancelled=states.count("cancelled"),
+            cancelled=states.count("cancelled") + passed_over,
         )
     )
-    if cancelled or len(ended) == total:
+    if cancelled or is_over:
         ledger.sweeps.cancel(name) if cancelled else ledger.sweeps.end(name)
         return 0
-    for index in range(cursor):
-        if index not in ended and ledger.sweeps.reallot(sweep.run_id(index)):
-            _ring(app, storage, sweep, index)
-    feed(app, ledger, sweep, ledger.workers())
-    return total - len(ended)
-
-
-def _ring(app: Celery, storage: Storage, sweep: Sweep, index: int) -> None:
-    run = sweep.run_id(index)
-    names = sweep.paths(storage, run).names()
-    todo = remaining(sweep.pipeline, run, sweep.parameters(run), names)
-    if todo:
-        ring(app, sweep.pipeline, todo)
+    ledger.sweeps.redo(name, dict.fromkeys(again, ""))
+    feed(app, ledger, storage, sweep, ledger.workers())
+    return total - len(ended) - passed_over

@@ -65,8 +65,12 @@ class Snapshot:
         """Puts the tar into the storage unless the same content is there already. Raises StorageError."""
         target = storage.snapshot(self.digest)
         try:
-            if not target.exists():
+            try:
+                os.utime(target)  # in use again: whoever removes unused ones leaves it alone
+            except FileNotFoundError:
                 _store(self.tar, target)
+            except PermissionError:
+                pass  # another user's
         except OSError as error:
             raise StorageError(f"the snapshot cannot be written to {target}: {error.strerror}") from error
 

@@ -56,7 +56,7 @@ def read_sweep(storage: Storage, sweep: Sweep, live: LiveSweep | None) -> SweepR
 
 def _from_ledger(sweep: Sweep, live: LiveSweep) -> SweepReport:
     ended = live.succeeded + live.failed + live.cancelled
-    never = 0 if live.state in ("running", "paused") else live.total - live.cursor
+    never = 0 if live.state in ("running", "paused") else live.total - live.cursor + live.redo
     counts = {
         "queued": live.total - ended - (live.flight - live.unstarted) - never,
         "running": live.flight - live.unstarted,

@@ -100,7 +100,7 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
         leases = LeaseKeeper(Ledger(settings.broker_url), orders, announce)
         sweeps = SweepCache(storage)
         workspaces = Workspaces(settings.scratch, storage)
-        self._feeder = Feeder(parent.app, Ledger(settings.broker_url), sweeps)
+        self._feeder = Feeder(parent.app, Ledger(settings.broker_url), storage, sweeps)
         parent.app.worker_context = WorkerContext(
             name=name,
             storage=storage,

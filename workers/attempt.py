@@ -76,13 +76,18 @@ def _settled(worker: WorkerContext, job: Job) -> Outcome | None:
         return Outcome("dropped", "the run has ended")
     if job.step in job.names:
         return record_published(worker, job)
-    if CANCELLED in job.names:
+    if CANCELLED in job.names or _is_sweep_cancelled(worker, job):
         # Whoever runs a step of it ends that, with its grace, and then the run.
         if worker.ledger.cancel(job.run) == "running":
             return Outcome("dropped", "the run is being cancelled")
         return record_cancelled(worker, job)
     missing = job.first_unpublished()
     return _out_of_turn(worker, job, missing) if missing else None
+
+
+def _is_sweep_cancelled(worker: WorkerContext, job: Job) -> bool:
+    """A message may come long after the ledger has forgotten that its sweep was cancelled."""
+    return len(job.sweep.space) > 1 and worker.storage.is_cancelled(job.run.sweep)
 
 
 def _refused(worker: WorkerContext, job: Job, refusal: Refusal) -> Outcome:

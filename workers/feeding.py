@@ -14,6 +14,7 @@ from pipeline_queue.canvas import BEGUN_PRIORITY, ring_all
 from pipeline_queue.contract.errors import PipelineQueueError
 from pipeline_queue.contract.ledger import Ledger, LiveWorker
 from pipeline_queue.contract.messages import StepMessage
+from pipeline_queue.contract.storage import Storage
 from pipeline_queue.feeder import feed
 from pipeline_queue.pipeline import Pipeline
 from workers.context import SweepCache
@@ -28,9 +29,10 @@ _Chains = tuple[Pipeline, Sequence[Sequence[StepMessage]]]
 class Feeder:
     """`ledger` is this thread's own."""
 
-    def __init__(self, app: Celery, ledger: Ledger, sweeps: SweepCache) -> None:
+    def __init__(self, app: Celery, ledger: Ledger, storage: Storage, sweeps: SweepCache) -> None:
         self._app = app
         self._ledger = ledger
+        self._storage = storage
         self._sweeps = sweeps
         self._wanted: queue.SimpleQueue[str | _Chains | None] = queue.SimpleQueue()
         self._workers: list[LiveWorker] = []
@@ -56,7 +58,7 @@ class Feeder:
         while (wanted := self._wanted.get()) is not None:
             try:
                 if isinstance(wanted, str):
-                    feed(self._app, self._ledger, self._sweeps.get(wanted), self._live())
+                    feed(self._app, self._ledger, self._storage, self._sweeps.get(wanted), self._live())
                 else:
                     ring_all(self._app, *wanted, BEGUN_PRIORITY)
             except PipelineQueueError as error:

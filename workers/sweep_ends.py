@@ -38,7 +38,7 @@ def look_after(app: Celery, ledger: Ledger, storage: Storage, sweeps: SweepCache
                 storage.end_sweep(end_of(name, live))
             ledger.sweeps.forget_ended(name)
         else:
-            feed(app, ledger, sweep, workers)
+            feed(app, ledger, storage, sweep, workers)
             _ring_lost(app, ledger, storage, sweeps, name)
 
 

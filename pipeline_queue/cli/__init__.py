@@ -14,7 +14,8 @@ _COMMANDS = {
     "run": ("run", "Run a pipeline once with the given values."),
     "sweep": ("sweep", "Run a pipeline for many values."),
     "validate": ("run", "Check a pipeline file without running anything."),
-    "status": ("look", "Show all runs, or one."),
+    "status": ("look", "Show all runs and sweeps, or one."),
+    "list": ("look", "Show all runs and sweeps."),
     "logs": ("look", "Print what a run's steps wrote."),
     "trace": ("look", "Show what happened to each parameter, step by step."),
     "compare": ("look", "Put runs side by side: values, metrics, outputs."),
@@ -23,10 +24,15 @@ _COMMANDS = {
     "cancel": ("operate", "End a run or a sweep."),
     "pause": ("sweep", "Start no more runs of a sweep."),
     "resume": ("sweep", "Go on with a paused sweep."),
+    "retry": ("retry", "Do again what failed, was cancelled or was lost of a sweep or run."),
+    "forget": ("retry", "Remove an ended sweep or run with all its files."),
     "worker": ("operate", "Start a worker on this machine."),
     "up": ("operate", "Keep a local server, worker and Flower running."),
     "doctor": ("operate", "Check broker, storage and workers."),
 }
+
+_ATTRIBUTES = {"list": "list_sweeps"}
+"""Where the function cannot be called as the command is."""
 
 EXIT_CODES = """\b
 Exit codes:
@@ -47,7 +53,7 @@ class LazyGroup(click.Group):
         if name not in _COMMANDS:
             return None
         module = importlib.import_module(f"pipeline_queue.cli.{_COMMANDS[name][0]}")
-        command: click.Command = getattr(module, name)
+        command: click.Command = getattr(module, _ATTRIBUTES.get(name, name))
         return command
 
     def resolve_command(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable
-from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -89,15 +88,15 @@ def _steps(report: RunRecord, begun: dict[str, float], spinner: Spinner) -> Tabl
 def print_report(report: RunRecord) -> None:
     """One run: its values, steps, metrics, and where everything lies."""
     out = console()
-    out.print(Text.assemble("run ", (report.run, "bold"), " ", _coloured(report.state)))
+    out.print(Text.assemble("run ", (report.run, "bold"), " ", coloured(report.state)))
     if report.parameters:
-        out.print(Text("  " + "  ".join(f"{name}={_short(value)}" for name, value in report.parameters.items())))
+        out.print(Text("  " + "  ".join(f"{name}={short(value)}" for name, value in report.parameters.items())))
     table = Table(box=None, padding=(0, 2, 0, 1), header_style="dim")
     for name in ("step", "state", "attempts", "seconds", "outputs"):
         table.add_column(name, justify="right" if name in ("attempts", "seconds") else "left", no_wrap=True)
     for step in report.steps:
         table.add_row(
-            step.name, _coloured(step.state), str(step.attempts or ""), _seconds(step), str(len(files_of(step)) or "")
+            step.name, coloured(step.state), str(step.attempts or ""), _seconds(step), str(len(files_of(step)) or "")
         )
     out.print(table)
     if report.metrics:
@@ -113,25 +112,6 @@ def print_report(report: RunRecord) -> None:
         Console(stderr=True, highlight=False).print(Text(report.message), soft_wrap=True)
 
 
-def print_runs(reports: Iterable[RunRecord]) -> None:
-    """One line a run."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("run", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    table.add_column("submitted", no_wrap=True)
-    table.add_column("parameters", overflow="ellipsis", no_wrap=True)
-    table.add_column("metrics", overflow="ellipsis", no_wrap=True)
-    for report in reports:
-        table.add_row(
-            report.run,
-            _coloured(report.state),
-            datetime.fromtimestamp(report.created_at).strftime("%Y-%m-%d %H:%M:%S"),
-            Text(" ".join(f"{name}={_short(value)}" for name, value in report.parameters.items())),
-            Text(" ".join(f"{name}={value:g}" for name, value in report.metrics.items())),
-        )
-    console().print(table)
-
-
 def print_table(columns: list[str], rows: Iterable[list[str]]) -> None:
     """A plain table of texts."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
@@ -144,7 +124,7 @@ def print_table(columns: list[str], rows: Iterable[list[str]]) -> None:
 
 def cell(value: object, missing: str = "-") -> str:
     """A value as a table shows it."""
-    return missing if value is None else _short(value)
+    return missing if value is None else short(value)
 
 
 def files_of(step: StepSummary) -> list[Path]:
@@ -155,11 +135,11 @@ def files_of(step: StepSummary) -> list[Path]:
     return sorted(path for path in root.rglob("*") if path.is_symlink() or path.is_file())
 
 
-def _coloured(state: str) -> Text:
+def coloured(state: str) -> Text:
     return Text(state, style=_COLOURS.get(state, ""))
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
     from pipeline_queue.parameters import text_of
 
     text = text_of(value)  # type: ignore[arg-type]

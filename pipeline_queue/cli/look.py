@@ -27,10 +27,10 @@ _FOLLOW_SECONDS = 0.2
 
 @click.command()
 @click.argument("run", required=False, metavar="[RUN]")
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="How many runs to list.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="How many to list.")
 @_JSON
 def status(run: str | None, limit: int, as_json: bool) -> None:
-    """Show the latest runs, or one RUN (an id, a unique part of one, or `last`)."""
+    """Show the latest runs and sweeps, or one RUN or sweep (an id, a unique part of one, or `last`)."""
     with reading() as client:
         if run is not None:
             if client.is_sweep(run):
@@ -38,18 +38,33 @@ def status(run: str | None, limit: int, as_json: bool) -> None:
             else:
                 _print_run(client.run(run), as_json)
             return
+    _list(limit, as_json)
+
+
+@click.command("list")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="How many to list.")
+@_JSON
+def list_sweeps(limit: int, as_json: bool) -> None:
+    """Show the latest runs and sweeps, one row each."""
+    _list(limit, as_json)
+
+
+def _list(limit: int, as_json: bool) -> None:
+    with reading() as client:
         try:
-            reports = list(islice(client.runs(), limit))
+            reports = list(islice(client.overview(), limit))
         except NotFoundError:
             reports = []
     if as_json:
-        click.echo(json.dumps({"runs": [report.model_dump(mode="json") for report in reports]}, indent=2))
+        runs = [report.model_dump(mode="json") for report in reports if isinstance(report, RunRecord)]
+        sweeps = [report.as_json() for report in reports if isinstance(report, SweepReport)]
+        click.echo(json.dumps({"runs": runs, "sweeps": sweeps}, indent=2))
     elif not reports:
         click.echo("no runs yet: pipeline-queue run FILE -p name=value")
     else:
-        from pipeline_queue.cli.display import print_runs
+        from pipeline_queue.cli.sweep_display import print_rows
 
-        print_runs(reports)
+        print_rows(reports)
 
 
 def _print_run(report: RunRecord, as_json: bool) -> None:

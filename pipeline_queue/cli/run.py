@@ -51,7 +51,7 @@ def run(
         if detach:
             _print_accepted(client, run_id, as_json)
             return
-        state = _watch(client, run_id, as_json)
+        state = watch_run(client, run_id, as_json)
     if state != "succeeded":
         sys.exit(1)
 
@@ -127,7 +127,7 @@ def _print_accepted(client: Client, run_id: str, as_json: bool) -> None:
     click.echo(f"accepted; watch it with: pipeline-queue status {run_id}", err=True)
 
 
-def _watch(client: Client, run_id: str, as_json: bool) -> str:
+def watch_run(client: Client, run_id: str, as_json: bool) -> str:
     from pipeline_queue.cli.display import print_report, watch
 
     try:

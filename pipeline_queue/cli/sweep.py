@@ -73,7 +73,7 @@ def sweep(file: Path, dry_run: bool, detach: bool, slots: int | None, name: str,
         if detach:
             _print_accepted(client, sweep_id, as_json)
             return
-        state = _watch(client, sweep_id, as_json)
+        state = watch(client, sweep_id, as_json)
     if state != "succeeded":
         sys.exit(1)
 
@@ -136,7 +136,7 @@ def _print_accepted(client: Client, sweep_id: str, as_json: bool) -> None:
     click.echo(f"accepted; watch it with: pipeline-queue status {sweep_id}", err=True)
 
 
-def _watch(client: Client, sweep_id: str, as_json: bool) -> str:
+def watch(client: Client, sweep_id: str, as_json: bool) -> str:
     from pipeline_queue.cli.sweep_display import print_sweep, watch_sweep
 
     try:

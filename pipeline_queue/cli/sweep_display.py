@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterable
+from datetime import datetime
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn
+from rich.table import Table
 from rich.text import Text
 
-from pipeline_queue.cli.display import console
+from pipeline_queue.cli.display import coloured, console, short
 from pipeline_queue.client import Client
+from pipeline_queue.contract.records import RunRecord
 from pipeline_queue.sweep_report import ENDED_SWEEP, SweepReport
 
 _POLL_SECONDS = 0.2
@@ -40,6 +44,28 @@ def print_sweep(report: SweepReport) -> None:
         out.print(Text(f"  {cause.count:,} x {cause.text} (for example {cause.example})", style="red"), soft_wrap=True)
     if report.state in ENDED_SWEEP:
         out.print(Text(f"  results: pipeline-queue results {report.sweep}", style="dim"))
+
+
+def print_rows(reports: Iterable[RunRecord | SweepReport]) -> None:
+    """One line for a run, and one for a sweep of several with its counts instead of values."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("run", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_column("submitted", no_wrap=True)
+    table.add_column("parameters", overflow="ellipsis", no_wrap=True)
+    table.add_column("metrics", overflow="ellipsis", no_wrap=True)
+    for report in reports:
+        if isinstance(report, SweepReport):
+            name, last = report.sweep, [f"{report.total:,} runs: {counts_line(report)}", ""]
+        else:
+            name = report.run
+            last = [
+                " ".join(f"{name}={short(value)}" for name, value in report.parameters.items()),
+                " ".join(f"{name}={value:g}" for name, value in report.metrics.items()),
+            ]
+        submitted = datetime.fromtimestamp(report.created_at).strftime("%Y-%m-%d %H:%M:%S")
+        table.add_row(name, coloured(report.state), submitted, *map(Text, last))
+    console().print(table)
 
 
 def _watch_live(client: Client, sweep: str) -> SweepReport:

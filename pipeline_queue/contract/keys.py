@@ -40,5 +40,10 @@ def parked_key(sweep: str, identity: str) -> str:
     return f"{_PREFIX}parked:{sweep}:{identity}"
 
 
+def redo_key(sweep: str) -> str:
+    """A bitmap: the indexes of runs that wait to be taken into the window again."""
+    return f"{_PREFIX}redo:{sweep}"
+
+
 def causes_key(sweep: str) -> str:
     return f"{_PREFIX}causes:{sweep}"

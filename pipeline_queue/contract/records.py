@@ -63,6 +63,12 @@ class SweepEnd(Record):
     ended_at: float
 
 
+class RetryRecord(Record):
+    """`retry.json`: first and last index of what is done again."""
+
+    ranges: tuple[tuple[int, int], ...]
+
+
 class OutputFile(BaseModel):
     """One published file; `size` in bytes, None for a symbolic link."""
 

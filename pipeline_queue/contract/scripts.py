@@ -13,8 +13,9 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 """
 
 # A run leaves its sweep's window, once: `allotted` is there from its allotment to its end. `flight` counts what is
-# allotted and not ended, `unstarted` what of it no worker has claimed. With its last run a sweep has ended; it stays
-# among the unended ones until its end is on the storage, which a single run's is already.
+# allotted and not ended, `unstarted` what of it no worker has claimed, `redo` what waits to be
+# allotted again. With its last run a sweep has ended; it stays among the unended ones until its end is on the storage,
+# which a single run's is already.
 _LEAVE = """
 local function leave(run_key, sweep_key, flight_key, causes_key, sweeps_key, run, state, cause)
   local allotted = redis.call('HGET', run_key, 'allotted')
@@ -26,7 +27,7 @@ local function leave(run_key, sweep_key, flight_key, causes_key, sweeps_key, run
   if allotted == 'queued' then redis.call('HINCRBY', sweep_key, 'unstarted', -1) end
   redis.call('HINCRBY', sweep_key, state, 1)
   local flight = redis.call('HINCRBY', sweep_key, 'flight', -1)
-  local s = redis.call('HMGET', sweep_key, 'state', 'cursor', 'total', 'failed', 'max_failures')
+  local s = redis.call('HMGET', sweep_key, 'state', 'cursor', 'total', 'failed', 'max_failures', 'redo')
   if state == 'failed' then
     if cause ~= '' and (redis.call('HEXISTS', causes_key, cause) == 1 or redis.call('HLEN', causes_key) < 200) then
       redis.call('HINCRBY', causes_key, cause, 1)
@@ -37,7 +38,8 @@ local function leave(run_key, sweep_key, flight_key, causes_key, sweeps_key, run
       s[1] = 'stopped'
     end
   end
-  local over = tonumber(s[2]) >= tonumber(s[3]) or s[1] == 'cancelled' or s[1] == 'stopped'
+  local all_taken = tonumber(s[2]) >= tonumber(s[3]) and tonumber(s[6] or 0) == 0
+  local over = all_taken or s[1] == 'cancelled' or s[1] == 'stopped'
   if flight > 0 or not over then return end
   redis.call('HSET', sweep_key, 'ended', now)
   if s[3] == '1' then redis.call('SREM', sweeps_key, sweep) end
@@ -65,55 +67,107 @@ return 1
 
 # Takes the next runs of a sweep into its window.
 # KEYS  1 sweep hash, 2 flight (sorted set: index by time of allotment), 3 active runs, 4 what the run hashes' names
-#       begin with (`…:<sweep>.`)
+#       begin with (`…:<sweep>.`), 5 redo (bitmap of indexes)
 # ARGV  1 sweep, 2 most unstarted runs, 3 most runs in flight; nothing is taken while more than half of the first are
 #       unstarted, so that a call takes several
-# result the indexes taken
+# result how many of them are taken again, then the indexes taken, those first
 ALLOT = (
     _NOW
     + """
-local s = redis.call('HMGET', KEYS[1], 'state', 'total', 'cursor', 'unstarted', 'flight', 'max_parallel')
-if s[1] ~= 'running' then return {} end
+local s = redis.call('HMGET', KEYS[1], 'state', 'total', 'cursor', 'unstarted', 'flight', 'max_parallel', 'redo')
+if s[1] ~= 'running' then return {0} end
 local total, cursor, unstarted, flight = tonumber(s[2]), tonumber(s[3]), tonumber(s[4]), tonumber(s[5])
 local most = tonumber(ARGV[2])
-if unstarted * 2 > most then return {} end
-local room = math.min(most - unstarted, tonumber(ARGV[3]) - flight, total - cursor)
+if unstarted * 2 > most then return {0} end
+local room = math.min(most - unstarted, tonumber(ARGV[3]) - flight)
 if s[6] and s[6] ~= '' then room = math.min(room, tonumber(s[6]) - flight) end
-local result = {}
-for index = cursor, cursor + room - 1 do
-  local run = ARGV[1] .. '.' .. string.format('%d', index)
-  redis.call('HSET', KEYS[4] .. string.format('%d', index), 'state', 'queued', 'created', now, 'allotted', 'queued')
-  redis.call('ZADD', KEYS[2], now, string.format('%d', index))
-  redis.call('SADD', KEYS[3], run)
+local result = {0}
+local function take(index)
+  local text = string.format('%d', index)
+  redis.call('HSET', KEYS[4] .. text, 'state', 'queued', 'created', now, 'allotted', 'queued')
+  redis.call('ZADD', KEYS[2], now, text)
+  redis.call('SADD', KEYS[3], ARGV[1] .. '.' .. text)
   result[#result + 1] = index
 end
-if #result > 0 then
-  redis.call('HINCRBY', KEYS[1], 'cursor', #result)
-  redis.call('HINCRBY', KEYS[1], 'unstarted', #result)
-  redis.call('HINCRBY', KEYS[1], 'flight', #result)
+local waiting = tonumber(s[7] or 0)
+local left = waiting
+while left > 0 and #result <= room do
+  local index = redis.call('BITPOS', KEYS[5], 1)
+  if index < 0 then
+    left = 0
+  else
+    redis.call('SETBIT', KEYS[5], index, 0)
+    left = left - 1
+    -- Known by now, and so counted: whoever ran or cancelled it was faster.
+    if not redis.call('HGET', KEYS[4] .. string.format('%d', index), 'state') then take(index) end
+  end
+end
+result[1] = #result - 1
+if left ~= waiting then redis.call('HSET', KEYS[1], 'redo', left) end
+if left == 0 and waiting > 0 then redis.call('DEL', KEYS[5]) end
+local fresh = math.max(math.min(room - result[1], total - cursor), 0)
+for index = cursor, cursor + fresh - 1 do take(index) end
+local taken = #result - 1
+if fresh > 0 then redis.call('HINCRBY', KEYS[1], 'cursor', fresh) end
+if taken > 0 then
+  redis.call('HINCRBY', KEYS[1], 'unstarted', taken)
+  redis.call('HINCRBY', KEYS[1], 'flight', taken)
+elseif waiting > 0 and left == 0 and flight == 0 and cursor >= total then
+  redis.call('HSETNX', KEYS[1], 'ended', now)
+  redis.call('EXPIRE', KEYS[1], 86400)
 end
 return result
 """
 )
 
-# Puts one run back into its sweep's window: for runs that were in flight when Redis forgot them.
-# KEYS  1 sweep hash, 2 flight, 3 active runs, 4 run hash
-# ARGV  1 run
-# result 1 back | 0 it is known
-REALLOT = (
+# Has runs taken into their sweep's window again, before those that were never started. Safe to repeat.
+# KEYS  1 sweep hash, 2 flight, 3 redo, 4 causes, 5 what the run hashes' names begin with
+# ARGV  index and state for each: as what the sweep counts the run, or '' when it is not counted
+# result how many wait now that did not
+REDO = (
     _NOW
     + """
-local state = redis.call('HGET', KEYS[4], 'state')
-if state then return 0 end
-local index = string.match(ARGV[1], '%.(%d+)$')
-redis.call('HSET', KEYS[4], 'state', 'queued', 'created', now, 'allotted', 'queued')
-redis.call('ZADD', KEYS[2], now, index)
-redis.call('SADD', KEYS[3], ARGV[1])
-redis.call('HINCRBY', KEYS[1], 'unstarted', 1)
-redis.call('HINCRBY', KEYS[1], 'flight', 1)
-return 1
+if redis.call('EXISTS', KEYS[1]) == 0 or redis.call('HEXISTS', KEYS[1], 'ended') == 1 then return 0 end
+local added = 0
+for i = 1, #ARGV, 2 do
+  local index, counted = ARGV[i], ARGV[i + 1]
+  local key = KEYS[5] .. index
+  local state = redis.call('HGET', key, 'state')
+  local free = not state or (counted ~= '' and (state == 'failed' or state == 'cancelled'))
+  if free and not redis.call('ZSCORE', KEYS[2], index) and redis.call('SETBIT', KEYS[3], index, 1) == 0 then
+    redis.call('DEL', key)
+    if counted ~= '' then redis.call('HINCRBY', KEYS[1], state or counted, -1) end
+    added = added + 1
+  elseif (state == 'queued' or state == 'running') and counted == '' and not redis.call('HGET', key, 'allotted') then
+    -- Its next step was claimed after Redis forgot the sweep and before that was opened again: it is in flight.
+    redis.call('HSET', key, 'allotted', 'started')
+    redis.call('ZADD', KEYS[2], now, index)
+    redis.call('HINCRBY', KEYS[1], 'flight', 1)
+  end
+end
+redis.call('HINCRBY', KEYS[1], 'redo', added)
+if redis.call('HGET', KEYS[1], 'failed') == '0' then redis.call('DEL', KEYS[4]) end
+return added
 """
 )
+
+# Drops an ended sweep, so that it can be opened anew.
+# KEYS  1 sweep hash, 2 flight, 3 redo, 4 causes, 5 unended sweeps, 6 what the run hashes' names begin with
+# ARGV  1 sweep, then indexes of ended runs to drop
+# result 1 dropped or not known | 0 it has not ended
+DROP_SWEEP = """
+if redis.call('EXISTS', KEYS[1]) == 1 and redis.call('HEXISTS', KEYS[1], 'ended') == 0 then return 0 end
+for i = 2, #ARGV do
+  local key = KEYS[6] .. ARGV[i]
+  local state = redis.call('HGET', key, 'state')
+  if state == 'failed' or state == 'cancelled' or state == 'succeeded' then redis.call('DEL', key) end
+end
+if #ARGV == 1 then
+  redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
+  redis.call('SREM', KEYS[5], ARGV[1])
+end
+return 1
+"""
 
 # Ends a sweep: nothing of it starts any more, what was never started is cancelled, what runs is asked to end.
 # KEYS  1 sweep hash, 2 flight, 3 causes, 4 unended sweeps, 5 active runs, 6 what the run hashes' names begin with
@@ -207,10 +261,10 @@ _BEGIN = """
 local function begin(run_key, sweep_key)
   if redis.call('HGET', run_key, 'allotted') ~= 'queued' then return 0 end
   redis.call('HSET', run_key, 'allotted', 'started')
-  local s = redis.call('HMGET', sweep_key, 'cursor', 'total')
+  local s = redis.call('HMGET', sweep_key, 'cursor', 'total', 'redo')
   if not s[1] then return 0 end
   redis.call('HINCRBY', sweep_key, 'unstarted', -1)
-  return tonumber(s[1]) < tonumber(s[2]) and 1 or 0
+  return (tonumber(s[1]) < tonumber(s[2]) or tonumber(s[3] or 0) > 0) and 1 or 0
 end
 """
 

@@ -6,7 +6,9 @@
     <root>/sweeps/<sweep>/<pipeline file>          a copy, to read
     <root>/sweeps/<sweep>/end.json                 how a sweep of several runs ended
     <root>/sweeps/<sweep>/cancel.requested         somebody asked for the sweep's end
+    <root>/sweeps/<sweep>/retry.json               which runs of the ended sweep are done again, if not all that can be
     <root>/sweeps/<sweep>/runs/<run>/run.json      how the run ended
+    <root>/sweeps/<sweep>/runs/<run>/run.json.<n>  how it ended before it was retried for the n-th time
     <root>/sweeps/<sweep>/runs/<run>/cancel.requested   somebody asked for an end
     <root>/sweeps/<sweep>/runs/<run>/<step>/       published: outputs/, log, step.json
     <root>/sweeps/<sweep>/shared/<step>-<identity>/     the same, of a step that several runs link to
@@ -24,14 +26,14 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from pipeline_queue.contract.errors import NotFoundError, StorageError
 from pipeline_queue.contract.identity import RunId, is_sweep_id
-from pipeline_queue.contract.records import Record, RunRecord, StepRecord, SweepEnd, SweepRecord
+from pipeline_queue.contract.records import Record, RetryRecord, RunRecord, StepRecord, SweepEnd, SweepRecord
 
 _MARKER = "pipeline_queue.json"
 _VERSION = 1
@@ -47,6 +49,7 @@ RUNS = "runs"
 SHARED = "shared"
 RUN_END = "run.json"
 SWEEP_END = "end.json"
+RETRY = "retry.json"
 CANCELLED = "cancel.requested"
 """With a dot, as all names here that are not a step's: no step can be called so."""
 STEP_RECORD = "step.json"
@@ -91,6 +94,24 @@ class RunPaths:
     def end(self) -> RunRecord | None:
         """How the run ended, None while it has not."""
         return _read_record(RunRecord, self.folder / RUN_END)
+
+    def former_end(self, names: frozenset[str]) -> RunRecord | None:
+        """How the run ended before it was last retried, None when it never was."""
+        number = _last_end(names)
+        return _read_record(RunRecord, self.folder / f"{RUN_END}.{number}") if number else None
+
+    def reopen(self) -> None:
+        """Makes an ended run one that has not ended; how it did is kept. Raises StorageError."""
+        try:
+            names = self.names()
+            if RUN_END in names:
+                (self.folder / RUN_END).rename(self.folder / f"{RUN_END}.{_last_end(names) + 1}")
+            if CANCELLED in names:
+                (self.folder / CANCELLED).unlink(missing_ok=True)
+        except FileNotFoundError:
+            pass  # somebody else retries it too
+        except OSError as error:
+            raise StorageError(f"{self.folder} cannot be written: {error.strerror}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +198,48 @@ class Storage:
         except OSError as error:
             raise StorageError(f"{path} cannot be written: {error.strerror}") from error
 
+    def retry_choice(self, sweep: str) -> frozenset[int] | None:
+        """The runs of an ended sweep that are done again; None: all that were not done."""
+        record = _read_record(RetryRecord, self.sweep(sweep) / RETRY)
+        if record is None:
+            return None
+        return frozenset(index for first, last in record.ranges for index in range(first, last + 1))
+
+    def choose_retry(self, sweep: str, indexes: Iterable[int] | None) -> None:
+        """Writes that choice down. Raises StorageError."""
+        path = self.sweep(sweep) / RETRY
+        try:
+            if indexes is None:
+                path.unlink(missing_ok=True)
+            else:
+                record = RetryRecord(ranges=tuple(_ranges(sorted(indexes))))
+                replace_file(path, record.model_dump_json().encode())
+        except OSError as error:
+            raise StorageError(f"{path} cannot be written: {error.strerror}") from error
+
+    def reopen_sweep(self, sweep: str) -> None:
+        """Makes an ended sweep one that has not ended. Raises StorageError."""
+        folder = self.sweep(sweep)
+        try:
+            (folder / CANCELLED).unlink(missing_ok=True)
+            (folder / SWEEP_END).unlink(missing_ok=True)
+            sync_folder(folder)
+        except OSError as error:
+            raise StorageError(f"{folder} cannot be written: {error.strerror}") from error
+
+    def hide_sweep(self, sweep: str) -> None:
+        """Takes the sweep out of sight, at once and whole; `remove_hidden` removes it. Raises StorageError."""
+        folder = self.sweep(sweep)
+        try:
+            folder.rename(folder.with_name(f".{sweep}.{secrets.token_hex(6)}"))
+            sync_folder(folder.parent)
+        except OSError as error:
+            raise StorageError(f"{folder} cannot be removed: {error.strerror}") from error
+
+    def hidden_sweeps(self) -> list[Path]:
+        """What `hide_sweep` left, also of those that were stopped before it was removed."""
+        return [path for path in self._sweeps().glob(".*") if is_sweep_id(path.name[1:].partition(".")[0])]
+
     def request_cancel(self, sweep: str) -> None:
         """Writes down that the sweep is to end. Raises StorageError."""
         path = self.sweep(sweep) / CANCELLED
@@ -216,6 +279,24 @@ class Storage:
         except OSError as error:
             raise StorageError(f"the storage {self.root} cannot be read: {error.strerror}") from error
         return (name for _, name in sorted(entries, reverse=True) if is_sweep_id(name))
+
+
+def _last_end(names: Iterable[str]) -> int:
+    numbers = (name.removeprefix(f"{RUN_END}.") for name in names if name.startswith(f"{RUN_END}."))
+    return max((int(number) for number in numbers if number.isdecimal()), default=0)
+
+
+def _ranges(indexes: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Ascending indexes as first and last of what follows one another."""
+    first = last = -1
+    for index in indexes:
+        if index != last + 1 or first < 0:
+            if first >= 0:
+                yield first, last
+            first = index
+        last = index
+    if first >= 0:
+        yield first, last
 
 
 def read_bytes(path: Path) -> bytes | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Literal, cast
 
 from pipeline_queue.contract import keys, scripts
@@ -16,6 +18,7 @@ SweepState = Literal["running", "paused", "stopped", "cancelled"]
 
 _REMEMBER_SECONDS = 300
 _SHARED_SECONDS = 7 * 24 * 3600
+_BATCH = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,14 @@ class Joined:
 
 
 @dataclass(frozen=True, slots=True)
+class Allotment:
+    """Runs taken into a sweep's window: those that may have begun before, and those that have not."""
+
+    again: tuple[RunId, ...]
+    fresh: tuple[RunId, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LiveSweep:
     """A sweep as the ledger knows it; times are Unix seconds by Redis' clock, `now` the moment of reading."""
 
@@ -44,6 +55,7 @@ class LiveSweep:
     cursor: int
     unstarted: int
     flight: int
+    redo: int
     succeeded: int
     failed: int
     cancelled: int
@@ -76,7 +88,8 @@ class SweepLedger:
         self._url = broker_url
         self._open = redis.register_script(scripts.OPEN_SWEEP)
         self._allot = redis.register_script(scripts.ALLOT)
-        self._reallot = redis.register_script(scripts.REALLOT)
+        self._redo = redis.register_script(scripts.REDO)
+        self._drop = redis.register_script(scripts.DROP_SWEEP)
         self._cancel = redis.register_script(scripts.CANCEL_SWEEP)
         self._end = redis.register_script(scripts.END_SWEEP)
         self._begin = redis.register_script(scripts.BEGIN)
@@ -104,24 +117,61 @@ class SweepLedger:
                 )
             )
 
-    def allot(self, sweep: str, most_unstarted: int, most_in_flight: int) -> list[RunId]:
+    def allot(self, sweep: str, most_unstarted: int, most_in_flight: int) -> Allotment:
         """Takes the sweep's next runs into its window: the caller rings them. Empty while there are enough."""
         with broker_errors(self._url):
-            indexes = self._allot(
-                keys=[keys.sweep_key(sweep), keys.flight_key(sweep), keys.ACTIVE, keys.runs_of(sweep)],
+            again, *indexes = self._allot(
+                keys=[
+                    keys.sweep_key(sweep),
+                    keys.flight_key(sweep),
+                    keys.ACTIVE,
+                    keys.runs_of(sweep),
+                    keys.redo_key(sweep),
+                ],
                 args=[sweep, most_unstarted, most_in_flight],
             )
-        return [RunId(sweep, int(index)) for index in indexes]
+        runs = [RunId(sweep, int(index)) for index in indexes]
+        return Allotment(again=tuple(runs[:again]), fresh=tuple(runs[again:]))
 
-    def reallot(self, run: RunId) -> bool:
-        """Puts a run that Redis has forgotten back into its sweep's window; False when it is known."""
+    def redo(self, sweep: str, indexes: Mapping[int, str]) -> int:
+        """Has these runs taken into the window again, unless they are in it; how many.
+
+        The values say as what the sweep counts each (`failed`, `cancelled`), or '' where it does not.
+        """
+        names = [
+            keys.sweep_key(sweep),
+            keys.flight_key(sweep),
+            keys.redo_key(sweep),
+            keys.causes_key(sweep),
+            keys.runs_of(sweep),
+        ]
+        added = 0
         with broker_errors(self._url):
-            return bool(
-                self._reallot(
-                    keys=[keys.sweep_key(run.sweep), keys.flight_key(run.sweep), keys.ACTIVE, keys.run_key(run)],
-                    args=[str(run)],
-                )
-            )
+            for some in _batches(indexes):
+                pairs = [part for index in some for part in (index, indexes[index])]
+                added += int(self._redo(keys=names, args=pairs))
+        return added
+
+    def in_flight(self, sweep: str) -> frozenset[int]:
+        """The indexes of the runs in the sweep's window."""
+        with broker_errors(self._url):
+            members = cast(list[str], self._redis.zrange(keys.flight_key(sweep), 0, -1))
+        return frozenset(map(int, members))
+
+    def drop_ended(self, sweep: str, indexes: Iterable[int]) -> bool:
+        """Forgets a sweep that has ended, and these of its runs; False when it has not ended."""
+        names = [
+            keys.sweep_key(sweep),
+            keys.flight_key(sweep),
+            keys.redo_key(sweep),
+            keys.causes_key(sweep),
+            keys.SWEEPS,
+            keys.runs_of(sweep),
+        ]
+        with broker_errors(self._url):
+            return all(
+                self._drop(keys=names, args=[sweep, *some]) for some in (*_batches(indexes), [])
+            )  # the sweep itself last
 
     def cancel(self, sweep: str) -> int:
         """Nothing of the sweep starts any more; how many runs a worker has yet to end."""
@@ -156,7 +206,10 @@ class SweepLedger:
     def forget_ended(self, sweep: str) -> None:
         """Its end is on the storage: the sweep needs no more looking after."""
         with broker_errors(self._url):
-            self._redis.srem(keys.SWEEPS, sweep)
+            pipe = self._redis.pipeline()
+            pipe.srem(keys.SWEEPS, sweep)
+            pipe.delete(keys.redo_key(sweep))
+            pipe.execute()
 
     def unended(self) -> list[str]:
         """The sweeps that have not ended."""
@@ -169,6 +222,11 @@ class SweepLedger:
         with broker_errors(self._url):
             answer = self._join(keys=names, args=[run.sweep, run.index, step, identity, _SHARED_SECONDS])
         return Joined(*answer)
+
+    def forget_shared(self, sweep: str) -> None:
+        """Shared steps that failed are to be tried again."""
+        with broker_errors(self._url):
+            self._redis.delete(keys.shared_key(sweep))
 
     def begin(self, run: RunId) -> bool:
         """Counts a parked run as begun, so that its sweep's window goes on; True when there is more to start."""
@@ -238,6 +296,7 @@ class SweepLedger:
             cursor=int(fields["cursor"]),
             unstarted=int(fields["unstarted"]),
             flight=int(fields["flight"]),
+            redo=int(fields.get("redo", 0)),
             succeeded=int(fields["succeeded"]),
             failed=int(fields["failed"]),
             cancelled=int(fields["cancelled"]),
@@ -250,6 +309,12 @@ class SweepLedger:
     def _turned(self, sweep: str, before: SweepState, after: SweepState) -> bool:
         with broker_errors(self._url):
             return bool(self._turn(keys=[keys.sweep_key(sweep)], args=[before, after]))
+
+
+def _batches(indexes: Iterable[int]) -> Iterator[list[int]]:
+    rest = iter(indexes)
+    while some := list(islice(rest, _BATCH)):
+        yield some
 
 
 def _causes(fields: dict[str, str]) -> tuple[Cause, ...]:

@@ -86,6 +86,16 @@ def test_a_shared_step_that_fails_fails_every_run_that_needs_it_once(cluster: Cl
     ]
 
 
+def test_a_shared_step_that_failed_is_executed_again_by_retry_once(cluster: Cluster, folder: Path) -> None:
+    (folder.parent / "fail").touch()
+    cluster.start_worker()
+    shell = cluster.shell(folder)
+    sweep = shell.json("sweep", "pipeline.yaml", "-p", "n=range(0,12)", "--json", exit_code=1)["sweep"]
+    (folder.parent / "fail").unlink()
+    assert shell.json("retry", sweep, "--json")["counts"]["succeeded"] == 12
+    assert _witnessed(folder) == {"prepare small": 2, **{f"train {n}": 1 for n in range(12)}}
+
+
 def test_when_the_worker_that_executes_a_shared_step_is_killed_another_takes_over(
     cluster: Cluster, folder: Path
 ) -> None:

@@ -1,0 +1,88 @@
+"""`retry` and `forget`: what becomes of sweeps that have ended."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+from pipeline_queue.cli.session import check_settings, is_local, reading, working
+from pipeline_queue.client import Client
+from pipeline_queue.contract.errors import InputError
+from pipeline_queue.sweep_report import SweepReport
+
+
+@click.command()
+@click.argument("sweep_name", metavar="SWEEP")
+@click.option("--failed", is_flag=True, help="Only what failed, not what was cancelled.")
+@click.option("--where", metavar="CONDITION", help="Only these runs: 'learning_rate>0.01 and state=failed'.")
+@click.option("--detach", is_flag=True, help="Return as soon as the runs wait again.")
+@click.option("--slots", type=click.IntRange(1, 1024), help="Steps at a time of the embedded worker (default: CPUs).")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def retry(sweep_name: str, failed: bool, where: str | None, detach: bool, slots: int | None, as_json: bool) -> None:
+    """Do again what of SWEEP, or of one run, failed, was cancelled or was lost.
+
+    A run goes on from its first unpublished step; what is published stays as it is.
+
+    \b
+    Examples:
+      pipeline-queue retry last
+      pipeline-queue retry last --where 'learning_rate>0.01'
+    """
+    check_settings()
+    if failed:
+        where = f"state=failed and ({where})" if where else "state=failed"
+    with working(slots) as client:
+        report = client.retry(sweep_name, where, note=_say)
+        _serve_queues(client, report.sweep)
+        if detach:
+            click.echo(_json(client, sweep_name, report) if as_json else report.sweep)
+            return
+        state = _watch(client, sweep_name, report.sweep, as_json)
+    if state != "succeeded":
+        sys.exit(1)
+
+
+@click.command()
+@click.argument("sweep_name", metavar="SWEEP")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def forget(sweep_name: str, yes: bool) -> None:
+    """Remove SWEEP, or a single run, that has ended: its outputs, logs and records. There is no way back."""
+    with reading() as client:
+        report = client.sweep(sweep_name)
+        if not yes:
+            if not sys.stdin.isatty():
+                raise InputError("there is nobody to ask; give --yes to remove it")
+            runs = "1 run" if report.total == 1 else f"{report.total:,} runs"
+            click.confirm(f"Remove {report.sweep} ({runs}, {report.state}) with all its files?", abort=True, err=True)
+        name = client.forget(sweep_name)
+    click.echo(f"{name} is removed")
+
+
+def _json(client: Client, asked: str, report: SweepReport) -> str:
+    """As `status --json` of the same name."""
+    if client.is_sweep(asked):
+        return json.dumps(report.as_json(), indent=2)
+    return client.run(asked).model_dump_json(indent=2)
+
+
+def _say(count: int) -> None:
+    text = "nothing to retry" if count == 0 else f"{count:,} {'run is' if count == 1 else 'runs are'} retried"
+    click.echo(text, err=True)
+
+
+def _serve_queues(client: Client, sweep: str) -> None:
+    """The embedded worker serves only the queues that it was told of."""
+    if is_local():
+        client.serve_queues(client.queues(sweep))
+
+
+def _watch(client: Client, asked: str, sweep: str, as_json: bool) -> str:
+    from pipeline_queue.cli.sweep import watch
+
+    if client.is_sweep(asked):
+        return watch(client, sweep, as_json)
+    from pipeline_queue.cli.run import watch_run
+
+    return watch_run(client, client.resolve(asked), as_json)

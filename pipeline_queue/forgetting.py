@@ -1,0 +1,77 @@
+"""Removes ended sweeps from the storage, and the snapshots that nothing needs any more."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pipeline_queue.contract.errors import NotFoundError, StorageError
+from pipeline_queue.contract.records import SweepRecord
+from pipeline_queue.contract.storage import Storage
+
+_YOUNG_SECONDS = 3600.0
+"""A submitter touches its snapshot first and names it in `sweep.json` a moment later: what is younger stays."""
+
+
+def remove_sweep(storage: Storage, record: SweepRecord) -> None:
+    """Takes the sweep out of sight at once, then removes it, and its snapshot if it was the last that named it.
+
+    Raises StorageError.
+    """
+    storage.hide_sweep(record.id)
+    for folder in storage.hidden_sweeps():
+        _remove(folder)
+    try:
+        _remove_snapshot(storage, record.snapshot)
+    except OSError as error:
+        raise StorageError(f"{storage.snapshot(record.snapshot)} cannot be removed: {error.strerror}") from error
+
+
+def _remove_snapshot(storage: Storage, digest: str) -> None:
+    """Renamed first and looked at afterwards: a submitter either touched it before, or misses it and writes its own."""
+    path = storage.snapshot(digest)
+    if not path.exists() or _is_young(path) or _is_named(storage, digest):
+        return
+    hidden = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    path.rename(hidden)
+    if _is_young(hidden) or _is_named(storage, digest):
+        hidden.replace(path)
+    else:
+        hidden.unlink()
+
+
+def _is_young(path: Path) -> bool:
+    return time.time() - path.stat().st_mtime < _YOUNG_SECONDS
+
+
+def _is_named(storage: Storage, digest: str) -> bool:
+    for name in storage.sweeps():
+        try:
+            if storage.read_sweep(name).snapshot == digest:
+                return True
+        except NotFoundError:
+            continue
+        except StorageError:
+            return True  # damaged: it may be this one
+    return False
+
+
+def _remove(folder: Path) -> None:
+    """Steps may leave folders without rights; what cannot be removed stays hidden and is tried again next time."""
+
+    def with_rights(function: Callable[..., Any], path: str, _: Any) -> None:
+        with suppress(OSError):
+            os.chmod(os.path.dirname(path), 0o700)  # noqa: PTH101, PTH120 - rmtree gives texts
+            os.chmod(path, 0o700)  # noqa: PTH101
+        with suppress(OSError):
+            shutil.rmtree(path) if function in (os.scandir, os.open, os.lstat) else function(path)
+
+    shutil.rmtree(folder, onerror=with_rights)
+    if folder.exists():
+        shutil.rmtree(folder, ignore_errors=True)
