@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 
 from pipeline_queue.contract.identity import RunId
 from pipeline_queue.pipeline import Pipeline, Reference, Step
@@ -18,18 +17,11 @@ from pipeline_queue.space import Space
 _DIGEST_BYTES = 12
 
 
-@dataclass(frozen=True, slots=True)
-class Shareable:
-    """The names of the steps that several runs of a sweep may have in common."""
+def shareable_steps(pipeline: Pipeline, space: Space) -> frozenset[str]:
+    """The steps that several runs may have in common.
 
-    steps: frozenset[str]
-
-    def __contains__(self, step: str) -> bool:
-        return step in self.steps
-
-
-def shareable_steps(pipeline: Pipeline, space: Space) -> Shareable:
-    """Steps that, with all before them, leave out a parameter that varies, and do not ask for the run itself."""
+    With all before them they leave out a parameter that varies, and they do not ask for the run itself.
+    """
     varied = set(space.varied)
     known: set[str] = set()
     steps: set[str] = set()
@@ -40,7 +32,7 @@ def shareable_steps(pipeline: Pipeline, space: Space) -> Shareable:
         known |= {name for name in names if name is not None}
         if len(space) > 1 and not varied <= known:
             steps.add(step.name)
-    return Shareable(frozenset(steps))
+    return frozenset(steps)
 
 
 def identity_of(pipeline: Pipeline, step: str, run: RunId, space: Space, snapshot: str) -> str:

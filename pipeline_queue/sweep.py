@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from pipeline_queue.contract.errors import NotFoundError, StorageError
 from pipeline_queue.contract.identity import RunId
@@ -15,7 +16,7 @@ from pipeline_queue.sharing import identity_of, shareable_steps
 from pipeline_queue.space import Point, Space, space_from_json
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Sweep:
     """What `sweep.json` says, as values."""
 
@@ -44,9 +45,14 @@ class Sweep:
 
     def shared_identity(self, step: str, run: RunId) -> str | None:
         """The identity of a step that other runs may share, None for one that is this run's alone."""
-        if len(self.space) == 1 or step not in shareable_steps(self.pipeline, self.space):
+        if step not in self._shareable:
             return None
         return identity_of(self.pipeline, step, run, self.space, self.record.snapshot)
+
+    @cached_property
+    def _shareable(self) -> frozenset[str]:
+        """The same for every message of the sweep, and each of them asks."""
+        return shareable_steps(self.pipeline, self.space)
 
     def failures_allowed(self) -> int | None:
         """How many runs may fail before no more are started; None: any number."""
