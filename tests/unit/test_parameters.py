@@ -23,29 +23,12 @@ from pipeline_queue.parameters import (
     text_of,
 )
 from pipeline_queue.pipeline import Parameter, ParameterType, Pipeline, Step, Value
+from tests.hostile import HOSTILE
 
 FLOAT = Parameter(name="f", type="float")
 INT = Parameter(name="i", type="int")
 BOOL = Parameter(name="b", type="bool")
 STRING = Parameter(name="s", type="string")
-HOSTILE = [
-    " ",
-    "'",
-    '"',
-    "$HOME",
-    "; rm x",
-    "a\nb",
-    "\\",
-    "a=b",
-    "0",
-    "0.0",
-    "false",
-    "",
-    "-x",
-    "${{ x }}",
-    "é😀",
-    "\t",
-]
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 typed_values = st.one_of(

@@ -38,25 +38,7 @@ from pipeline_queue.space import (
     space_from_json,
 )
 from pipeline_queue.space.exclusion import Pattern
-
-HOSTILE = [
-    " ",
-    "'",
-    '"',
-    "$HOME",
-    "; rm x",
-    "a\nb",
-    "\\",
-    "a=b",
-    "0",
-    "0.0",
-    "false",
-    "",
-    "-x",
-    "${{ x }}",
-    "é😀",
-    "\t",
-]
+from tests.hostile import HOSTILE
 
 floats = st.floats(allow_nan=False, allow_infinity=False).map(lambda value: value + 0.0)
 small = st.floats(-1e6, 1e6).map(lambda value: value + 0.0)
