@@ -149,7 +149,7 @@ def _begun(worker: WorkerContext, job: Job, lease: Lease, held: Held, uid: str) 
 def _executed(worker: WorkerContext, this: Try) -> Outcome:
     step = this.job.plan.step
     this.folder.mkdir(parents=True)
-    workspace = worker.workspaces.stage(this.uid, this.job.sweep.record.snapshot, this.job.earlier())
+    workspace = worker.workspaces.stage(this.uid, this.job.sweep.record.snapshot, this.job.earlier(), step)
     # Staging may have taken long, and whoever lost the lease or cancelled meanwhile found no process to end.
     this.check_lease()
     if this.held.cancelled:

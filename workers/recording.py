@@ -10,6 +10,7 @@ import logging
 import time
 from pathlib import Path
 
+from pipeline_queue.contract.errors import NotFoundError
 from pipeline_queue.contract.ledger import Ending, Lease
 from pipeline_queue.contract.records import StepRecord
 from pipeline_queue.contract.states import RunState
@@ -47,13 +48,13 @@ def publish_attempt(worker: WorkerContext, this: Try, workspace: Workspace, foun
     replace_file(this.folder / STEP_RECORD, record.model_dump_json().encode())
     this.check_lease()
     if job.shared:
-        job.shared.parent.mkdir(exist_ok=True)
+        job.shared.path.parent.mkdir(exist_ok=True)
     if not publish(this.folder, job.target, this.uid):
         logger.info("publication lost run=%s step=%s attempt=%d", job.run, job.step, this.lease.attempt)
         remove_tree(this.folder)
         return record_published(worker, job)
     if job.shared:
-        link_step(job.shared, job.paths.step(job.step))
+        link_step(job.shared.path, job.paths.step(job.step))
     if job.is_last:
         _end_run(job, "succeeded", "", StepFiles(job.step, job.step, True, record))
     ending = Ending("succeeded", "succeeded" if job.is_last else "running", record.seconds, record.exit_code)
@@ -110,7 +111,7 @@ def record_failure(worker: WorkerContext, this: Try, failure: Failure) -> Outcom
 
 def record_published(worker: WorkerContext, job: Job) -> Outcome:
     if job.shared:
-        link_step(job.shared, job.paths.step(job.step))
+        link_step(job.shared.path, job.paths.step(job.step))
     if job.is_last:
         _end_run(job, "succeeded", "", None)
     state: RunState = "succeeded" if job.is_last else "running"
@@ -146,13 +147,18 @@ def record_shared_failure(worker: WorkerContext, job: Job, text: str) -> Outcome
 
 def release_shared(worker: WorkerContext, job: Job, failure: str = "") -> None:
     """Rings the runs that waited for this step: they find it published, share its failure, or one of them leads."""
-    if job.identity is None:
+    if job.shared is None:
         return
-    pipeline, space = job.sweep.pipeline, job.sweep.space
-    position = [step.name for step in pipeline.steps].index(job.step)
-    parked = worker.ledger.sweeps.release(job.run.sweep, job.identity, failure)
-    if parked:
-        worker.ring_soon(pipeline, [messages(pipeline, run, space[run.index])[position:] for run in parked])
+    parked = worker.ledger.sweeps.release(job.run.sweep, job.shared.name, job.shared.scope, failure)
+    for name in {run.sweep for run in parked}:
+        try:
+            sweep = worker.sweeps.get(name)
+        except NotFoundError:
+            continue  # forgotten meanwhile
+        pipeline = sweep.pipeline
+        position = [step.name for step in pipeline.steps].index(job.step)
+        runs = [run for run in parked if run.sweep == name]
+        worker.ring_soon(pipeline, [messages(pipeline, run, sweep.space[run.index])[position:] for run in runs])
 
 
 def _end_run(job: Job, state: RunState, message: str, last: StepFiles | None) -> None:

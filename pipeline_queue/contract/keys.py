@@ -19,6 +19,13 @@ def run_key(run: RunId) -> str:
     return f"{_PREFIX}run:{run}"
 
 
+RUNS = f"{_PREFIX}run:"
+"""What the names of all run hashes begin with; the run's id follows."""
+
+EVERY_SWEEP = "*"
+"""As a scope of shared steps, instead of a sweep: not the name of one."""
+
+
 def runs_of(sweep: str) -> str:
     """What the names of all run hashes of a sweep begin with; the index follows."""
     return f"{_PREFIX}run:{sweep}."
@@ -32,12 +39,16 @@ def flight_key(sweep: str) -> str:
     return f"{_PREFIX}flight:{sweep}"
 
 
-def shared_key(sweep: str) -> str:
-    return f"{_PREFIX}shared:{sweep}"
+def leaders_key(scope: str) -> str:
+    return f"{_PREFIX}leaders:{scope}"
 
 
-def parked_key(sweep: str, identity: str) -> str:
-    return f"{_PREFIX}parked:{sweep}:{identity}"
+def parked_key(scope: str, shared: str) -> str:
+    return f"{_PREFIX}parked:{scope}:{shared}"
+
+
+def shared_failures_key(sweep: str) -> str:
+    return f"{_PREFIX}shared-failures:{sweep}"
 
 
 def redo_key(sweep: str) -> str:

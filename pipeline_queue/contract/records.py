@@ -43,6 +43,8 @@ class SweepRecord(Record):
     id: str
     pipeline: dict[str, Any]
     snapshot: str = Field(pattern=r"\A[0-9a-f]{64}\z")  # a part of paths
+    sources: dict[str, str] = {}
+    """Step -> digest of what it sees of the snapshot, for steps that do not see all of it."""
     space: dict[str, Any]
     total: int
     created_at: float

@@ -212,35 +212,38 @@ redis.call('EXPIRE', KEYS[1], 86400)
 )
 
 # Asks to execute a shared step: one run leads, the others are parked until it has ended.
-# KEYS  1 what the sweep knows of its shared steps (hash: `<identity>|leader`, `|failed`), 2 runs parked for this one,
-#       3 what the run hashes' names begin with
-# ARGV  1 sweep, 2 index, 3 step, 4 identity, 5 seconds to keep this
+# KEYS  1 leaders (hash: shared step -> run), 2 runs parked for this one, 3 what the run hashes' names begin with,
+#       4 failures of the sweep's shared steps (hash: shared step -> message)
+# ARGV  1 run, 2 step, 3 shared step (`<step>-<identity>`), 4 seconds to keep this
 # result {'lead'} | {'parked', leading run} | {'failed', message}
 JOIN = """
-local failed = redis.call('HGET', KEYS[1], ARGV[4]..'|failed')
+local failed = redis.call('HGET', KEYS[4], ARGV[3])
 if failed then return {'failed', failed} end
-local leader = redis.call('HGET', KEYS[1], ARGV[4]..'|leader')
-if leader and leader ~= ARGV[2] then
-  local f = redis.call('HMGET', KEYS[3]..leader, 'state', ARGV[3]..'|state', 'cancel')
+local leader = redis.call('HGET', KEYS[1], ARGV[3])
+if leader and leader ~= ARGV[1] then
+  local f = redis.call('HMGET', KEYS[3]..leader, 'state', ARGV[2]..'|state', 'cancel')
   if (f[1] == 'queued' or f[1] == 'running') and f[2] ~= 'succeeded' and not f[3] then
-    redis.call('SADD', KEYS[2], ARGV[2])
-    redis.call('EXPIRE', KEYS[2], ARGV[5])
-    return {'parked', ARGV[1]..'.'..leader}
+    redis.call('SADD', KEYS[2], ARGV[1])
+    redis.call('EXPIRE', KEYS[2], ARGV[4])
+    return {'parked', leader}
   end
 end
-redis.call('HSET', KEYS[1], ARGV[4]..'|leader', ARGV[2])
-redis.call('EXPIRE', KEYS[1], ARGV[5])
-redis.call('SREM', KEYS[2], ARGV[2])
+redis.call('HSET', KEYS[1], ARGV[3], ARGV[1])
+redis.call('EXPIRE', KEYS[1], ARGV[4])
+redis.call('SREM', KEYS[2], ARGV[1])
 return {'lead'}
 """
 
 # A shared step has ended: gives the parked runs back, to be rung.
-# KEYS  1 shared steps, 2 parked runs
-# ARGV  1 identity, 2 message of its failure, or ''
-# result indexes of the parked runs
+# KEYS  1 leaders, 2 parked runs, 3 failures of the sweep's shared steps
+# ARGV  1 shared step, 2 message of its failure, or '', 3 seconds to keep that
+# result the parked runs
 RELEASE = """
-redis.call('HDEL', KEYS[1], ARGV[1]..'|leader')
-if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], ARGV[1]..'|failed', ARGV[2]) end
+redis.call('HDEL', KEYS[1], ARGV[1])
+if ARGV[2] ~= '' then
+  redis.call('HSET', KEYS[3], ARGV[1], ARGV[2])
+  redis.call('EXPIRE', KEYS[3], ARGV[3])
+end
 local parked = redis.call('SMEMBERS', KEYS[2])
 redis.call('DEL', KEYS[2])
 return parked

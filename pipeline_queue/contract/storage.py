@@ -12,6 +12,7 @@
     <root>/sweeps/<sweep>/runs/<run>/cancel.requested   somebody asked for an end
     <root>/sweeps/<sweep>/runs/<run>/<step>/       published: outputs/, log, step.json
     <root>/sweeps/<sweep>/shared/<step>-<identity>/     the same, of a step that several runs link to
+    <root>/reused/<step>-<identity>/               the same, of a step that runs of all sweeps may link to
     <root>/sweeps/<sweep>/runs/<run>/<step>.attempt-<n>-<uid>/   in progress, or failed
 
 `<run>` is the index and the parameters that are not defaults, `0-learning_rate=0.01`, so that a person
@@ -47,6 +48,7 @@ _RUN_FOLDER = re.compile(r"(?P<index>0|[1-9][0-9]{0,8})(-.+)?", re.ASCII)
 SWEEP = "sweep.json"
 RUNS = "runs"
 SHARED = "shared"
+REUSED = "reused"
 RUN_END = "run.json"
 SWEEP_END = "end.json"
 RETRY = "retry.json"
@@ -165,9 +167,16 @@ class Storage:
             folder /= f"{first:06d}-{first + _MOST_IN_A_FOLDER - 1:06d}"
         return RunPaths(folder / run_folder(run.index, label))
 
-    def shared_step(self, sweep: str, step: str, identity: str) -> Path:
+    def shared_step(self, sweep: str, shared: str) -> Path:
         """Where a step that several runs of the sweep have in common is published; the runs link to it."""
-        return self.sweep(sweep) / SHARED / f"{step}-{identity}"
+        return self.sweep(sweep) / SHARED / shared
+
+    def reused_step(self, shared: str) -> Path:
+        """Where a step that runs of all sweeps may have in common is published; the runs link to it."""
+        return self.reused() / shared
+
+    def reused(self) -> Path:
+        return self.root / REUSED
 
     def commit_sweep(self, record: SweepRecord, pipeline_text: bytes, may_exist: bool = False) -> bool:
         """Makes the submission exist, whole and durable; False when its name is taken.
@@ -351,6 +360,8 @@ def replace_file(path: Path, data: bytes) -> None:
 
 def link_step(target: Path, link: Path) -> None:
     """Makes a shared step a run's own, by a relative link; nothing happens when it is there. Raises OSError."""
+    with contextlib.suppress(PermissionError):  # another user's
+        os.utime(target)  # in use again: whoever removes unused ones leaves it alone
     link.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
         link.symlink_to(os.path.relpath(target, link.parent), target_is_directory=True)

@@ -216,30 +216,37 @@ class SweepLedger:
         with broker_errors(self._url):
             return sorted(cast(set[str], self._redis.smembers(keys.SWEEPS)))
 
-    def join(self, run: RunId, step: str, identity: str) -> Joined:
-        """Whether this run executes the shared step, waits for the one that does, or shares its failure."""
-        names = [keys.shared_key(run.sweep), keys.parked_key(run.sweep, identity), keys.runs_of(run.sweep)]
+    def join(self, run: RunId, step: str, shared: str, scope: str) -> Joined:
+        """Whether this run executes the shared step, waits for the one that does, or shares its failure.
+
+        `scope`: whose runs share it, a sweep's or those of `keys.EVERY_SWEEP`.
+        """
+        names = [
+            keys.leaders_key(scope),
+            keys.parked_key(scope, shared),
+            keys.RUNS,
+            keys.shared_failures_key(run.sweep),
+        ]
         with broker_errors(self._url):
-            answer = self._join(keys=names, args=[run.sweep, run.index, step, identity, _SHARED_SECONDS])
+            answer = self._join(keys=names, args=[str(run), step, shared, _SHARED_SECONDS])
         return Joined(*answer)
 
     def forget_shared(self, sweep: str) -> None:
         """Shared steps that failed are to be tried again."""
         with broker_errors(self._url):
-            self._redis.delete(keys.shared_key(sweep))
+            self._redis.delete(keys.shared_failures_key(sweep))
 
     def begin(self, run: RunId) -> bool:
         """Counts a parked run as begun, so that its sweep's window goes on; True when there is more to start."""
         with broker_errors(self._url):
             return bool(self._begin(keys=[keys.run_key(run), keys.sweep_key(run.sweep)]))
 
-    def release(self, sweep: str, identity: str, failure: str = "") -> list[RunId]:
-        """The runs that were parked for a shared step; the caller rings them."""
+    def release(self, sweep: str, shared: str, scope: str, failure: str = "") -> list[RunId]:
+        """The runs that were parked for a shared step; the caller rings them. A `failure` is the sweep's."""
+        names = [keys.leaders_key(scope), keys.parked_key(scope, shared), keys.shared_failures_key(sweep)]
         with broker_errors(self._url):
-            indexes = self._release(
-                keys=[keys.shared_key(sweep), keys.parked_key(sweep, identity)], args=[identity, failure]
-            )
-        return [RunId(sweep, int(index)) for index in indexes]
+            runs = self._release(keys=names, args=[shared, failure, _SHARED_SECONDS])
+        return [RunId.parse(run) for run in runs]
 
     def has_work(self) -> bool:
         """Whether any run is in flight or any sweep has more to start."""
