@@ -49,6 +49,8 @@ from pipeline_queue.trace import Traced
 if TYPE_CHECKING:
     from celery import Celery
 
+    from pipeline_queue.explain import Explanation
+
 _FIRST_POLL_SECONDS = 0.02
 _LONGEST_POLL_SECONDS = 0.5
 _SETTLE_SECONDS = 5.0
@@ -220,6 +222,15 @@ class Client:
         remove_sweep(self._writable(), found.record)
         return name
 
+    def forget_reused(self, older_than_seconds: float) -> tuple[int, int]:
+        """Removes the steps published for all sweeps that no run links to any more; how many, and how many stay.
+
+        What was made or used within the last `older_than_seconds` stays. Raises StorageError.
+        """
+        from pipeline_queue.forgetting import remove_reused
+
+        return remove_reused(self._writable(), older_than_seconds)
+
     def pause_sweep(self, sweep: str) -> SweepReport:
         """No more runs are started. Raises InputError when the sweep is not running."""
         found = self._find_sweep(sweep)
@@ -330,6 +341,19 @@ class Client:
         sweep, run_id = self._find(run)
         paths = sweep.paths(self._storage(), run_id)
         return Traced(self.run(str(run_id)), sweep.pipeline, find_steps(sweep, paths, paths.names()))
+
+    def explain(self, run: str, step: str, against: str | None = None) -> Explanation:
+        """Why the run executed a step or reused another's, and in what its identity differs from the nearest run's.
+
+        `against` names the run to compare with. Raises NotFoundError, and InputError for an unknown step.
+        """
+        from pipeline_queue.explain import explain
+
+        sweep, run_id = self._find(run)
+        names = [one.name for one in sweep.pipeline.steps]
+        if step not in names:
+            raise InputError(f"run {run_id} has no step '{step[:64]}'; its steps are {', '.join(names)}")
+        return explain(self._storage(), sweep, run_id, step, self._find(against) if against else None)
 
     def logs(self, run: str, step: str) -> Path | None:
         """The log of the step's published or latest attempt, None before the first. Raises NotFoundError."""

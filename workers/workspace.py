@@ -63,8 +63,8 @@ class Workspaces:
             staged.clear()
             source, names = self._extracted_anew(snapshot)
             _fill(folder, source, self._seen(step, snapshot, names), staged)
-        for step in earlier:
-            _apply(step, folder, staged)
+        for published in earlier:
+            _apply(published, folder, staged)
         return Workspace(folder, staged)
 
     def _seen(self, step: Step | None, snapshot: str, names: tuple[str, ...]) -> tuple[str, ...]:

@@ -221,7 +221,11 @@ local failed = redis.call('HGET', KEYS[4], ARGV[3])
 if failed then return {'failed', failed} end
 local leader = redis.call('HGET', KEYS[1], ARGV[3])
 if leader and leader ~= ARGV[1] then
-  local f = redis.call('HMGET', KEYS[3]..leader, 'state', ARGV[2]..'|state', 'cancel')
+  local f = redis.call('HMGET', KEYS[3]..leader, 'state', ARGV[2]..'|state', 'cancel', ARGV[2]..'|message')
+  -- Recorded, and not released yet. Runs of another sweep try for themselves.
+  if f[1] == 'failed' and f[2] == 'failed' and string.match(leader, '^(.*)%.') == string.match(ARGV[1], '^(.*)%.') then
+    return {'failed', f[4]}
+  end
   if (f[1] == 'queued' or f[1] == 'running') and f[2] ~= 'succeeded' and not f[3] then
     redis.call('SADD', KEYS[2], ARGV[1])
     redis.call('EXPIRE', KEYS[2], ARGV[4])

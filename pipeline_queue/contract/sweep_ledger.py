@@ -234,7 +234,11 @@ class SweepLedger:
     def forget_shared(self, sweep: str) -> None:
         """Shared steps that failed are to be tried again."""
         with broker_errors(self._url):
-            self._redis.delete(keys.shared_failures_key(sweep))
+            self._redis.delete(keys.shared_failures_key(sweep), keys.leaders_key(sweep))
+            leaders = cast(dict[str, str], self._redis.hgetall(keys.leaders_key(keys.EVERY_SWEEP)))
+            own = [shared for shared, run in leaders.items() if RunId.parse(run).sweep == sweep]
+            if own:
+                self._redis.hdel(keys.leaders_key(keys.EVERY_SWEEP), *own)
 
     def begin(self, run: RunId) -> bool:
         """Counts a parked run as begun, so that its sweep's window goes on; True when there is more to start."""

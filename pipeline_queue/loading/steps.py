@@ -164,7 +164,7 @@ def _read_timeout(fields: Fields) -> float | None:
     text = fields.reading.text(node, fields.label("timeout"), _DURATION_HINT) if node else None
     if node is None or text is None:
         return None
-    seconds = _seconds(text)
+    seconds = duration_seconds(text)
     if seconds is None:
         message = f"{quoted(text)} is not a duration"
         fields.reading.add(node, message, _DURATION_HINT)
@@ -176,7 +176,8 @@ def _read_timeout(fields: Fields) -> float | None:
     return None
 
 
-def _seconds(text: str) -> float | None:
+def duration_seconds(text: str) -> float | None:
+    """Of `90s`, `1h30m` or plain seconds; None for what is no duration."""
     duration = text.strip().lower()
     parts = _DURATION.fullmatch(duration) if 0 < len(duration) <= 64 else None
     try:

@@ -137,7 +137,7 @@ def test_a_reused_step_outlives_its_sweep_and_goes_when_nothing_links_to_it(
 def test_a_source_that_is_not_there_is_refused_at_its_place(folder: Path, cluster: Cluster) -> None:
     (folder / "pipeline.yaml").write_text(PIPELINE.replace("[prepare.sh", "[prepare.hs"))
     refused = cluster.shell(folder)("run", "pipeline.yaml", "-p", "n=1", exit_code=2)
-    assert "pipeline.yaml:12:" in refused.stderr and "did you mean 'prepare.sh'?" in refused.stderr
+    assert "pipeline.yaml:11:18" in refused.stderr and "did you mean 'prepare.sh'?" in refused.stderr
     (folder / "pipeline.yaml").write_text(PIPELINE.replace("raw/*.txt", "raw/*.csv"))
     refused = cluster.shell(folder)("run", "pipeline.yaml", "-p", "n=1", exit_code=2)
     assert "raw/*.csv" in refused.stderr and "train" not in refused.stderr
