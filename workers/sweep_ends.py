@@ -55,6 +55,7 @@ def end_of(name: str, live: LiveSweep) -> SweepEnd:
         counts={"succeeded": live.succeeded, "failed": live.failed, "cancelled": live.cancelled + never},
         created_at=live.created_at,
         ended_at=live.ended_at or live.now,
+        done_before=live.done_before,
     )
 
 

@@ -55,7 +55,10 @@ class SweepRecord(Record):
 
 
 class SweepEnd(Record):
-    """`end.json`: how a sweep of several runs ended. `counts`: runs by state. Times are Unix seconds."""
+    """`end.json`: how a sweep of several runs ended. `counts`: runs by state. Times are Unix seconds.
+
+    `done_before`: how many runs had ended at `created_at`, of a sweep that was retried.
+    """
 
     sweep: str
     state: SweepEndState
@@ -63,6 +66,7 @@ class SweepEnd(Record):
     counts: dict[str, int]
     created_at: float
     ended_at: float
+    done_before: int = 0
 
 
 class RetryRecord(Record):

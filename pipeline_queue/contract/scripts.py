@@ -59,7 +59,7 @@ OPEN_SWEEP = (
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 redis.call('HSET', KEYS[1], 'total', ARGV[2], 'max_parallel', ARGV[3], 'max_failures', ARGV[4], 'state', ARGV[5],
            'cursor', ARGV[6], 'succeeded', ARGV[7], 'failed', ARGV[8], 'cancelled', ARGV[9],
-           'unstarted', 0, 'flight', 0, 'created', now)
+           'unstarted', 0, 'flight', 0, 'created', now, 'before', ARGV[7] + ARGV[8])
 redis.call('SADD', KEYS[2], ARGV[1])
 return 1
 """

@@ -48,7 +48,10 @@ class Allotment:
 
 @dataclass(frozen=True, slots=True)
 class LiveSweep:
-    """A sweep as the ledger knows it; times are Unix seconds by Redis' clock, `now` the moment of reading."""
+    """A sweep as the ledger knows it; times are Unix seconds by Redis' clock, `now` the moment of reading.
+
+    `done_before`: how many runs had succeeded or failed when it was opened, at `created_at`.
+    """
 
     state: SweepState
     total: int
@@ -63,6 +66,7 @@ class LiveSweep:
     ended_at: float | None
     now: float
     causes: tuple[Cause, ...]
+    done_before: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +319,7 @@ class SweepLedger:
             ended_at=int(fields["ended"]) / 1000 if "ended" in fields else None,
             now=seconds + micros / 1e6,
             causes=_causes(causes),
+            done_before=int(fields.get("before", 0)),
         )
 
     def _turned(self, sweep: str, before: SweepState, after: SweepState) -> bool:
