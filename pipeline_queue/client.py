@@ -234,6 +234,8 @@ class Client:
     def pause_sweep(self, sweep: str) -> SweepReport:
         """No more runs are started. Raises InputError when the sweep is not running."""
         found = self._find_sweep(sweep)
+        if self.sweep(sweep).state == "running":
+            self._writable().set_paused(found.record.id, True)
         if not self._live().sweeps.pause(found.record.id):
             raise InputError(f"sweep {found.record.id} is not running ({self.sweep(found.record.id).state})")
         return self.sweep(found.record.id)
@@ -241,6 +243,7 @@ class Client:
     def resume_sweep(self, sweep: str) -> SweepReport:
         """Goes on with a paused sweep. Raises InputError when it is not paused."""
         found = self._find_sweep(sweep)
+        self._writable().set_paused(found.record.id, False)
         if not self._live().sweeps.resume(found.record.id):
             raise InputError(f"sweep {found.record.id} is not paused ({self.sweep(found.record.id).state})")
         self._start(found, is_new=False)

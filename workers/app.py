@@ -97,7 +97,7 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
             own.announce(name, {**_facts(), "queues": sorted(consumed), "slots": slots, "busy": busy})
 
         orders = Orders(renew=executor.renew, stop=executor.stop, kill=executor.kill)
-        leases = LeaseKeeper(Ledger(settings.broker_url), orders, announce)
+        leases = LeaseKeeper(name, Ledger(settings.broker_url), orders, announce)
         sweeps = SweepCache(storage)
         workspaces = Workspaces(settings.scratch, storage)
         self._feeder = Feeder(parent.app, Ledger(settings.broker_url), storage, sweeps)

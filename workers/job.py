@@ -11,7 +11,7 @@ from pipeline_queue.contract.keys import EVERY_SWEEP
 from pipeline_queue.contract.ledger import Lease
 from pipeline_queue.contract.messages import StepMessage
 from pipeline_queue.contract.records import StepRecord
-from pipeline_queue.contract.storage import RunPaths, attempt_number
+from pipeline_queue.contract.storage import RunPaths, attempt_number, read_step
 from pipeline_queue.pipeline import Step
 from pipeline_queue.planner import StepPlan, plan_step, step_named
 from pipeline_queue.space import Point
@@ -71,6 +71,17 @@ class Job:
     def attempts_made(self) -> int:
         """How many attempts the storage knows of."""
         return max((attempt_number(self.step, name) or 0 for name in self.names), default=0)
+
+    def failures_made(self) -> int:
+        """How many failures of its own the storage knows of since the step was begun, or last retried by a person."""
+        attempts = sorted((number, name) for name in self.names if (number := attempt_number(self.step, name)))
+        failures = 0
+        for _, name in reversed(attempts):
+            record = read_step(self.paths.folder / name)
+            if record is not None and record.state != "retrying":
+                break
+            failures += record is not None and record.cause not in ("lost", "storage")
+        return failures
 
     def _earlier_names(self) -> list[str]:
         names = [step.name for step in self.sweep.pipeline.steps]

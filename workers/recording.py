@@ -72,7 +72,9 @@ def record_failure(worker: WorkerContext, this: Try, failure: Failure) -> Outcom
     retries = job.plan.step.retries
     cancelled = failure.cause == "cancelled"
     failures = 0 if failure.infrastructure or cancelled else 1
-    again = failure.infrastructure or (not cancelled and lease.failures + failures <= retries)
+    # A server that was emptied has forgotten them.
+    before = max(lease.failures, job.failures_made() if lease.attempt > 1 else 0)
+    again = failure.infrastructure or (not cancelled and before + failures <= retries)
     text = failure.message if cancelled else with_tail(failure.message, this.folder / LOG)
     state = "cancelled" if cancelled else "retrying" if again else "failed"
     record = this.record.model_copy(
@@ -96,7 +98,7 @@ def record_failure(worker: WorkerContext, this: Try, failure: Failure) -> Outcom
         deaths=1 if failure.infrastructure and failure.is_death else 0,
         retry_seconds=_INFRASTRUCTURE_DELAY_SECONDS
         if failure.infrastructure
-        else retry_delay_seconds(lease.failures + failures),
+        else retry_delay_seconds(before + failures),
     )
     if not again:
         _end_run(job, ending.run_state, text, StepFiles(job.step, this.folder.name, False, record))

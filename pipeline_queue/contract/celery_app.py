@@ -26,6 +26,9 @@ _CONFIGURATION: dict[str, object] = {
     "worker_redirect_stdouts": False,
     "worker_cancel_long_running_tasks_on_connection_loss": False,
     "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,
+    # A server that is out of memory refuses writes: connected to anew until it takes them, instead of an exit.
+    "broker_channel_error_retry": True,
     "broker_transport_options": {
         "visibility_timeout": 3600,
         "socket_timeout": 30,

@@ -12,6 +12,8 @@ ACTIVE = f"{_PREFIX}active"
 TOKEN = f"{_PREFIX}token"
 WORKERS = f"{_PREFIX}workers"
 RECONCILER = f"{_PREFIX}reconciler"
+SERVER = f"{_PREFIX}server"
+"""The run id of the server for which everything here was last made complete from the storage."""
 SWEEPS = f"{_PREFIX}sweeps"
 
 

@@ -198,16 +198,16 @@ class Ledger:
             return Lease(run, step, int(reply[1]), reply[2], failures=int(reply[3]), is_hungry=bool(reply[4]))
         return Refusal(reply[0], " ".join(str(part) for part in reply[1:]))
 
-    def renew(self, leases: Sequence[Lease]) -> list[Literal["held", "cancelled", "lost"]]:
-        """One answer for each lease, in order."""
+    def renew(self, leases: Sequence[Lease], worker: str = "") -> list[Literal["held", "cancelled", "lost"]]:
+        """One answer for each lease, in order; a server that was emptied takes them up again as this worker's."""
         if not leases:
             return []
-        args: list[str | int] = [int(LEASE_SECONDS * 1000)]
+        args: list[str | int] = [int(LEASE_SECONDS * 1000), worker]
         for lease in leases:
-            args += [str(lease.run), lease.step, lease.token]
+            args += [str(lease.run), lease.step, lease.token, lease.attempt, lease.failures]
         with broker_errors(self._url):
             answers: list[Literal["held", "cancelled", "lost"]] = self._renew(
-                keys=[keys.LEASES, *(keys.run_key(lease.run) for lease in leases)], args=args
+                keys=[keys.LEASES, keys.ACTIVE, *(keys.run_key(lease.run) for lease in leases)], args=args
             )
             return answers
 
@@ -281,6 +281,20 @@ class Ledger:
         """True while this holder is the one active reconciler."""
         with broker_errors(self._url):
             return bool(self._hold(keys=[keys.RECONCILER], args=[holder, int(seconds * 1000)]))
+
+    def is_complete(self) -> bool:
+        """Whether this server, since it was started, has been filled from the storage; not after it was emptied."""
+        with broker_errors(self._url):
+            return bool(self._redis.get(keys.SERVER) == self._server_id())
+
+    def note_complete(self) -> None:
+        """Everything unfinished on the storage is known here now."""
+        with broker_errors(self._url):
+            self._redis.set(keys.SERVER, self._server_id())
+
+    def _server_id(self) -> str:
+        """Another one for each start of the server: what it wrote last before it was killed may be gone."""
+        return str(self._redis.info("server")["run_id"])
 
     def announce(self, name: str, facts: dict[str, Any]) -> None:
         """Says that a worker lives. `facts`: queues, slots, busy, version, clock_seconds, notes."""

@@ -39,7 +39,7 @@ local function leave(run_key, sweep_key, flight_key, causes_key, sweeps_key, run
     end
   end
   local all_taken = tonumber(s[2]) >= tonumber(s[3]) and tonumber(s[6] or 0) == 0
-  local over = all_taken or s[1] == 'cancelled' or s[1] == 'stopped'
+  local over = all_taken or s[1] == 'cancelled' or (s[1] == 'stopped' and tonumber(s[6] or 0) == 0)
   if flight > 0 or not over then return end
   redis.call('HSET', sweep_key, 'ended', now)
   if s[3] == '1' then redis.call('SREM', sweeps_key, sweep) end
@@ -75,7 +75,8 @@ ALLOT = (
     _NOW
     + """
 local s = redis.call('HMGET', KEYS[1], 'state', 'total', 'cursor', 'unstarted', 'flight', 'max_parallel', 'redo')
-if s[1] ~= 'running' then return {0} end
+-- A stopped sweep starts nothing; what of it had begun when the server was emptied goes on.
+if s[1] ~= 'running' and s[1] ~= 'stopped' then return {0} end
 local total, cursor, unstarted, flight = tonumber(s[2]), tonumber(s[3]), tonumber(s[4]), tonumber(s[5])
 local most = tonumber(ARGV[2])
 if unstarted * 2 > most then return {0} end
@@ -105,14 +106,14 @@ end
 result[1] = #result - 1
 if left ~= waiting then redis.call('HSET', KEYS[1], 'redo', left) end
 if left == 0 and waiting > 0 then redis.call('DEL', KEYS[5]) end
-local fresh = math.max(math.min(room - result[1], total - cursor), 0)
+local fresh = s[1] == 'running' and math.max(math.min(room - result[1], total - cursor), 0) or 0
 for index = cursor, cursor + fresh - 1 do take(index) end
 local taken = #result - 1
 if fresh > 0 then redis.call('HINCRBY', KEYS[1], 'cursor', fresh) end
 if taken > 0 then
   redis.call('HINCRBY', KEYS[1], 'unstarted', taken)
   redis.call('HINCRBY', KEYS[1], 'flight', taken)
-elseif waiting > 0 and left == 0 and flight == 0 and cursor >= total then
+elseif waiting > 0 and left == 0 and flight == 0 and (cursor >= total or s[1] == 'stopped') then
   redis.call('HSETNX', KEYS[1], 'ended', now)
   redis.call('EXPIRE', KEYS[1], 86400)
 end
@@ -329,18 +330,29 @@ return {'run', attempts + 1, token, tonumber(f[9] or 0), hungry}
 """
 )
 
-# Extends leases that are still held.
-# KEYS  1 leases, 2.. run hashes, one per lease
-# ARGV  1 lease ms, then run, step, token for each
+# Extends leases that are still held, and takes those up again of which a server that was emptied knows nothing: whoever
+# claimed since has written a state.
+# KEYS  1 leases, 2 active runs, 3.. run hashes, one per lease
+# ARGV  1 lease ms, 2 worker, then run, step, token, attempt, failures for each
 # result one of 'held' | 'cancelled' (held, but an end is asked for) | 'lost' for each, in order
 RENEW = (
     _NOW
     + """
 local result = {}
 local expiry = now + tonumber(ARGV[1])
-for i = 2, #KEYS do
-  local run, step, token = ARGV[3 * i - 4], ARGV[3 * i - 3], ARGV[3 * i - 2]
-  local f = redis.call('HMGET', KEYS[i], step..'|token', step..'|state', 'cancel')
+for i = 3, #KEYS do
+  local at = 5 * i - 12
+  local run, step, token = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  local f = redis.call('HMGET', KEYS[i], step..'|token', step..'|state', 'cancel', 'state')
+  local over = f[4] == 'succeeded' or f[4] == 'failed' or f[4] == 'cancelled'
+  if not f[1] and not f[2] and not over then
+    redis.call('HSET', KEYS[i], 'state', 'running', step..'|state', 'running', step..'|token', token,
+               step..'|worker', ARGV[2], step..'|attempts', ARGV[at + 3], step..'|failures', ARGV[at + 4],
+               step..'|started', now)
+    redis.call('HSETNX', KEYS[i], 'created', now)
+    redis.call('SADD', KEYS[2], run)
+    f = {token, 'running', f[3]}
+  end
   if f[1] ~= token or f[2] ~= 'running' then
     result[#result + 1] = 'lost'
   else
@@ -471,6 +483,27 @@ for _, key in ipairs(KEYS) do
     redis.call('ZADD', key, now + tonumber(ARGV[1]), member)
     result[#result + 1] = member
   end
+end
+return result
+"""
+)
+
+# Runs in flight that nothing keeps track of: no lease, no retry that waits. Each is looked at once in the given time.
+# KEYS  1 flight, 2 leases, 3 retries
+# ARGV  1 sweep, 2 ms since the last look, 3 most, then the pipeline's steps
+# result indexes
+UNTRACKED = (
+    _NOW
+    + """
+local result = {}
+for _, index in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - tonumber(ARGV[2]), 'LIMIT', 0, ARGV[3])) do
+  redis.call('ZADD', KEYS[1], now, index)
+  local tracked = false
+  for i = 4, #ARGV do
+    local member = ARGV[1]..'.'..index..' '..ARGV[i]
+    tracked = tracked or redis.call('ZSCORE', KEYS[2], member) or redis.call('ZSCORE', KEYS[3], member)
+  end
+  if not tracked then result[#result + 1] = index end
 end
 return result
 """

@@ -6,6 +6,7 @@
     <root>/sweeps/<sweep>/<pipeline file>          a copy, to read
     <root>/sweeps/<sweep>/end.json                 how a sweep of several runs ended
     <root>/sweeps/<sweep>/cancel.requested         somebody asked for the sweep's end
+    <root>/sweeps/<sweep>/pause.requested          somebody asked that no more of its runs start
     <root>/sweeps/<sweep>/retry.json               which runs of the ended sweep are done again, if not all that can be
     <root>/sweeps/<sweep>/runs/<run>/run.json      how the run ended
     <root>/sweeps/<sweep>/runs/<run>/run.json.<n>  how it ended before it was retried for the n-th time
@@ -52,6 +53,7 @@ REUSED = "reused"
 RUN_END = "run.json"
 SWEEP_END = "end.json"
 RETRY = "retry.json"
+PAUSED = "pause.requested"
 CANCELLED = "cancel.requested"
 """With a dot, as all names here that are not a step's: no step can be called so."""
 STEP_RECORD = "step.json"
@@ -231,6 +233,7 @@ class Storage:
         folder = self.sweep(sweep)
         try:
             (folder / CANCELLED).unlink(missing_ok=True)
+            (folder / PAUSED).unlink(missing_ok=True)
             (folder / SWEEP_END).unlink(missing_ok=True)
             sync_folder(folder)
         except OSError as error:
@@ -256,6 +259,20 @@ class Storage:
             create_exclusive(path, b"", durable=True)
         except OSError as error:
             raise StorageError(f"{path} cannot be written: {error.strerror}") from error
+
+    def set_paused(self, sweep: str, paused: bool) -> None:
+        """Writes down whether more runs of the sweep may start. Raises StorageError."""
+        path = self.sweep(sweep) / PAUSED
+        try:
+            if paused:
+                create_exclusive(path, b"", durable=True)
+            else:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(f"{path} cannot be written: {error.strerror}") from error
+
+    def is_paused(self, sweep: str) -> bool:
+        return (self.sweep(sweep) / PAUSED).exists()
 
     def is_cancelled(self, sweep: str) -> bool:
         return (self.sweep(sweep) / CANCELLED).exists()

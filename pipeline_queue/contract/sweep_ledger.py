@@ -100,6 +100,7 @@ class SweepLedger:
         self._join = redis.register_script(scripts.JOIN)
         self._release = redis.register_script(scripts.RELEASE)
         self._turn = redis.register_script(scripts.TURN_SWEEP)
+        self._untracked = redis.register_script(scripts.UNTRACKED)
 
     def open(self, opening: Opening) -> bool:
         """Makes a sweep known; False when it was."""
@@ -266,34 +267,24 @@ class SweepLedger:
                 pipe.hget(keys.sweep_key(sweep), "ended")
             return None in pipe.execute()
 
-    def waiting_since(self, sweep: str, seconds: float, most: int) -> list[RunId]:
-        """Runs that were allotted at least so long ago, have not ended, and were never claimed."""
-        with broker_errors(self._url):
-            now, _ = self._redis.time()
-            members = cast(
-                list[str],
-                self._redis.zrangebyscore(keys.flight_key(sweep), "-inf", (now - seconds) * 1000, start=0, num=most),
-            )
-            runs = [RunId(sweep, int(member)) for member in members]
-            pipe = self._redis.pipeline(transaction=False)
-            for run in runs:
-                pipe.hget(keys.run_key(run), "allotted")
-            states = pipe.execute()
-        return [run for run, state in zip(runs, states, strict=True) if state in (None, "queued")]
+    def untracked(self, sweep: str, steps: Iterable[str], seconds: float, most: int) -> list[RunId]:
+        """Runs in flight without a lease or a retry that waits: each is being rung, in the queue, or lost.
 
-    def touch(self, run: RunId) -> None:
-        """Notes that the run was rung again now."""
+        Each is asked about at most once in `seconds`, and not in the first after its allotment.
+        """
         with broker_errors(self._url):
-            now, _ = self._redis.time()
-            self._redis.zadd(keys.flight_key(run.sweep), {str(run.index): now * 1000}, xx=True)
+            names = [keys.flight_key(sweep), keys.LEASES, keys.RETRIES]
+            indexes = self._untracked(keys=names, args=[sweep, int(seconds * 1000), most, *steps])
+        return [RunId(sweep, int(index)) for index in indexes]
 
-    def queued_messages(self, names: list[str]) -> int:
-        """How many messages lie in these Redis lists."""
+    def queued_messages(self, names: Iterable[str], most: int) -> list[str] | None:
+        """The messages that lie in these Redis lists; None when there are more than `most`."""
         with broker_errors(self._url):
             pipe = self._redis.pipeline(transaction=False)
             for name in names:
-                pipe.llen(name)
-            return sum(pipe.execute())
+                pipe.lrange(name, 0, most)
+            found = [message for messages in pipe.execute() for message in messages]
+        return found if len(found) <= most else None
 
     def read(self, sweep: str) -> LiveSweep | None:
         """What is known of a sweep, None when Redis knows nothing of it."""

@@ -66,7 +66,7 @@ class Site:
         ledger, own = Ledger(self.settings.broker_url), Ledger(self.settings.broker_url)
         self._stack.callback(ledger.close)
         self._stack.callback(own.close)
-        leases = LeaseKeeper(own, Orders(executor.renew, executor.stop, executor.kill), lambda *_: None)
+        leases = LeaseKeeper(name, own, Orders(executor.renew, executor.stop, executor.kill), lambda *_: None)
         if keeps_leases:
             leases.start()
             self._stack.callback(leases.stop)

@@ -105,11 +105,13 @@ def test_a_renewal_tells_what_became_of_each_lease(site: Site) -> None:
     assert isinstance(cancelled, Lease)
     assert site.ledger.cancel(OTHER) == "running"
     stale = Lease(RUN, "one", 1, "1", 0)
-    unknown = Lease(RUN, "never", 1, held.token, 0)
-    assert site.ledger.renew([held, cancelled, stale, unknown]) == ["held", "cancelled", "lost", "lost"]
+    assert site.ledger.renew([held, cancelled, stale]) == ["held", "cancelled", "lost"]
     assert site.ledger.renew([]) == []
     site.redis.flushall()
-    assert site.ledger.renew([held]) == ["lost"]
+    assert site.ledger.renew([held], "worker") == ["held"], "a server that was emptied is told of it"
+    assert site.ledger.renew([stale]) == ["lost"]
+    assert _refused(site).reason == "elsewhere"
+    assert site.ledger.record(held, Ending("succeeded", "running"))
 
 
 @pytest.mark.usefixtures("short_leases")
