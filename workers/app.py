@@ -34,6 +34,8 @@ from workers.tasks import register
 from workers.workspace import Workspaces
 
 _COLLECTION_THRESHOLDS = (20_000, 20, 20)
+_SWITCH_SECONDS = 0.0005
+"""A thread that has just been answered waits at most so long for its turn; Python's own 5 ms is a whole short step."""
 
 
 class QuietWorker(Worker):  # type: ignore[misc]
@@ -124,6 +126,7 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_COLLECTION_THRESHOLDS)
+        sys.setswitchinterval(_SWITCH_SECONDS)
 
 
 @functools.cache
