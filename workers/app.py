@@ -102,7 +102,7 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
         leases = LeaseKeeper(Ledger(settings.broker_url), orders, announce)
         sweeps = SweepCache(storage)
         workspaces = Workspaces(settings.scratch, storage)
-        self._feeder = Feeder(parent.app, Ledger(settings.broker_url), storage, sweeps)
+        self._feeder = Feeder(Ledger(settings.broker_url), storage, sweeps)
         parent.app.worker_context = WorkerContext(
             name=name,
             storage=storage,
@@ -119,7 +119,7 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
         )
         _when_ready(leases.start)
         threading.Thread(target=workspaces.remove_abandoned, name="tidy", daemon=True).start()
-        self._reconciler = Reconciler(name, parent.app, Ledger(settings.broker_url), storage, sweeps)
+        self._reconciler = Reconciler(name, Ledger(settings.broker_url), storage, sweeps)
         self._reconciler.start()
         self._feeder.start()
         # What a worker has imported lives as long as it does: not looked through again at every collection.

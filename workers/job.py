@@ -11,6 +11,7 @@ from pipeline_queue.contract.ledger import Lease
 from pipeline_queue.contract.messages import StepMessage
 from pipeline_queue.contract.records import StepRecord
 from pipeline_queue.contract.storage import RunPaths, attempt_number
+from pipeline_queue.contract.wire import Caller
 from pipeline_queue.planner import StepPlan, plan_step, step_named
 from pipeline_queue.space import Point
 from pipeline_queue.sweep import Sweep
@@ -38,6 +39,8 @@ class Job:
     """Of a step that several runs may share."""
     shared: Path | None = None
     """Where such a step is published."""
+    caller: Caller | None = None
+    """The Celery task that brought it."""
 
     @property
     def target(self) -> Path:
@@ -86,7 +89,7 @@ class Try:
             raise LeaseLostError
 
 
-def job_of(worker: WorkerContext, message: StepMessage) -> Job:
+def job_of(worker: WorkerContext, message: StepMessage, caller: Caller | None = None) -> Job:
     """Raises InputError for a run or step that does not exist, MessageError for values that were not accepted."""
     try:
         sweep = worker.sweeps.get(message.run.sweep)
@@ -96,7 +99,7 @@ def job_of(worker: WorkerContext, message: StepMessage) -> Job:
         plan = plan_step(step, message.run, message.parameters)
         identity = sweep.shared_identity(step.name, message.run)
         shared = worker.storage.shared_step(message.run.sweep, step.name, identity) if identity else None
-        return Job(message.run, sweep, plan, paths, paths.names(), identity, shared)
+        return Job(message.run, sweep, plan, paths, paths.names(), identity, shared, caller)
     except OSError as error:
         raise StorageError(f"run {message.run} cannot be read from the storage: {error}") from error
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 
-from celery import Celery
-
 from pipeline_queue.contract.errors import NotFoundError
 from pipeline_queue.contract.ledger import Ledger
 from pipeline_queue.contract.records import SweepEnd, SweepEndState
 from pipeline_queue.contract.storage import Storage
 from pipeline_queue.contract.sweep_ledger import LiveSweep
+from pipeline_queue.contract.wire import lists_of
 from pipeline_queue.feeder import feed, ring_runs
 from workers.context import SweepCache
 
@@ -18,10 +17,9 @@ logger = logging.getLogger(__name__)
 
 _LOST_SECONDS = 20.0
 _MOST_RUNG = 100
-_PRIORITY_STEPS = (0, 3, 6, 9)
 
 
-def look_after(app: Celery, ledger: Ledger, storage: Storage, sweeps: SweepCache) -> None:
+def look_after(ledger: Ledger, storage: Storage, sweeps: SweepCache) -> None:
     """One look at every sweep that has not ended. Raises BrokerError and StorageError."""
     workers = ledger.workers()
     for name in ledger.sweeps.unended():
@@ -38,8 +36,8 @@ def look_after(app: Celery, ledger: Ledger, storage: Storage, sweeps: SweepCache
                 storage.end_sweep(end_of(name, live))
             ledger.sweeps.forget_ended(name)
         else:
-            feed(app, ledger, storage, sweep, workers)
-            _ring_lost(app, ledger, storage, sweeps, name)
+            feed(ledger, storage, sweep, workers)
+            _ring_lost(ledger, storage, sweeps, name)
 
 
 def end_of(name: str, live: LiveSweep) -> SweepEnd:
@@ -58,12 +56,12 @@ def end_of(name: str, live: LiveSweep) -> SweepEnd:
     )
 
 
-def _ring_lost(app: Celery, ledger: Ledger, storage: Storage, sweeps: SweepCache, name: str) -> None:
+def _ring_lost(ledger: Ledger, storage: Storage, sweeps: SweepCache, name: str) -> None:
     """Rings runs whose message is nowhere: allotted long ago, never claimed, and nothing is left in their queue."""
     waiting = ledger.sweeps.waiting_since(name, _LOST_SECONDS, _MOST_RUNG)
     sweep = sweeps.get(name)
     queue = sweep.pipeline.steps[0].queue
-    if not waiting or ledger.sweeps.queued_messages([_list(queue, step) for step in _PRIORITY_STEPS]):
+    if not waiting or ledger.sweeps.queued_messages(lists_of(queue)):
         return
     for run in waiting:
         end = sweep.paths(storage, run).end()
@@ -72,9 +70,4 @@ def _ring_lost(app: Celery, ledger: Ledger, storage: Storage, sweeps: SweepCache
             continue
         logger.info("ring lost run=%s", run)
         ledger.sweeps.touch(run)
-        ring_runs(app, sweep, [run])
-
-
-def _list(queue: str, priority: int) -> str:
-    """kombu's name of the Redis list that holds a queue's messages of one priority."""
-    return queue if priority == 0 else f"{queue}\x06\x16{priority}"
+        ring_runs(ledger, sweep, [run])

@@ -8,6 +8,7 @@ _PREFIX = "pq1:"
 
 LEASES = f"{_PREFIX}leases"
 RETRIES = f"{_PREFIX}retries"
+SENT = f"{_PREFIX}sent"
 ACTIVE = f"{_PREFIX}active"
 TOKEN = f"{_PREFIX}token"
 WORKERS = f"{_PREFIX}workers"

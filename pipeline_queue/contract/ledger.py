@@ -15,6 +15,7 @@ from pipeline_queue.contract.broker import broker_errors, connect
 from pipeline_queue.contract.identity import RunId
 from pipeline_queue.contract.states import RunState, StepState
 from pipeline_queue.contract.sweep_ledger import SweepLedger
+from pipeline_queue.contract.wire import Letter
 
 LEASE_SECONDS = 15.0
 MOST_DEATHS = 3
@@ -24,6 +25,9 @@ _REMEMBER_SECONDS = 300
 _WORKER_SECONDS = 15.0
 _PUT_OFF_SECONDS = 15.0
 _MOST_DUE = 200
+_MOST_SENT = 200
+_CLAIM_SECONDS = 20.0
+"""After which a message that nobody claimed is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +125,7 @@ class Ledger:
         self._renew = register(scripts.RENEW)
         self._record = register(scripts.RECORD)
         self._cancel = register(scripts.CANCEL)
+        self._send = register(scripts.SEND)
         self._due = register(scripts.DUE)
         self._hold = register(scripts.HOLD)
 
@@ -191,6 +196,7 @@ class Ledger:
                     keys.RETRIES,
                     keys.ACTIVE,
                     keys.sweep_key(run.sweep),
+                    keys.SENT,
                 ],
                 args=[str(run), step, holder, worker, int(LEASE_SECONDS * 1000), MOST_DEATHS, attempts],
             )
@@ -211,8 +217,18 @@ class Ledger:
             )
             return answers
 
-    def record(self, lease: Lease, ending: Ending) -> bool:
-        """False when the lease is another's by now; then nothing was written."""
+    def send(self, letters: Sequence[Letter], is_begun: bool) -> None:
+        """Puts messages on their queues; those of runs that have begun are looked for when nobody claims them."""
+        for first in range(0, len(letters), _MOST_SENT):
+            some = letters[first : first + _MOST_SENT]
+            args: list[str | int] = [int(_CLAIM_SECONDS * 1000)]
+            for letter in some:
+                args += [letter.payload, f"{letter.message.run} {letter.message.step}" if is_begun else ""]
+            with broker_errors(self._url):
+                self._send(keys=[keys.SENT, *(letter.list for letter in some)], args=args)
+
+    def record(self, lease: Lease, ending: Ending, following: Letter | None = None) -> bool:
+        """False when the lease is another's by now; then nothing was written. `following` is sent in the same step."""
         with broker_errors(self._url):
             return bool(
                 self._record(
@@ -222,6 +238,8 @@ class Ledger:
                         keys.RETRIES,
                         keys.ACTIVE,
                         *_sweep_keys(lease.run.sweep),
+                        keys.SENT,
+                        following.list if following else keys.SENT,
                     ],
                     args=[
                         str(lease.run),
@@ -237,6 +255,9 @@ class Ledger:
                         int(ending.retry_seconds * 1000),
                         _REMEMBER_SECONDS,
                         ending.cause,
+                        following.message.step if following else "",
+                        following.payload if following else "",
+                        int(_CLAIM_SECONDS * 1000),
                     ],
                 )
             )
@@ -257,16 +278,20 @@ class Ledger:
 
     def due(self) -> list[tuple[RunId, str]]:
         """Steps whose retry is due or whose lease ran out, each at most once in 15 s."""
-        with broker_errors(self._url):
-            members = self._due(keys=[keys.LEASES, keys.RETRIES], args=[int(_PUT_OFF_SECONDS * 1000), _MOST_DUE])
-        pairs = (member.split(" ", 1) for member in members)
-        return [(RunId.parse(run), step) for run, step in pairs]
+        return self._taken_due([keys.LEASES, keys.RETRIES], _PUT_OFF_SECONDS)
+
+    def unclaimed(self) -> list[tuple[RunId, str]]:
+        """Steps whose message was sent 20 s ago and not claimed since, each at most once in that time."""
+        return self._taken_due([keys.SENT], _CLAIM_SECONDS)
 
     def ring_later(self, run: RunId, step: str, seconds: float) -> None:
         """Has the reconciler ring the run after this time, unless it is to do so sooner."""
         with broker_errors(self._url):
-            due = int((self.time() + seconds) * 1000)
-            self._redis.zadd(keys.RETRIES, {f"{run} {step}": due}, lt=True)
+            member, due = f"{run} {step}", int((self.time() + seconds) * 1000)
+            pipe = self._redis.pipeline()
+            pipe.zadd(keys.RETRIES, {member: due}, lt=True)
+            pipe.zrem(keys.SENT, member)
+            pipe.execute()
 
     def forget_due(self, run: RunId, step: str) -> None:
         """The step needs no ring any more."""
@@ -275,6 +300,7 @@ class Ledger:
             pipe = self._redis.pipeline(transaction=False)
             pipe.zrem(keys.LEASES, member)
             pipe.zrem(keys.RETRIES, member)
+            pipe.zrem(keys.SENT, member)
             pipe.execute()
 
     def hold_reconciler(self, holder: str, seconds: float) -> bool:
@@ -317,6 +343,12 @@ class Ledger:
             for name, row in sorted(rows.items())
             if now - row["seen"] <= _WORKER_SECONDS
         ]
+
+    def _taken_due(self, names: list[str], put_off_seconds: float) -> list[tuple[RunId, str]]:
+        with broker_errors(self._url):
+            members = self._due(keys=names, args=[int(put_off_seconds * 1000), _MOST_DUE])
+        pairs = (member.split(" ", 1) for member in members)
+        return [(RunId.parse(run), step) for run, step in pairs]
 
 
 def _sweep_keys(sweep: str) -> list[str]:

@@ -274,7 +274,7 @@ end
 BEGIN = _BEGIN + "return begin(KEYS[1], KEYS[2])"
 
 # The right to execute one attempt.
-# KEYS  1 run hash, 2 leases (sorted set: expiry ms), 3 fencing counter, 4 retries, 5 active runs, 6 sweep hash
+# KEYS  1 run hash, 2 leases (sorted set: expiry ms), 3 fencing counter, 4 retries, 5 active runs, 6 sweep hash, 7 sent
 # ARGV  1 run, 2 step, 3 holder (unique per claim, so that a repeated call is recognised), 4 worker,
 #       5 lease ms, 6 most infrastructure deaths, 7 attempts that the storage knows of
 # result {'run', attempt, token, failures, 1 when the sweep has more to start} | {'published'}
@@ -316,6 +316,7 @@ redis.call('HSETNX', KEYS[1], 'started', now)
 redis.call('PERSIST', KEYS[1])
 redis.call('ZADD', KEYS[2], expiry, run..' '..step)
 redis.call('ZREM', KEYS[4], run..' '..step)
+redis.call('ZREM', KEYS[7], run..' '..step)
 redis.call('SADD', KEYS[5], run)
 local hungry = begin(KEYS[1], KEYS[6])
 return {'run', attempts + 1, token, tonumber(f[9] or 0), hungry}
@@ -346,12 +347,14 @@ return result
 """
 )
 
-# Records how an attempt ended, or with token '*' what the storage has decided already, whoever holds the lease.
+# Records how an attempt ended, or with token '*' what the storage has decided already, whoever holds the lease; and
+# puts the message of the run's next step on its queue, unless that step is under way or done.
 # KEYS  1 run hash, 2 leases, 3 retries (sorted set: due ms), 4 active runs, 5 sweep hash, 6 flight, 7 causes,
-#       8 unended sweeps
+#       8 unended sweeps, 9 sent, 10 list of the next message
 # ARGV  1 run, 2 step, 3 token, 4 step state after it (succeeded | failed | retrying | cancelled | waiting),
 #       5 run state after it, 6 failures added, 7 deaths added, 8 seconds, 9 exit code or '', 10 message,
-#       11 delay of the retry in ms, 12 seconds that an ended run is remembered, 13 cause of a failure, for counting
+#       11 delay of the retry in ms, 12 seconds that an ended run is remembered, 13 cause of a failure, for counting,
+#       14 next step or '', 15 its message, 16 ms after which a message that nobody claimed is looked for
 # result 1 recorded | 0 the lease is another's by now, nothing was written
 RECORD = (
     _NOW
@@ -365,6 +368,7 @@ if ARGV[3] ~= '*' and (f[1] ~= ARGV[3] or f[2] ~= 'running') then
 end
 redis.call('ZREM', KEYS[2], run..' '..step)
 redis.call('ZREM', KEYS[3], run..' '..step)
+redis.call('ZREM', KEYS[9], run..' '..step)
 redis.call('HSET', KEYS[1], step..'|state', state, step..'|seconds', ARGV[8], step..'|exit', ARGV[9],
            step..'|message', ARGV[10])
 redis.call('HINCRBY', KEYS[1], step..'|failures', ARGV[6])
@@ -383,7 +387,29 @@ if ARGV[5] == 'succeeded' or ARGV[5] == 'failed' or ARGV[5] == 'cancelled' then
   redis.call('SREM', KEYS[4], run)
   leave(KEYS[1], KEYS[5], KEYS[6], KEYS[7], KEYS[8], run, ARGV[5], ARGV[13])
 end
+if ARGV[14] ~= '' then
+  local following = redis.call('HGET', KEYS[1], ARGV[14]..'|state')
+  if following ~= 'running' and following ~= 'retrying' and following ~= 'succeeded' then
+    redis.call('LPUSH', KEYS[10], ARGV[15])
+    redis.call('ZADD', KEYS[9], now + tonumber(ARGV[16]), run..' '..ARGV[14])
+  end
+end
 return 1
+"""
+)
+
+# Puts messages on their queues.
+# KEYS  1 sent (sorted set of '<run> <step>': when a message that nobody claimed by then is looked for, ms), 2.. a list
+#       for each message
+# ARGV  1 ms after which it is, then message and '<run> <step>' for each, or '' for one that a window looks after
+SEND = (
+    _NOW
+    + """
+for i = 2, #KEYS do
+  redis.call('LPUSH', KEYS[i], ARGV[2 * i - 2])
+  local member = ARGV[2 * i - 1]
+  if member ~= '' then redis.call('ZADD', KEYS[1], now + tonumber(ARGV[1]), member) end
+end
 """
 )
 
@@ -450,9 +476,9 @@ return 'idle'
 """
 )
 
-# What the reconciler should ring now: due retries and leases that ran out. Each is put off by the given time, so
-# that a ring that gets lost is repeated and one that works is not.
-# KEYS  1 leases, 2 retries
+# What the reconciler should look at now: retries that are due and leases that ran out, or messages that nobody claimed.
+# Each is put off by the given time, so that a ring that gets lost is repeated and one that works is not.
+# KEYS  sorted sets
 # ARGV  1 ms to put off, 2 most members
 # result members '<run> <step>'
 DUE = (

@@ -363,8 +363,7 @@ def test_a_fault_of_this_program_hands_the_step_back_at_once(site: Site, witness
 
 
 def _reconciling(site: Site) -> Reconciler:
-    app = make_app(site.settings.broker_url)
-    return Reconciler("one@test", app, site.ledger, site.storage, SweepCache(site.storage))
+    return Reconciler("one@test", site.ledger, site.storage, SweepCache(site.storage))
 
 
 def test_the_reconciler_closes_a_run_whose_worker_died_between_storage_and_ledger(site: Site, witness: Path) -> None:
