@@ -12,6 +12,7 @@ import pytest
 from celery import Celery, Signature
 
 from pipeline_queue.canvas import START_PRIORITY, chain, ring, ring_new
+from pipeline_queue.contract.broker import connect
 from pipeline_queue.contract.celery_app import make_app
 from pipeline_queue.contract.identity import RunId
 from pipeline_queue.contract.ledger import Ending, Lease
@@ -19,7 +20,7 @@ from pipeline_queue.contract.messages import TASK_NAME
 from pipeline_queue.contract.wire import Caller, list_of, lists_of
 from pipeline_queue.local.server import Server
 from pipeline_queue.planner import messages
-from tests.conftest import wait_until
+from tests.conftest import GENEROUS_SECONDS, Cluster, wait_until, write_folder
 from tests.integration.attempt_site import Site, SubmittedRun, new_site, shared_server
 from workers.context import SweepCache
 from workers.reconciler import Reconciler
@@ -116,6 +117,19 @@ def test_kombu_reads_the_lists_that_we_write(site: Site) -> None:
         assert steps == ["three", "one"]
 
 
+def test_what_a_worker_took_and_did_not_end_is_put_back_when_it_stops(site: Site) -> None:
+    run = site.submit(THREE_STEPS)
+    ring(site.ledger, run.sweep.pipeline, messages(run.sweep.pipeline, run.id, run.sweep.parameters(run.id)))
+    sent = _opened(str(site.redis.lindex("default", 0)))
+    with make_app(site.settings.broker_url) as app:
+        with app.connection() as connection, connection.SimpleQueue("default") as queue:
+            queue.get(timeout=10)
+            assert not site.redis.exists("default", "unacked", "unacked_index")
+        put_back = _opened(str(site.redis.lindex("default", 0)))
+    assert put_back.pop("redelivered")
+    assert put_back == sent
+
+
 def _begun(site: Site) -> tuple[SubmittedRun, Lease]:
     run = site.submit(THREE_STEPS)
     lease = site.ledger.claim(run.id, "one", "holder", "worker")
@@ -172,6 +186,17 @@ def test_a_message_that_was_lost_is_sent_again_until_somebody_claims_it(site: Si
     assert site.redis.zrange("pq1:sent", 0, -1) == [f"{run.id} three"]
     assert run.attempt(worker, "three").kind == "go_on"
     assert site.redis.zcard("pq1:sent") == 0
+
+
+def test_a_first_message_that_was_lost_is_sent_again(cluster: Cluster, tmp_path: Path) -> None:
+    write_folder(tmp_path / "project", pipeline_yaml=THREE_STEPS.replace(", queue: other", ""))
+    run = cluster.client.submit(cluster.client.load(tmp_path / "project/pipeline.yaml"))
+    redis = connect(cluster.settings.broker_url)
+    assert redis.delete(*lists_of("default")) == 1
+    redis.zadd(f"pq1:flight:{run.rpartition('.')[0]}", {"0": 0})  # long ago
+    redis.close()
+    cluster.start_worker()
+    assert cluster.client.wait(run, GENEROUS_SECONDS).state == "succeeded"
 
 
 def test_a_message_that_waits_behind_others_is_not_sent_again(site: Site) -> None:
