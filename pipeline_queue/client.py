@@ -196,7 +196,7 @@ class Client:
         run = RunId.parse(self.resolve(text))
         found = Sweep.read(self._storage(), run.sweep)
         only = None if len(found.space) == 1 or self.is_sweep(text) else found.run_id(run.index).index
-        count = retry(self._celery(), self._live(), self._writable(), found, only, where)
+        count = retry(self._live(), self._writable(), found, only, where)
         if note:
             note(count)
         return self.sweep(run.sweep)
@@ -459,14 +459,14 @@ class Client:
         from pipeline_queue.feeder import feed
         from pipeline_queue.resume import take_up
 
-        app, ledger, storage = self._celery(), self._live(), self._writable()
+        ledger, storage = self._live(), self._writable()
         name = sweep.record.id
         if not is_new and ledger.sweeps.read(name) is None:
-            take_up(app, ledger, storage, sweep)
+            take_up(ledger, storage, sweep)
             return
         settings = sweep.settings
         ledger.sweeps.open(Opening(name, len(sweep.space), settings.max_parallel, sweep.failures_allowed()))
-        feed(app, ledger, storage, sweep, ledger.workers())
+        feed(ledger, storage, sweep, ledger.workers())
 
     def _celery(self) -> Celery:
         if self._app is None:

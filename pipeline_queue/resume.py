@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 
-from celery import Celery
-
 from pipeline_queue.contract.errors import NotFoundError, StorageError
 from pipeline_queue.contract.ledger import Ledger
 from pipeline_queue.contract.storage import Storage
@@ -25,13 +23,13 @@ class Resumed:
     queues: set[str] = field(default_factory=set)
 
 
-def resume_unfinished(app: Celery, storage: Storage, ledger: Ledger) -> Resumed:
+def resume_unfinished(storage: Storage, ledger: Ledger) -> Resumed:
     """Takes up every sweep of the storage that has not ended. Raises BrokerError, StorageError."""
     resumed = Resumed()
     for name in storage.sweeps():
         try:
             sweep = Sweep.read(storage, name)
-            unfinished = take_up(app, ledger, storage, sweep)
+            unfinished = take_up(ledger, storage, sweep)
         except NotFoundError:
             continue  # its submitter was stopped before the commit point: it does not exist
         except StorageError as error:
@@ -43,7 +41,7 @@ def resume_unfinished(app: Celery, storage: Storage, ledger: Ledger) -> Resumed:
     return resumed
 
 
-def take_up(app: Celery, ledger: Ledger, storage: Storage, sweep: Sweep) -> int:
+def take_up(ledger: Ledger, storage: Storage, sweep: Sweep) -> int:
     """Makes a sweep known to the ledger as the storage has it, and rings it; how many runs have not ended.
 
     Safe to repeat, and for a sweep that was never begun. Raises BrokerError, StorageError.
@@ -89,5 +87,5 @@ def take_up(app: Celery, ledger: Ledger, storage: Storage, sweep: Sweep) -> int:
         ledger.sweeps.cancel(name) if cancelled else ledger.sweeps.end(name)
         return 0
     ledger.sweeps.redo(name, dict.fromkeys(again, ""))
-    feed(app, ledger, storage, sweep, ledger.workers())
+    feed(ledger, storage, sweep, ledger.workers())
     return total - len(ended) - passed_over

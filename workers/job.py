@@ -12,6 +12,7 @@ from pipeline_queue.contract.ledger import Lease
 from pipeline_queue.contract.messages import StepMessage
 from pipeline_queue.contract.records import StepRecord
 from pipeline_queue.contract.storage import RunPaths, attempt_number, read_step
+from pipeline_queue.contract.wire import Caller
 from pipeline_queue.pipeline import Step
 from pipeline_queue.planner import StepPlan, plan_step, step_named
 from pipeline_queue.space import Point
@@ -46,6 +47,8 @@ class Job:
     paths: RunPaths
     names: frozenset[str]
     shared: SharedStep | None = None
+    caller: Caller | None = None
+    """The Celery task that brought it."""
 
     @property
     def target(self) -> Path:
@@ -105,7 +108,7 @@ class Try:
             raise LeaseLostError
 
 
-def job_of(worker: WorkerContext, message: StepMessage) -> Job:
+def job_of(worker: WorkerContext, message: StepMessage, caller: Caller | None = None) -> Job:
     """Raises InputError for a run or step that does not exist, MessageError for values that were not accepted."""
     try:
         sweep = worker.sweeps.get(message.run.sweep)
@@ -113,7 +116,7 @@ def job_of(worker: WorkerContext, message: StepMessage) -> Job:
         _check_parameters(message, sweep.parameters(message.run))
         paths = sweep.paths(worker.storage, message.run)
         plan = plan_step(step, message.run, message.parameters)
-        return Job(message.run, sweep, plan, paths, paths.names(), _shared(worker, sweep, step, message.run))
+        return Job(message.run, sweep, plan, paths, paths.names(), _shared(worker, sweep, step, message.run), caller)
     except OSError as error:
         raise StorageError(f"run {message.run} cannot be read from the storage: {error}") from error
 

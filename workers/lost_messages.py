@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import logging
 
-from celery import Celery
-
 from pipeline_queue.canvas import ring
 from pipeline_queue.contract.identity import RunId
 from pipeline_queue.contract.ledger import Ledger
-from pipeline_queue.contract.queue_lists import lists_of, run_of
 from pipeline_queue.contract.storage import Storage
+from pipeline_queue.contract.wire import lists_of, run_of
 from pipeline_queue.planner import remaining
 from pipeline_queue.sweep import Sweep
 
@@ -25,7 +23,7 @@ _MOST_RUNS = 500
 _MOST_MESSAGES = 20_000
 
 
-def ring_lost(app: Celery, ledger: Ledger, storage: Storage, sweep: Sweep) -> int:
+def ring_lost(ledger: Ledger, storage: Storage, sweep: Sweep) -> int:
     """One look at a sweep's runs in flight; how many were rung. Raises BrokerError and StorageError."""
     name, steps = sweep.record.id, sweep.pipeline.steps
     untracked = ledger.sweeps.untracked(name, [step.name for step in steps], _LOST_SECONDS, _MOST_RUNS)
@@ -34,7 +32,7 @@ def ring_lost(app: Celery, ledger: Ledger, storage: Storage, sweep: Sweep) -> in
     queued = queued_runs(ledger, {step.queue for step in steps})
     if queued is None:
         return 0  # so many messages that none of them is likely to be missed soon
-    return sum(ring_unless_ended(app, ledger, storage, sweep, run) for run in untracked if run not in queued)
+    return sum(ring_unless_ended(ledger, storage, sweep, run) for run in untracked if run not in queued)
 
 
 def queued_runs(ledger: Ledger, queues: set[str]) -> set[RunId] | None:
@@ -46,7 +44,7 @@ def queued_runs(ledger: Ledger, queues: set[str]) -> set[RunId] | None:
     return {run for run in map(run_of, messages) if run is not None}
 
 
-def ring_unless_ended(app: Celery, ledger: Ledger, storage: Storage, sweep: Sweep, run: RunId) -> bool:
+def ring_unless_ended(ledger: Ledger, storage: Storage, sweep: Sweep, run: RunId) -> bool:
     """Rings the run from its first unpublished step, or tells the ledger that it has ended."""
     paths = sweep.paths(storage, run)
     end = paths.end()
@@ -56,5 +54,5 @@ def ring_unless_ended(app: Celery, ledger: Ledger, storage: Storage, sweep: Swee
         return False
     todo = remaining(sweep.pipeline, run, sweep.parameters(run), paths.names())
     logger.info("ring run=%s step=%s", run, todo[0].step)
-    ring(app, sweep.pipeline, todo)
+    ring(ledger, sweep.pipeline, todo)
     return True

@@ -6,13 +6,11 @@ import logging
 import threading
 import time
 
-from celery import Celery
-
 from pipeline_queue.contract.errors import NotFoundError, PipelineQueueError, StorageError
 from pipeline_queue.contract.identity import RunId
 from pipeline_queue.contract.ledger import Ledger
-from pipeline_queue.contract.queue_lists import lists_of, run_of
 from pipeline_queue.contract.storage import Storage
+from pipeline_queue.contract.wire import lists_of, run_of
 from pipeline_queue.resume import resume_unfinished
 from workers.context import SweepCache
 from workers.lost_messages import ring_unless_ended
@@ -30,9 +28,8 @@ _MOST_MESSAGES = 2_000
 class Reconciler:
     """`ledger` is this thread's own."""
 
-    def __init__(self, name: str, app: Celery, ledger: Ledger, storage: Storage, sweeps: SweepCache) -> None:
+    def __init__(self, name: str, ledger: Ledger, storage: Storage, sweeps: SweepCache) -> None:
         self._name = name
-        self._app = app
         self._ledger = ledger
         self._storage = storage
         self._sweeps = sweeps
@@ -54,7 +51,7 @@ class Reconciler:
                     self._fill_emptied_server()
                     for run, step in self._ledger.due():
                         self._ring_or_wait(run, step)
-                    look_after(self._app, self._ledger, self._storage, self._sweeps)
+                    look_after(self._ledger, self._storage, self._sweeps)
             except PipelineQueueError as error:
                 logger.warning("reconciler waits: %s", error)
             except Exception:
@@ -73,7 +70,7 @@ class Reconciler:
             self._incomplete_since = now
         if now - self._incomplete_since < _SETTLE_SECONDS:
             return
-        resumed = resume_unfinished(self._app, self._storage, self._ledger)
+        resumed = resume_unfinished(self._storage, self._ledger)
         self._ledger.note_complete()
         if resumed.runs:
             logger.warning("the server had lost its memory: %d unfinished runs are taken up again", resumed.runs)
@@ -96,7 +93,7 @@ class Reconciler:
             return
         if self._is_rung(run, {one.queue for one in sweep.pipeline.steps}):
             return  # no worker has come to it yet: another message would only be one more
-        rung = ring_unless_ended(self._app, self._ledger, self._storage, sweep, run)
+        rung = ring_unless_ended(self._ledger, self._storage, sweep, run)
         if not rung or step in paths.names():
             self._ledger.forget_due(run, step)
 

@@ -10,6 +10,7 @@ import logging
 import time
 from pathlib import Path
 
+from pipeline_queue.canvas import chain
 from pipeline_queue.contract.errors import NotFoundError
 from pipeline_queue.contract.ledger import Ending, Lease
 from pipeline_queue.contract.records import StepRecord
@@ -24,6 +25,7 @@ from pipeline_queue.contract.storage import (
     publish,
     replace_file,
 )
+from pipeline_queue.contract.wire import Letter
 from pipeline_queue.planner import messages, retry_delay_seconds
 from pipeline_queue.report import StepFiles, end_of_run, find_steps
 from workers.context import WorkerContext
@@ -58,7 +60,9 @@ def publish_attempt(worker: WorkerContext, this: Try, workspace: Workspace, foun
     if job.is_last:
         _end_run(job, "succeeded", "", StepFiles(job.step, job.step, True, record))
     ending = Ending("succeeded", "succeeded" if job.is_last else "running", record.seconds, record.exit_code)
-    worker.ledger.record(this.lease, ending)
+    if not worker.ledger.record(this.lease, ending, _following(job)):
+        # Whoever holds the lease now will find it published; if the ledger forgot all, nobody would go on.
+        return record_published(worker, job)
     release_shared(worker, job)
     if job.is_last:
         _feed_next(worker, job)
@@ -117,7 +121,7 @@ def record_published(worker: WorkerContext, job: Job) -> Outcome:
     if job.is_last:
         _end_run(job, "succeeded", "", None)
     state: RunState = "succeeded" if job.is_last else "running"
-    worker.ledger.record(Lease.decided(job.run, job.step), Ending("succeeded", state))
+    worker.ledger.record(Lease.decided(job.run, job.step), Ending("succeeded", state), _following(job))
     release_shared(worker, job)
     return Outcome("go_on", "published before")
 
@@ -161,6 +165,13 @@ def release_shared(worker: WorkerContext, job: Job, failure: str = "") -> None:
         position = [step.name for step in pipeline.steps].index(job.step)
         runs = [run for run in parked if run.sweep == name]
         worker.ring_soon(pipeline, [messages(pipeline, run, sweep.space[run.index])[position:] for run in runs])
+
+
+def _following(job: Job) -> Letter | None:
+    """The message of the next step and of those after it."""
+    every = messages(job.sweep.pipeline, job.run, job.sweep.parameters(job.run))
+    later = every[[message.step for message in every].index(job.step) + 1 :]
+    return chain(job.sweep.pipeline, later, caller=job.caller) if later else None
 
 
 def _end_run(job: Job, state: RunState, message: str, last: StepFiles | None) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from celery import Celery
-
 from pipeline_queue.contract.errors import NotFoundError, StorageError
+from pipeline_queue.contract.identity import RunId
 from pipeline_queue.contract.ledger import Ledger, LiveWorker
 from pipeline_queue.contract.records import SweepEnd, SweepEndState
 from pipeline_queue.contract.storage import Storage
@@ -18,24 +17,24 @@ from workers.lost_messages import ring_lost
 logger = logging.getLogger(__name__)
 
 
-def look_after(app: Celery, ledger: Ledger, storage: Storage, sweeps: SweepCache) -> None:
+def look_after(ledger: Ledger, storage: Storage, sweeps: SweepCache) -> None:
     """One look at every sweep that has not ended. Raises BrokerError."""
     workers = ledger.workers()
     for name in ledger.sweeps.unended():
         try:
-            _look_after(app, ledger, storage, sweeps, workers, name)
+            _look_after(ledger, storage, sweeps, workers, name)
         except (StorageError, OSError) as error:
             # One that cannot be read now must not keep the others waiting.
             logger.warning("passed over sweep=%s: %s", name, error)
 
 
-def _look_after(
-    app: Celery, ledger: Ledger, storage: Storage, sweeps: SweepCache, workers: list[LiveWorker], name: str
-) -> None:
+def _look_after(ledger: Ledger, storage: Storage, sweeps: SweepCache, workers: list[LiveWorker], name: str) -> None:
     live = ledger.sweeps.read(name)
     try:
         sweep = sweeps.get(name)
     except NotFoundError:
+        for index in ledger.sweeps.in_flight(name):
+            ledger.forget_run(RunId(name, index))
         ledger.sweeps.forget_ended(name)
         return
     if live is None:
@@ -45,8 +44,8 @@ def _look_after(
             storage.end_sweep(end_of(name, live))
         ledger.sweeps.forget_ended(name)
     else:
-        feed(app, ledger, storage, sweep, workers)
-        ring_lost(app, ledger, storage, sweep)
+        feed(ledger, storage, sweep, workers)
+        ring_lost(ledger, storage, sweep)
 
 
 def end_of(name: str, live: LiveSweep) -> SweepEnd:

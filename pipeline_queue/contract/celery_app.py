@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from celery import Celery
 
-from pipeline_queue.contract.transport import use_kept_clients
+from pipeline_queue.contract.transport import use_our_transport
 
 DEFAULT_QUEUE = "default"
 
@@ -30,7 +30,6 @@ _CONFIGURATION: dict[str, object] = {
     # A server that is out of memory refuses writes: connected to anew until it takes them, instead of an exit.
     "broker_channel_error_retry": True,
     "broker_transport_options": {
-        "visibility_timeout": 3600,
         "socket_timeout": 30,
         "socket_connect_timeout": 5,
         "socket_keepalive": True,
@@ -41,7 +40,7 @@ _CONFIGURATION: dict[str, object] = {
 
 def make_app(broker_url: str) -> Celery:
     """A Celery application of this project; connects to nothing yet."""
-    use_kept_clients()
+    use_our_transport()
     app = Celery("pipeline_queue", broker=broker_url, set_as_current=False)
     app.conf.update(_CONFIGURATION)
     if urlsplit(broker_url).scheme == "rediss":

@@ -15,6 +15,7 @@ from pipeline_queue.contract.broker import broker_errors, connect
 from pipeline_queue.contract.identity import RunId
 from pipeline_queue.contract.states import RunState, StepState
 from pipeline_queue.contract.sweep_ledger import SweepLedger
+from pipeline_queue.contract.wire import Letter
 
 LEASE_SECONDS = 15.0
 MOST_DEATHS = 3
@@ -24,6 +25,8 @@ _REMEMBER_SECONDS = 300
 _WORKER_SECONDS = 15.0
 _PUT_OFF_SECONDS = 15.0
 _MOST_DUE = 200
+_MOST_SENT = 200
+"""After which a message that nobody claimed is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,6 @@ class Ledger:
         self._redis = connect(broker_url, timeout_seconds)
         self.sweeps = SweepLedger(self._redis, broker_url)
         register = self._redis.register_script
-        self._open = register(scripts.OPEN)
         self._close = register(scripts.CLOSE)
         self._claim = register(scripts.CLAIM)
         self._renew = register(scripts.RENEW)
@@ -148,11 +150,6 @@ class Ledger:
         with broker_errors(self._url):
             seconds, micros = self._redis.time()
             return float(seconds) + float(micros) / 1e6
-
-    def open_run(self, run: RunId) -> None:
-        """Makes a queued run visible. Safe to repeat: what is there stays, and what has ended stays so."""
-        with broker_errors(self._url):
-            self._open(keys=[keys.run_key(run), keys.ACTIVE], args=[str(run)])
 
     def close_run(self, run: RunId, state: RunState) -> None:
         """Notes that a run has ended on the storage, when whoever ended it could not say so here."""
@@ -211,8 +208,17 @@ class Ledger:
             )
             return answers
 
-    def record(self, lease: Lease, ending: Ending) -> bool:
-        """False when the lease is another's by now; then nothing was written."""
+    def send(self, letters: Sequence[Letter]) -> None:
+        """Puts messages on their queues."""
+        for first in range(0, len(letters), _MOST_SENT):
+            with broker_errors(self._url):
+                pipe = self._redis.pipeline(transaction=False)
+                for letter in letters[first : first + _MOST_SENT]:
+                    pipe.lpush(letter.list, letter.payload)
+                pipe.execute()
+
+    def record(self, lease: Lease, ending: Ending, following: Letter | None = None) -> bool:
+        """False when the lease is another's by now; then nothing was written. `following` is sent in the same step."""
         with broker_errors(self._url):
             return bool(
                 self._record(
@@ -222,6 +228,7 @@ class Ledger:
                         keys.RETRIES,
                         keys.ACTIVE,
                         *_sweep_keys(lease.run.sweep),
+                        following.list if following else "",
                     ],
                     args=[
                         str(lease.run),
@@ -237,6 +244,8 @@ class Ledger:
                         int(ending.retry_seconds * 1000),
                         _REMEMBER_SECONDS,
                         ending.cause,
+                        following.message.step if following else "",
+                        following.payload if following else "",
                     ],
                 )
             )
@@ -265,8 +274,8 @@ class Ledger:
     def ring_later(self, run: RunId, step: str, seconds: float) -> None:
         """Has the reconciler ring the run after this time, unless it is to do so sooner."""
         with broker_errors(self._url):
-            due = int((self.time() + seconds) * 1000)
-            self._redis.zadd(keys.RETRIES, {f"{run} {step}": due}, lt=True)
+            member, due = f"{run} {step}", int((self.time() + seconds) * 1000)
+            self._redis.zadd(keys.RETRIES, {member: due}, lt=True)
 
     def forget_due(self, run: RunId, step: str) -> None:
         """The step needs no ring any more."""

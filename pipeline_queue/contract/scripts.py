@@ -365,12 +365,14 @@ return result
 """
 )
 
-# Records how an attempt ended, or with token '*' what the storage has decided already, whoever holds the lease.
+# Records how an attempt ended, or with token '*' what the storage has decided already, whoever holds the lease; and
+# puts the message of the run's next step on its queue, unless that step is under way or done.
 # KEYS  1 run hash, 2 leases, 3 retries (sorted set: due ms), 4 active runs, 5 sweep hash, 6 flight, 7 causes,
-#       8 unended sweeps
+#       8 unended sweeps, 9 list of the next message
 # ARGV  1 run, 2 step, 3 token, 4 step state after it (succeeded | failed | retrying | cancelled | waiting),
 #       5 run state after it, 6 failures added, 7 deaths added, 8 seconds, 9 exit code or '', 10 message,
-#       11 delay of the retry in ms, 12 seconds that an ended run is remembered, 13 cause of a failure, for counting
+#       11 delay of the retry in ms, 12 seconds that an ended run is remembered, 13 cause of a failure, for counting,
+#       14 next step or '', 15 its message
 # result 1 recorded | 0 the lease is another's by now, nothing was written
 RECORD = (
     _NOW
@@ -402,22 +404,12 @@ if ARGV[5] == 'succeeded' or ARGV[5] == 'failed' or ARGV[5] == 'cancelled' then
   redis.call('SREM', KEYS[4], run)
   leave(KEYS[1], KEYS[5], KEYS[6], KEYS[7], KEYS[8], run, ARGV[5], ARGV[13])
 end
-return 1
-"""
-)
-
-# Makes a queued run visible; what is there stays, and a run that has ended is not opened again.
-# KEYS  1 run hash, 2 active runs
-# ARGV  1 run
-# result 1 opened | 0 it has ended
-OPEN = (
-    _NOW
-    + """
-local state = redis.call('HGET', KEYS[1], 'state')
-if state == 'succeeded' or state == 'failed' or state == 'cancelled' then return 0 end
-redis.call('HSETNX', KEYS[1], 'state', 'queued')
-redis.call('HSETNX', KEYS[1], 'created', now)
-redis.call('SADD', KEYS[2], ARGV[1])
+if ARGV[14] ~= '' then
+  local following = redis.call('HGET', KEYS[1], ARGV[14]..'|state')
+  if following ~= 'running' and following ~= 'retrying' and following ~= 'succeeded' then
+    redis.call('LPUSH', KEYS[9], ARGV[15])
+  end
+end
 return 1
 """
 )

@@ -18,17 +18,14 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
 
 from pipeline_queue.contract.errors import BrokerError, PipelineQueueError
 from pipeline_queue.contract.ledger import Ledger
+from pipeline_queue.contract.settings import Settings
 from pipeline_queue.contract.storage import Storage
 from pipeline_queue.local.folder import DATA, DataFolder, ServiceNote
 from pipeline_queue.local.server import Server, die_with_parent, remove_leftover, start_server
 from pipeline_queue.pipeline import DEFAULT_QUEUE
-
-if TYPE_CHECKING:
-    from celery import Celery
 
 _START_SECONDS = 60.0
 _INTERVAL_SECONDS = 0.05
@@ -85,17 +82,14 @@ class Service:
         worker = self._start_worker(environment)
         flower, flower_url = self._start_flower(environment)
         try:
-            # Heavy: while the worker starts.
-            from pipeline_queue.contract.celery_app import make_app
-            from pipeline_queue.resume import resume_unfinished
+            from pipeline_queue.resume import resume_unfinished  # heavy: while the worker starts
 
-            app = make_app(server.broker_url)
             self._wait_for_worker(ledger, worker)
             self.folder.write_note(ServiceNote(os.getpid(), server.broker_url, flower_url, self.wishes.while_needed))
-            resumed = resume_unfinished(app, storage, ledger)
+            resumed = resume_unfinished(storage, ledger)
             ledger.note_complete()
             if resumed.runs:
-                self._worker_serves(app, resumed.queues)
+                self._worker_serves(settings, resumed.queues)
                 self.say(f"{resumed.runs} unfinished runs of earlier go on")
             self.say(f"worker ready: {self.wishes.slots} slots, storage {settings.storage}")
             if flower_url:
@@ -105,7 +99,7 @@ class Service:
                     self.say(f"the worker ended with {worker.returncode}; starting another (see its log)")
                     time.sleep(_RESTART_SECONDS)
                     # What it had taken from the queue is gone with it, and only it knew which queues to serve.
-                    queues = resume_unfinished(app, storage, ledger).queues
+                    queues = resume_unfinished(storage, ledger).queues
                     worker = self._start_worker(environment, queues)
                 time.sleep(_INTERVAL_SECONDS)
         finally:
@@ -135,10 +129,14 @@ class Service:
         name = f"local-{os.getpid()}@%h"
         return self._start([*command, "--hostname", name, "--loglevel", "INFO"], environment, "worker")
 
-    def _worker_serves(self, app: Celery, queues: set[str]) -> None:
+    def _worker_serves(self, settings: Settings, queues: set[str]) -> None:
         """The one worker here takes every step: whoever submitted these runs had it serve their queues too."""
+        from pipeline_queue.contract.celery_app import make_app
+
+        app = make_app(settings.broker_url)
         for queue in queues - {DEFAULT_QUEUE}:
             app.control.add_consumer(queue)
+        app.close()
 
     def _start_flower(self, environment: dict[str, str]) -> tuple[subprocess.Popen[bytes] | None, str | None]:
         if self.wishes.flower_port is None:

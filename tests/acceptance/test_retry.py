@@ -132,7 +132,7 @@ def test_where_starts_no_other_run_even_when_redis_forgets(cluster: Cluster, fol
     from pipeline_queue.sweep import Sweep
 
     client = cluster.client
-    take_up(client._celery(), client._live(), client._writable(), Sweep.read(client._writable(), sweep))
+    take_up(client._live(), client._writable(), Sweep.read(client._writable(), sweep))
     report = client.wait_sweep(sweep, GENEROUS_SECONDS)
     assert (report.counts["succeeded"], report.counts["cancelled"]) == (10, 4990)
     assert set(_taken(folder)) == set(_of(range(4990, 5000), "one", "two", "three"))
