@@ -76,17 +76,23 @@ def is_met(outcomes: Sequence[Outcome], counts_only: bool = False) -> bool:
 
 def as_text(outcomes: Sequence[Outcome], facts: Mapping[str, Any]) -> str:
     lines = ["", *(f"{name}: {value}" for name, value in facts.items()), ""]
-    lines.append(f"{'scenario':11} {'what':54} {'figure':>15} {'aim':>15}  met")
-    for outcome in outcomes:
-        for figure in outcome.figures:
-            aim = f"{figure.aim.holds} {_shown(figure.aim.value)}" if figure.aim else ""
-            met = "" if figure.aim is None else "yes" if figure.is_met else "NO"
-            value = f"{_shown(figure.value)} {figure.unit}".rstrip()
-            row = f"{outcome.scenario:11} {figure.what:54} {value:>15} {aim:>15}  {met:3}"
-            lines.append(f"{row}  {figure.note}".rstrip())
-        if outcome.error:
-            lines.append(f"{outcome.scenario:11} NOT measured: {outcome.error}")
+    lines.append(f"{'scenario':11} {'what':54} {'figure':>15} {'aim':>17}  met")
+    lines += [row for outcome in outcomes for row in rows(outcome)]
     return "\n".join(lines)
+
+
+def rows(outcome: Outcome) -> list[str]:
+    """The lines of one scenario."""
+    lines = []
+    for figure in outcome.figures:
+        aim = f"{figure.aim.holds} {_shown(figure.aim.value)}" if figure.aim else ""
+        met = "" if figure.aim is None else "yes" if figure.is_met else "NO"
+        value = f"{_shown(figure.value)} {figure.unit}".rstrip()
+        row = f"{outcome.scenario:11} {figure.what:54} {value:>15} {aim:>17}  {met:3}"
+        lines.append(f"{row}  {figure.note}".rstrip())
+    if outcome.error:
+        lines.append(f"{outcome.scenario:11} NOT measured: {outcome.error}")
+    return lines
 
 
 def as_json(outcomes: Sequence[Outcome], facts: Mapping[str, Any]) -> dict[str, Any]:

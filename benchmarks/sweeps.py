@@ -18,7 +18,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.figures import Outcome, as_json, as_text, is_met
+from benchmarks.figures import Outcome, as_json, as_text, is_met, rows
 from benchmarks.machine import compile_bytecode, describe
 from benchmarks.progress import say
 from benchmarks.scenarios import SCENARIOS
@@ -76,9 +76,11 @@ def _measure(name: str, conditions: Conditions) -> Outcome:
         outcome = Outcome(name, SCENARIOS[name](conditions), time.monotonic() - began)
     except (BenchmarkError, PipelineQueueError) as error:
         outcome = Outcome(name, [], time.monotonic() - began, error=str(error))
-        say(f"  error: {error}")
     shutil.rmtree(conditions.folder, ignore_errors=True)
     say(f"{name}: {outcome.seconds:.0f} s")
+    # The table comes at the end; who ends it before that still has what was measured.
+    for row in rows(outcome):
+        print(row, file=sys.stderr, flush=True)
     return outcome
 
 
