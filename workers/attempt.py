@@ -150,6 +150,10 @@ def _begun(worker: WorkerContext, job: Job, lease: Lease, held: Held, uid: str) 
 
 def _executed(worker: WorkerContext, this: Try) -> Outcome:
     step = this.job.plan.step
+    if this.lease.attempt > 1:
+        this.job.paths.fence_off(step.name)
+        if read_step(this.job.target) is not None:
+            return record_published(worker, this.job)
     this.folder.mkdir(parents=True)
     workspace = worker.workspaces.stage(this.uid, this.job.sweep.record.snapshot, this.job.earlier(), step)
     # Staging may have taken long, and whoever lost the lease or cancelled meanwhile found no process to end.

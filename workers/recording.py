@@ -29,7 +29,7 @@ from pipeline_queue.contract.wire import Letter
 from pipeline_queue.planner import messages, retry_delay_seconds
 from pipeline_queue.report import StepFiles, end_of_run, find_steps
 from workers.context import WorkerContext
-from workers.job import Job, Try
+from workers.job import Job, LeaseLostError, Try
 from workers.outcome import Failure, Outcome, read_metrics, with_tail
 from workers.outputs import Found, Workspace, move_outputs
 from workers.trees import remove_tree
@@ -105,8 +105,10 @@ def record_failure(worker: WorkerContext, this: Try, failure: Failure) -> Outcom
         else retry_delay_seconds(before + failures),
     )
     if not again:
-        _end_run(job, ending.run_state, text, StepFiles(job.step, this.folder.name, False, record))
-    worker.ledger.record(lease, ending)
+        # From the attempt's folder, which is taken away once somebody else has the lease.
+        _end_run(job, ending.run_state, text, StepFiles(job.step, this.folder.name, False, record), this.folder)
+    if not worker.ledger.record(lease, ending):
+        raise LeaseLostError
     if not again:
         release_shared(worker, job, "" if cancelled else text)
         _feed_next(worker, job)
@@ -174,7 +176,7 @@ def _following(job: Job) -> Letter | None:
     return chain(job.sweep.pipeline, later, caller=job.caller) if later else None
 
 
-def _end_run(job: Job, state: RunState, message: str, last: StepFiles | None) -> None:
+def _end_run(job: Job, state: RunState, message: str, last: StepFiles | None, within: Path | None = None) -> None:
     """Writes `run.json` unless it is there. `last` is this attempt's step, already known."""
     steps = [
         last if last and step.name == last.name else step
@@ -182,7 +184,7 @@ def _end_run(job: Job, state: RunState, message: str, last: StepFiles | None) ->
     ]
     record = end_of_run(job.sweep, job.run, steps, state, message)
     job.paths.folder.mkdir(parents=True, exist_ok=True)
-    create_exclusive(job.paths.folder / RUN_END, record.model_dump_json().encode())
+    create_exclusive(job.paths.folder / RUN_END, record.model_dump_json().encode(), within=within)
 
 
 def _feed_next(worker: WorkerContext, job: Job) -> None:

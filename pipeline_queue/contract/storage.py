@@ -14,7 +14,8 @@
     <root>/sweeps/<sweep>/runs/<run>/<step>/       published: outputs/, log, step.json
     <root>/sweeps/<sweep>/shared/<step>-<identity>/     the same, of a step that several runs link to
     <root>/reused/<step>-<identity>/               the same, of a step that runs of all sweeps may link to
-    <root>/sweeps/<sweep>/runs/<run>/<step>.attempt-<n>-<uid>/   in progress, or failed
+    <root>/sweeps/<sweep>/runs/<run>/<step>.attempt-<n>-<uid>/   in progress, or failed; with `.lost`: of a worker that
+                                                   lost its lease before it had ended
 
 `<run>` is the index and the parameters that are not defaults, `0-learning_rate=0.01`, so that a person
 finds outputs by browsing. Everything that assumes a file system (local or NFS) is in this file.
@@ -41,8 +42,9 @@ _MARKER = "pipeline_queue.json"
 _VERSION = 1
 _LABEL_BYTES = 120
 _MOST_IN_A_FOLDER = 1000
-_ATTEMPT = re.compile(r"(?P<step>[^.]+)\.attempt-(?P<number>[1-9][0-9]{0,8})-[0-9a-f]+", re.ASCII)
+_ATTEMPT = re.compile(r"(?P<step>[^.]+)\.attempt-(?P<number>[1-9][0-9]{0,8})-[0-9a-f]+(\.lost)?", re.ASCII)
 
+_LOST = ".lost"
 _THOUSAND = re.compile(r"[0-9]{6,}-[0-9]{6,}", re.ASCII)
 _RUN_FOLDER = re.compile(r"(?P<index>0|[1-9][0-9]{0,8})(-.+)?", re.ASCII)
 
@@ -94,6 +96,24 @@ class RunPaths:
         """The attempt of the highest number that was not published."""
         attempts = [(number, name) for name in names if (number := attempt_number(step, name)) is not None]
         return self.folder / max(attempts)[1] if attempts else None
+
+    def fence_off(self, step: str) -> None:
+        """Takes their folders from attempts that have not ended: a worker that was paused and thinks it still holds the
+        lease can publish nothing and end nothing any more, however late it goes on. Raises OSError."""
+        names = self.names()
+        ended = self._ended_attempts(names)
+        for name in names - ended:
+            if attempt_number(step, name) is None or name.endswith(_LOST):
+                continue
+            record = read_step(self.folder / name)
+            if record is None or record.state != "retrying":
+                with contextlib.suppress(FileNotFoundError):
+                    (self.folder / name).rename(self.folder / f"{name}{_LOST}")
+
+    def _ended_attempts(self, names: frozenset[str]) -> frozenset[str]:
+        """The attempts with which the run ended before it was retried."""
+        ends = [_read_record(RunRecord, self.folder / name) for name in names if name.startswith(f"{RUN_END}.")]
+        return frozenset(step.log.partition("/")[0] for end in ends if end for step in end.steps if step.log)
 
     def end(self) -> RunRecord | None:
         """How the run ended, None while it has not."""
@@ -344,9 +364,12 @@ def attempt_number(step: str, name: str) -> int | None:
     return int(found["number"]) if found and found["step"] == step else None
 
 
-def create_exclusive(path: Path, data: bytes, durable: bool = False) -> bool:
-    """Writes a whole new file or nothing; False when the name is taken. Raises OSError."""
-    temporary = _write_beside(path, data, durable)
+def create_exclusive(path: Path, data: bytes, durable: bool = False, within: Path | None = None) -> bool:
+    """Writes a whole new file or nothing; False when the name is taken. Raises OSError.
+
+    With `within`, a folder of the same file system, only if that folder is there under this name at the last moment.
+    """
+    temporary = _write_beside(within / path.name if within else path, data, durable)
     try:
         os.link(temporary, path)
     except FileExistsError:
