@@ -36,12 +36,10 @@ from pipeline_queue.contract.records import RunRecord
 from pipeline_queue.contract.settings import Settings, settings_from
 from pipeline_queue.contract.states import ENDED
 from pipeline_queue.contract.storage import CANCELLED, RUN_END, Storage, create_exclusive
-from pipeline_queue.loading.loader import LoadedPipeline, load_pipeline
 from pipeline_queue.parameters import Given
 from pipeline_queue.pipeline import Value
 from pipeline_queue.report import end_of_run, find_steps, read_run
 from pipeline_queue.results import Row, read_rows
-from pipeline_queue.submission import Submission, prepare_run
 from pipeline_queue.sweep import Sweep
 from pipeline_queue.sweep_report import ENDED_SWEEP, SweepReport, read_sweep
 from pipeline_queue.trace import Traced
@@ -50,6 +48,8 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from pipeline_queue.explain import Explanation
+    from pipeline_queue.loading.loader import LoadedPipeline
+    from pipeline_queue.submission import Submission
 
 _FIRST_POLL_SECONDS = 0.02
 _LONGEST_POLL_SECONDS = 0.5
@@ -121,6 +121,8 @@ class Client:
 
     def load(self, path: Path | str) -> LoadedPipeline:
         """Raises PipelineFileError with every problem of the file."""
+        from pipeline_queue.loading.loader import load_pipeline
+
         return load_pipeline(Path(path))
 
     def prepare(self, pipeline: LoadedPipeline, values: Mapping[str, Value | Given]) -> Submission:
@@ -128,6 +130,8 @@ class Client:
 
         Raises ValuesError and SnapshotError.
         """
+        from pipeline_queue.submission import prepare_run
+
         given = {
             name: value if isinstance(value, Given) else Given(value, Place(f"values['{name}']"))
             for name, value in values.items()
@@ -141,6 +145,8 @@ class Client:
         Raises ValuesError, SnapshotError, BrokerError and StorageError; before the record is written these leave
         nothing behind.
         """
+        from pipeline_queue.submission import Submission
+
         submission = pipeline if isinstance(pipeline, Submission) else self.prepare(pipeline, values or {})
         with submission.snapshot:
             return str(RunId(self.submit_sweep(submission), 0))

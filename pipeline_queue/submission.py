@@ -14,13 +14,14 @@ from pipeline_queue.contract.identity import RunId, named_sweep_id, new_sweep_id
 from pipeline_queue.contract.records import SweepRecord
 from pipeline_queue.contract.storage import Storage
 from pipeline_queue.loading.loader import LoadedPipeline
-from pipeline_queue.loading.sweep import BuiltSpace, SweepSettings
+from pipeline_queue.loading.sweep import BuiltSpace
 from pipeline_queue.parameters import Given, resolve_values
 from pipeline_queue.planner import check_sizes
 from pipeline_queue.snapshot import IGNORE_FILE, Snapshot, take_snapshot
 from pipeline_queue.sources import sources_digest, unmatched
 from pipeline_queue.space import Points, Space
 from pipeline_queue.sweep import Sweep
+from pipeline_queue.sweep_settings import SweepSettings
 
 _MOST_NAMES_TRIED = 10
 _MOST_SIZED = 1000

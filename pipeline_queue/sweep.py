@@ -9,11 +9,11 @@ from pipeline_queue.contract.errors import NotFoundError, StorageError
 from pipeline_queue.contract.identity import RunId
 from pipeline_queue.contract.records import SweepRecord
 from pipeline_queue.contract.storage import SWEEP, RunPaths, Storage
-from pipeline_queue.loading.sweep import SweepSettings
 from pipeline_queue.parameters import text_of
 from pipeline_queue.pipeline import Pipeline
 from pipeline_queue.sharing import Identity, identities, shareable_steps
 from pipeline_queue.space import Point, Space, space_from_json
+from pipeline_queue.sweep_settings import SweepSettings
 
 
 @dataclass(frozen=True)

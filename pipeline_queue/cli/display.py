@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.live import Live
@@ -15,7 +16,9 @@ from rich.text import Text
 
 from pipeline_queue.client import Client, Event
 from pipeline_queue.contract.records import RunRecord, StepSummary
-from pipeline_queue.explain import Explanation
+
+if TYPE_CHECKING:
+    from pipeline_queue.explain import Explanation
 
 _COLOURS = {
     "succeeded": "green",

@@ -16,7 +16,7 @@ LAYERS = [
     {"contract", "__init__"},
     {"pipeline"},
     {"parameters", "expressions", "references", "problems", "conditions"},
-    {"planner", "sharing", "sources", "sweep", "space", "snapshot", "loading"},
+    {"planner", "sharing", "sources", "sweep", "sweep_settings", "space", "snapshot", "loading"},
     {
         "canvas",
         "submission",

@@ -11,11 +11,11 @@ from pipeline_queue.contract.identity import RunId
 from pipeline_queue.contract.ledger import LiveRun, LiveStep
 from pipeline_queue.contract.records import OutputFile, RunRecord, StepRecord, SweepRecord
 from pipeline_queue.contract.storage import Storage, read_step
-from pipeline_queue.loading.sweep import SweepSettings
 from pipeline_queue.pipeline import Parameter, Pipeline, Step
 from pipeline_queue.report import end_of_run, find_steps, read_run
 from pipeline_queue.space import Points
 from pipeline_queue.sweep import Sweep
+from pipeline_queue.sweep_settings import SweepSettings
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 RUN = RunId("train-7k3m9q2x", 0)

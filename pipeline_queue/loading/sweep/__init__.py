@@ -3,6 +3,6 @@
 from pipeline_queue.loading.sweep.building import BuiltSpace, build_space
 from pipeline_queue.loading.sweep.pipeline_file import check_sweep
 from pipeline_queue.loading.sweep.request import SweepRequest
-from pipeline_queue.loading.sweep.settings import MAX_RUNS, SweepSettings
+from pipeline_queue.loading.sweep.settings import MAX_RUNS
 
-__all__ = ["MAX_RUNS", "BuiltSpace", "SweepRequest", "SweepSettings", "build_space", "check_sweep"]
+__all__ = ["MAX_RUNS", "BuiltSpace", "SweepRequest", "build_space", "check_sweep"]
