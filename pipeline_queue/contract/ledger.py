@@ -40,7 +40,7 @@ class Lease:
     token: str
     failures: int
     is_hungry: bool = False
-    """The claim began a run of a sweep that has more to start."""
+    """The claim began a run of a sweep that is to take more into its window."""
 
     @classmethod
     def decided(cls, run: RunId, step: str) -> Lease:
