@@ -50,14 +50,14 @@ def broker_errors(broker_url: str) -> Iterator[None]:
     """Turns redis-py's exceptions into BrokerError with the address and what to do."""
     from redis.exceptions import AuthenticationError, ConnectionError, RedisError
 
-    shown = without_password(broker_url)
     try:
         yield
-    except AuthenticationError as error:
-        raise BrokerError(f"the broker {shown} refused the password: {error}") from error
-    except (ConnectionError, TimeoutError) as error:
-        raise BrokerError(f"the broker {shown} cannot be reached: {error} (is it running?)") from error
-    except RedisError as error:
+    except (RedisError, TimeoutError) as error:
+        shown = without_password(broker_url)
+        if isinstance(error, AuthenticationError):
+            raise BrokerError(f"the broker {shown} refused the password: {error}") from error
+        if isinstance(error, ConnectionError | TimeoutError):
+            raise BrokerError(f"the broker {shown} cannot be reached: {error} (is it running?)") from error
         raise BrokerError(f"the broker {shown} refused: {error}") from error
 
 

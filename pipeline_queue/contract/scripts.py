@@ -79,6 +79,7 @@ local s = redis.call('HMGET', KEYS[1], 'state', 'total', 'cursor', 'unstarted', 
 if s[1] ~= 'running' and s[1] ~= 'stopped' then return {0} end
 local total, cursor, unstarted, flight = tonumber(s[2]), tonumber(s[3]), tonumber(s[4]), tonumber(s[5])
 local most = tonumber(ARGV[2])
+redis.call('HSET', KEYS[1], 'most', ARGV[2])
 if unstarted * 2 > most then return {0} end
 local room = math.min(most - unstarted, tonumber(ARGV[3]) - flight)
 if s[6] and s[6] ~= '' then room = math.min(room, tonumber(s[6]) - flight) end
@@ -264,28 +265,30 @@ redis.call('HSET', KEYS[1], 'state', ARGV[2])
 return 1
 """
 
-# A run begins, once: it is no longer one of its sweep's unstarted. Returns 1 when the sweep has more to start.
+# A run begins, once: it is no longer one of its sweep's unstarted. Returns 1 when the sweep is to take more now: it has
+# more to start, and half of its window has begun.
 _BEGIN = """
 local function begin(run_key, sweep_key)
   if redis.call('HGET', run_key, 'allotted') ~= 'queued' then return 0 end
   redis.call('HSET', run_key, 'allotted', 'started')
-  local s = redis.call('HMGET', sweep_key, 'cursor', 'total', 'redo')
+  local s = redis.call('HMGET', sweep_key, 'cursor', 'total', 'redo', 'most')
   if not s[1] then return 0 end
-  redis.call('HINCRBY', sweep_key, 'unstarted', -1)
-  return (tonumber(s[1]) < tonumber(s[2]) or tonumber(s[3] or 0) > 0) and 1 or 0
+  local unstarted = redis.call('HINCRBY', sweep_key, 'unstarted', -1)
+  local more = tonumber(s[1]) < tonumber(s[2]) or tonumber(s[3] or 0) > 0
+  return more and unstarted * 2 <= tonumber(s[4] or unstarted * 2) and 1 or 0
 end
 """
 
 # A run begins by waiting for another that executes the same step.
 # KEYS  1 run hash, 2 sweep hash
-# result 1 when the sweep has more to start
+# result 1 when the sweep is to take more
 BEGIN = _BEGIN + "return begin(KEYS[1], KEYS[2])"
 
 # The right to execute one attempt.
 # KEYS  1 run hash, 2 leases (sorted set: expiry ms), 3 fencing counter, 4 retries, 5 active runs, 6 sweep hash
 # ARGV  1 run, 2 step, 3 holder (unique per claim, so that a repeated call is recognised), 4 worker,
 #       5 lease ms, 6 most infrastructure deaths, 7 attempts that the storage knows of
-# result {'run', attempt, token, failures, 1 when the sweep has more to start} | {'published'}
+# result {'run', attempt, token, failures, 1 when the sweep is to take more} | {'published'}
 #        | {'elsewhere', worker} | {'cancelled'} | {'ended', state} | {'waiting', due ms}
 #        | {'exhausted', deaths, worker, message of the last one or '' when its lease ran out}
 CLAIM = (

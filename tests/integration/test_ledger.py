@@ -261,3 +261,11 @@ def test_a_wrong_password_is_said_so(site: Site) -> None:
     with pytest.raises(BrokerError, match="refused the password"):
         ledger.time()
     ledger.close()
+
+
+def test_a_connection_that_was_cut_is_made_again_by_the_thread_that_keeps_it(site: Site) -> None:
+    lease = _claim(site)
+    site.redis.client_kill_filter(_type="normal", skipme=True)
+    assert _claim(site) == lease
+    site.redis.client_kill_filter(_type="normal", skipme=True)
+    assert site.ledger.record(lease, Ending("succeeded", "running"))
