@@ -9,7 +9,7 @@ from celery import Celery, Signature
 
 from pipeline_queue.contract.broker import broker_errors
 from pipeline_queue.contract.errors import BrokerError
-from pipeline_queue.contract.messages import TASK_NAME, Scalar, StepMessage
+from pipeline_queue.contract.messages import SIGNATURE, TASK_NAME, Scalar, StepMessage
 from pipeline_queue.pipeline import Pipeline
 from pipeline_queue.planner import step_named
 
@@ -50,9 +50,12 @@ def ring_all(app: Celery, pipeline: Pipeline, chains: Iterable[Sequence[StepMess
 
 def _signature(app: Celery, pipeline: Pipeline, message: StepMessage) -> Signature:
     step = step_named(pipeline, message.step)
+    envelope = message.envelope()
+    if app.signing_key:
+        envelope[SIGNATURE] = app.signing_key.sign(message, step.queue)
     return app.signature(
         TASK_NAME,
-        args=(message.envelope(),),
+        args=(envelope,),
         kwargs=message.parameters,
         immutable=True,
         task_id=str(uuid.uuid4()),

@@ -148,6 +148,7 @@ class Client:
         with submission.snapshot:
             ledger, storage = self._live(), self._writable()
             ledger.time()
+            self._celery()  # refuses an unusable signing key
             sweep = submission.commit(storage)
         self._start(sweep, is_new=not submission.name)
         return sweep.record.id
@@ -447,7 +448,7 @@ class Client:
 
             self._live()
             assert self._settings is not None
-            self._app = make_app(self._settings.broker_url)
+            self._app = make_app(self._settings.broker_url, self._settings.signing_key_file)
         return self._app
 
     def _live(self) -> Ledger:

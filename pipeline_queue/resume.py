@@ -29,7 +29,7 @@ class Resumed:
 
 def resume_unfinished(settings: Settings, storage: Storage, ledger: Ledger) -> Resumed:
     """Takes up every sweep of the storage that has not ended. Raises BrokerError, StorageError."""
-    app = make_app(settings.broker_url)
+    app = make_app(settings.broker_url, settings.signing_key_file)
     resumed = Resumed()
     for name in storage.sweeps():
         try:

@@ -24,12 +24,14 @@ from pipeline_queue.contract.errors import BrokerError, PipelineQueueError
 from pipeline_queue.contract.ledger import Ledger
 from pipeline_queue.contract.settings import Settings, settings_from
 from pipeline_queue.contract.storage import Storage
+from pipeline_queue.contract.transport import screen_messages
 from workers.context import SweepCache, WorkerContext
 from workers.events import EventPacer
 from workers.executor import Executor
 from workers.feeding import Feeder
 from workers.lease import LeaseKeeper, Orders
 from workers.reconciler import Reconciler
+from workers.refusals import Refusals
 from workers.tasks import register
 from workers.workspace import Workspaces
 
@@ -97,6 +99,8 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
             own.announce(name, {**_facts(), "queues": sorted(consumed), "slots": slots, "busy": busy})
 
         orders = Orders(renew=executor.renew, stop=executor.stop, kill=executor.kill)
+        refusals = Refusals(ledger.dead, name)
+        screen_messages(refusals.screen)
         leases = LeaseKeeper(Ledger(settings.broker_url), orders, announce)
         sweeps = SweepCache(storage)
         workspaces = Workspaces(settings.scratch, storage)
@@ -109,6 +113,7 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
             leases=leases,
             workspaces=workspaces,
             sweeps=sweeps,
+            refuse=refusals.refuse,
             feed_soon=self._feeder.poke,
             ring_soon=self._feeder.ring,
             log_limit_bytes=settings.log_limit_bytes,
@@ -131,9 +136,9 @@ def application() -> Celery:
     """The one application of a worker process; ends it with a plain message when a setting is missing."""
     try:
         settings = settings_from(os.environ)
+        app = make_app(settings.broker_url, settings.signing_key_file)
     except PipelineQueueError as error:
         _exit(error)
-    app = make_app(settings.broker_url)
     app.set_current()
     app.Worker = app.subclass_with_self(QuietWorker)
     app.steps["worker"].add(Engine)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from celery import Celery
 
+from pipeline_queue.contract.signing import read_signing_key
 from pipeline_queue.contract.transport import use_kept_clients
 
 DEFAULT_QUEUE = "default"
@@ -36,11 +38,15 @@ _CONFIGURATION: dict[str, object] = {
 }
 
 
-def make_app(broker_url: str) -> Celery:
-    """A Celery application of this project; connects to nothing yet."""
+def make_app(broker_url: str, signing_key_file: Path | None = None) -> Celery:
+    """A Celery application of this project; connects to nothing yet. Raises SettingsError for an unusable key.
+
+    Its `signing_key` is None, or what its messages are signed with. It is no part of `conf`, which Flower shows.
+    """
     use_kept_clients()
     app = Celery("pipeline_queue", broker=broker_url, set_as_current=False)
     app.conf.update(_CONFIGURATION)
+    app.signing_key = read_signing_key(signing_key_file) if signing_key_file else None
     if urlsplit(broker_url).scheme == "rediss":
         # Left alone Celery accepts any certificate; `ssl_…` options in the URL still win.
         app.conf.broker_use_ssl = {"ssl_cert_reqs": ssl.CERT_REQUIRED}

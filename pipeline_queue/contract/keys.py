@@ -13,6 +13,7 @@ TOKEN = f"{_PREFIX}token"
 WORKERS = f"{_PREFIX}workers"
 RECONCILER = f"{_PREFIX}reconciler"
 SWEEPS = f"{_PREFIX}sweeps"
+DEAD = f"{_PREFIX}dead"
 
 
 def run_key(run: RunId) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Literal, cast
 
 from pipeline_queue.contract import keys, scripts
 from pipeline_queue.contract.broker import broker_errors, connect
+from pipeline_queue.contract.dead_list import DeadList
 from pipeline_queue.contract.identity import RunId
 from pipeline_queue.contract.states import RunState, StepState
 from pipeline_queue.contract.sweep_ledger import SweepLedger
@@ -114,6 +115,7 @@ class Ledger:
         self._url = broker_url
         self._redis = connect(broker_url, timeout_seconds)
         self.sweeps = SweepLedger(self._redis, broker_url)
+        self.dead = DeadList(self._redis, broker_url)
         register = self._redis.register_script
         self._open = register(scripts.OPEN)
         self._close = register(scripts.CLOSE)
