@@ -75,7 +75,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
 
 def without_password(url: str) -> str:
     """The URL as it may be shown."""
-    url = re.sub(r"(?<=[?&]password=)[^&#]*", "***", url)
+    url = re.sub(r"([?&](?:ssl_)?password=)[^&#]*", r"\1***", url)
     parts = urlsplit(url)
     if not parts.password:
         return url
