@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from celery.signals import worker_ready
 
 from pipeline_queue import __version__
 from pipeline_queue.contract.broker import check_access
-from pipeline_queue.contract.celery_app import make_app
+from pipeline_queue.contract.celery_app import harmless_commands, make_app
 from pipeline_queue.contract.errors import BrokerError, PipelineQueueError
 from pipeline_queue.contract.ledger import Ledger
 from pipeline_queue.contract.settings import Settings, settings_from
@@ -94,7 +94,7 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
         parent.app.worker_context = None
 
     def _start(self, parent: Any, settings: Settings) -> None:
-        check_access(settings.broker_url, _needed(parent.app.amqp.queues.consume_from))
+        check_access(settings.broker_url, harmless_commands(parent.app.amqp.queues.consume_from))
         storage = Storage.open(settings.storage)
         ledger = Ledger(settings.broker_url)
         executor = Executor()
@@ -168,18 +168,6 @@ def _when_ready(start: Callable[[], None]) -> None:
             start()
 
     worker_ready.connect(ready, weak=False)
-
-
-def _needed(queues: Iterable[str]) -> list[list[str]]:
-    """What Celery would meet too, but with a traceback, or by trying for ever."""
-    return [
-        ["PING"],
-        *(["LLEN", queue] for queue in queues),
-        ["HDEL", "unacked", ""],
-        ["ZREM", "unacked_index", ""],
-        ["SREM", "_kombu.binding.celery.pidbox", ""],
-        ["PUBLISH", "/0.celeryev/worker.offline", ""],
-    ]
 
 
 def _facts() -> dict[str, Any]:

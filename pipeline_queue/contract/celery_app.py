@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -51,3 +52,18 @@ def make_app(broker_url: str, signing_key_file: Path | None = None) -> Celery:
         # Left alone Celery accepts any certificate; `ssl_…` options in the URL still win.
         app.conf.broker_use_ssl = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
     return app
+
+
+def harmless_commands(queues: Iterable[str]) -> list[list[str]]:
+    """Redis commands that change nothing, on the keys and channels that Celery needs in a worker of these queues.
+
+    Refused one of them, Celery would end with a traceback, or try for ever.
+    """
+    return [
+        ["PING"],
+        *(["LLEN", queue] for queue in queues),
+        ["HDEL", "unacked", ""],
+        ["ZREM", "unacked_index", ""],
+        ["SREM", "_kombu.binding.celery.pidbox", ""],
+        ["PUBLISH", "/0.celeryev/worker.offline", ""],
+    ]
