@@ -95,7 +95,7 @@ def _refusal(error: Exception) -> str:
     if isinstance(error, NoPermissionError):
         return f"does not permit its user what is needed here: {error}; docs/redis.md has the rules for ACL users"
     if isinstance(error, AuthenticationError | AuthorizationError):
-        return f"refused the user or password: {error}; check PIPELINE_QUEUE_BROKER_URL"
+        return f"refused the password or user: {error}; check PIPELINE_QUEUE_BROKER_URL"
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
         cause = cause.__cause__ or cause.__context__

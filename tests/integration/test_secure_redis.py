@@ -130,8 +130,8 @@ def refusals(place: Place) -> list[str]:
 @pytest.mark.parametrize(
     ("user", "change", "reason"),
     [
-        ("submitter", {"password": "wr0ng-one"}, r"refused the user or password: .*check PIPELINE_QUEUE_BROKER_URL"),
-        ("nobody", {}, r"refused the user or password"),
+        ("submitter", {"password": "wr0ng-one"}, r"refused the password or user: .*check PIPELINE_QUEUE_BROKER_URL"),
+        ("nobody", {}, r"refused the password or user"),
         ("submitter", {"ca": "other-ca.pem"}, r"certificate that is not to be trusted: .*add\s+\?ssl_ca_certs="),
         ("submitter", {"host": "127.0.0.1"}, r"certificate that is not to be trusted: .*mismatch"),
         ("blind", {}, r"does not permit its user .*docs/redis\.md"),
@@ -151,7 +151,7 @@ def test_a_submitter_is_told_plainly_what_is_wrong(
 @pytest.mark.parametrize(
     ("user", "change", "reason"),
     [
-        ("worker", {"password": "wr0ng-one"}, r"refused the user or password: .*check PIPELINE_QUEUE_BROKER_URL"),
+        ("worker", {"password": "wr0ng-one"}, r"refused the password or user: .*check PIPELINE_QUEUE_BROKER_URL"),
         ("worker", {"ca": "other-ca.pem"}, r"certificate that is not to be trusted: .*\?ssl_ca_certs="),
         ("cut", {}, r"does not permit its user .*docs/redis\.md.*tried: HDEL unacked"),
         ("submitter", {}, r"does not permit its user .*docs/redis\.md"),
