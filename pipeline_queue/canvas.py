@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from pipeline_queue.contract.ledger import Ledger
 from pipeline_queue.contract.messages import Scalar, StepMessage
+from pipeline_queue.contract.signing import SigningKey
 from pipeline_queue.contract.wire import Caller, Letter, Task, letter
 from pipeline_queue.pipeline import Pipeline
 from pipeline_queue.planner import step_named
@@ -27,25 +28,33 @@ def ring(ledger: Ledger, pipeline: Pipeline, messages: Sequence[StepMessage]) ->
 
 def ring_begun(ledger: Ledger, pipeline: Pipeline, chains: Iterable[Sequence[StepMessage]]) -> None:
     """Rings runs that are under way. Raises BrokerError."""
-    ledger.send([chain(pipeline, messages, BEGUN_PRIORITY) for messages in chains])
+    ledger.send([chain(pipeline, messages, BEGUN_PRIORITY, key=ledger.signing_key) for messages in chains])
 
 
 def ring_new(ledger: Ledger, pipeline: Pipeline, chains: Iterable[Sequence[StepMessage]], priority: int) -> None:
     """Rings runs that were just taken into their sweep's window; a lower `priority` goes first. Raises BrokerError."""
-    ledger.send([chain(pipeline, messages, priority) for messages in chains])
+    ledger.send([chain(pipeline, messages, priority, key=ledger.signing_key) for messages in chains])
 
 
 def chain(
-    pipeline: Pipeline, messages: Sequence[StepMessage], priority: int = BEGUN_PRIORITY, caller: Caller | None = None
+    pipeline: Pipeline,
+    messages: Sequence[StepMessage],
+    priority: int = BEGUN_PRIORITY,
+    caller: Caller | None = None,
+    key: SigningKey | None = None,
 ) -> Letter:
-    """The message that has the first of these steps executed, and then the others; `caller` is what it follows."""
+    """The message that has the first of these steps executed, and then the others.
+
+    `caller` is the task that it follows, `key` what each step's envelope is signed with.
+    """
     shown = _shown(messages[0].parameters)
-    return letter([_task(pipeline, message, shown) for message in messages], priority, caller)
+    return letter([_task(pipeline, message, shown, key) for message in messages], priority, caller)
 
 
-def _task(pipeline: Pipeline, message: StepMessage, shown: str) -> Task:
+def _task(pipeline: Pipeline, message: StepMessage, shown: str, key: SigningKey | None) -> Task:
     step = step_named(pipeline, message.step)
-    return Task(message, step.queue, f"{pipeline.name}.{step.name}", repr((str(message.run),)), shown)
+    signature = key.sign(message, step.queue) if key else None
+    return Task(message, step.queue, f"{pipeline.name}.{step.name}", repr((str(message.run),)), shown, signature)
 
 
 def _shown(parameters: dict[str, Scalar]) -> str:

@@ -75,7 +75,7 @@ class Client:
         """`settings` None: no broker; reading works, submitting and cancelling raise BrokerError."""
         self._root = storage
         self._settings = settings
-        self._ledger = Ledger(settings.broker_url) if settings else None
+        self._ledger = Ledger.of(settings) if settings else None
         self._app: Celery | None = None
         self._opened: Storage | None = None
 
@@ -156,6 +156,7 @@ class Client:
         with submission.snapshot:
             ledger, storage = self._live(), self._writable()
             ledger.time()
+            self._celery()  # refuses an unusable signing key
             sweep = submission.commit(storage)
         self._start(sweep, is_new=not submission.name)
         return sweep.record.id
@@ -480,7 +481,7 @@ class Client:
 
             self._live()
             assert self._settings is not None
-            self._app = make_app(self._settings.broker_url)
+            self._app = make_app(self._settings.broker_url, self._settings.signing_key_file)
         return self._app
 
     def _live(self) -> Ledger:

@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline_queue import __version__
-from pipeline_queue.contract.errors import PipelineQueueError, StorageError
+from pipeline_queue.contract.dead_list import DeadMessage
+from pipeline_queue.contract.errors import PipelineQueueError, SettingsError, StorageError
 from pipeline_queue.contract.ledger import Ledger
 from pipeline_queue.contract.settings import Settings, without_password
+from pipeline_queue.contract.signing import read_signing_key
 from pipeline_queue.contract.storage import Storage
 
 _PACKAGES = ("celery", "redis", "kombu", "flower", "pydantic", "pyyaml")
 _CLOCK_SECONDS = 5.0
+_DEAD_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ def examine(settings: Settings | None, storage: Path, embedded: bool) -> list[Ch
         checks += _keeping(ledger, info, embedded)
         checks.append(_clock("clock", clock - (started + time.time()) / 2, "this machine and the broker"))
         checks += _workers(ledger)
+        checks += [_dead(ledger), *_signing(settings)]
     except PipelineQueueError as error:
         checks.append(Check("broker", "fail", str(error)))
     finally:
@@ -122,3 +126,28 @@ def _workers(ledger: Ledger) -> Iterator[Check]:
             yield _clock(f"worker {worker.name}", worker.clock_seconds, "its clock and the broker's")
     served = ", ".join(f"{queue} by {count}" for queue, count in sorted(queues.items()))
     yield Check("queues", "ok", f"served: {served}")
+
+
+def shown_dead(dead: DeadMessage) -> str:
+    """A refused message on one line; its texts are printable."""
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(dead.at))
+    return f"{when} queue {dead.queue}, worker {dead.worker}, {dead.size_bytes:,} bytes: {dead.reason}"
+
+
+def _dead(ledger: Ledger) -> Check:
+    count = ledger.dead.count()
+    if not count:
+        return Check("dead messages", "ok", "none was refused")
+    latest = "; ".join(shown_dead(dead) for dead in ledger.dead.latest(_DEAD_SHOWN))
+    how = "`doctor --dead` shows them, `doctor --clear-dead` removes them"
+    return Check("dead messages", "warn", f"{count} kept that were refused: {how}. The latest: {latest}")
+
+
+def _signing(settings: Settings) -> Iterator[Check]:
+    if settings.signing_key_file is None:
+        return
+    try:
+        read_signing_key(settings.signing_key_file)
+        yield Check("signing", "ok", f"messages are signed with the key in {settings.signing_key_file}")
+    except SettingsError as error:
+        yield Check("signing", "fail", str(error))

@@ -12,9 +12,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import hypothesis
 import pytest
+from redis import Redis
 
 from pipeline_queue.client import Client
 from pipeline_queue.contract.settings import RESERVED_PREFIX, Settings
@@ -133,6 +135,11 @@ class Cluster:
     def shell(self, folder: Path) -> Shell:
         return Shell(folder, plain_environment(**self.settings.environment()))
 
+    def redis(self) -> Redis:
+        """A connection that gives bytes as they are; closed with the test."""
+        parts = urlsplit(self.settings.broker_url)
+        return self._stack.enter_context(Redis(unix_socket_path=parts.path, password=parts.password))
+
     def start_worker(self, *options: str, name: str = "one") -> subprocess.Popen[bytes]:
         """A worker process that is ready; ended with the test."""
         return self._stack.enter_context(_running_worker(self.settings, self.client, name, options))
@@ -167,12 +174,19 @@ def _running_worker(
         process.wait()
 
 
+@contextmanager
+def new_cluster(folder: Path, **settings: Any) -> Iterator[Cluster]:
+    """A private server and an empty storage; `settings` besides those two."""
+    with ExitStack() as stack:
+        server = start_server(folder / "server.log")
+        stack.callback(server.stop)
+        made = Settings(server.broker_url, folder / "storage", folder / "scratch", **settings)
+        client = stack.enter_context(Client(made.storage, made))
+        yield Cluster(made, client, stack)
+
+
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     """A private server and an empty storage; start workers with `start_worker`."""
-    with ExitStack() as stack:
-        server = start_server(tmp_path / "server.log")
-        stack.callback(server.stop)
-        settings = Settings(server.broker_url, tmp_path / "storage", tmp_path / "scratch")
-        client = stack.enter_context(Client(settings.storage, settings))
-        yield Cluster(settings, client, stack)
+    with new_cluster(tmp_path) as made:
+        yield made

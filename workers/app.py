@@ -19,17 +19,20 @@ from celery.apps.worker import Worker
 from celery.signals import worker_ready
 
 from pipeline_queue import __version__
-from pipeline_queue.contract.celery_app import make_app
+from pipeline_queue.contract.broker import check_access
+from pipeline_queue.contract.celery_app import harmless_commands, make_app
 from pipeline_queue.contract.errors import BrokerError, PipelineQueueError
 from pipeline_queue.contract.ledger import Ledger
 from pipeline_queue.contract.settings import Settings, settings_from
 from pipeline_queue.contract.storage import Storage
+from pipeline_queue.contract.transport import screen_messages
 from workers.context import SweepCache, WorkerContext
 from workers.events import EventPacer
 from workers.executor import Executor
 from workers.feeding import Feeder
 from workers.lease import LeaseKeeper, Orders
 from workers.reconciler import Reconciler
+from workers.refusals import Refusals
 from workers.tasks import register
 from workers.workspace import Workspaces
 
@@ -43,6 +46,12 @@ class QuietWorker(Worker):  # type: ignore[misc]
 
     def __init__(self, app: Celery | None = None, **options: Any) -> None:
         super().__init__(app, **{**options, "without_mingle": True, "without_gossip": True})
+
+    def start(self) -> None:
+        """Ends with the exit code that Celery keeps: what calls this for `python -m workers` drops it."""
+        super().start()
+        if self.exitcode:
+            raise SystemExit(self.exitcode)
 
 
 class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -87,8 +96,9 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
         parent.app.worker_context = None
 
     def _start(self, parent: Any, settings: Settings) -> None:
+        check_access(settings.broker_url, harmless_commands(parent.app.amqp.queues.consume_from))
         storage = Storage.open(settings.storage)
-        ledger = Ledger(settings.broker_url)
+        ledger = Ledger.of(settings)
         executor = Executor()
         executor.start()
         name = str(parent.hostname)
@@ -99,10 +109,12 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
             own.announce(name, {**_facts(), "queues": sorted(consumed), "slots": slots, "busy": busy})
 
         orders = Orders(renew=executor.renew, stop=executor.stop, kill=executor.kill)
-        leases = LeaseKeeper(name, Ledger(settings.broker_url), orders, announce)
+        refusals = Refusals(ledger.dead, name)
+        screen_messages(refusals.screen)
+        leases = LeaseKeeper(name, Ledger.of(settings), orders, announce)
         sweeps = SweepCache(storage)
         workspaces = Workspaces(settings.scratch, storage)
-        self._feeder = Feeder(Ledger(settings.broker_url), storage, sweeps)
+        self._feeder = Feeder(Ledger.of(settings), storage, sweeps)
         parent.app.worker_context = WorkerContext(
             name=name,
             storage=storage,
@@ -111,6 +123,7 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
             leases=leases,
             workspaces=workspaces,
             sweeps=sweeps,
+            refuse=refusals.refuse,
             feed_soon=self._feeder.poke,
             ring_soon=self._feeder.ring,
             log_limit_bytes=settings.log_limit_bytes,
@@ -119,7 +132,7 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
         )
         _when_ready(leases.start)
         threading.Thread(target=workspaces.remove_abandoned, name="tidy", daemon=True).start()
-        self._reconciler = Reconciler(name, Ledger(settings.broker_url), storage, sweeps)
+        self._reconciler = Reconciler(name, Ledger.of(settings), storage, sweeps)
         self._reconciler.start()
         self._feeder.start()
         # What a worker has imported lives as long as it does: not looked through again at every collection.
@@ -134,9 +147,9 @@ def application() -> Celery:
     """The one application of a worker process; ends it with a plain message when a setting is missing."""
     try:
         settings = settings_from(os.environ)
+        app = make_app(settings.broker_url, settings.signing_key_file)
     except PipelineQueueError as error:
         _exit(error)
-    app = make_app(settings.broker_url)
     app.set_current()
     app.Worker = app.subclass_with_self(QuietWorker)
     app.steps["worker"].add(Engine)

@@ -7,7 +7,7 @@ import secrets
 import time
 from dataclasses import replace
 
-from pipeline_queue.contract.errors import StorageError, SupervisorError
+from pipeline_queue.contract.errors import BrokerError, StorageError, SupervisorError
 from pipeline_queue.contract.ledger import Lease, Refusal
 from pipeline_queue.contract.messages import StepMessage
 from pipeline_queue.contract.records import StepRecord
@@ -116,7 +116,8 @@ def _execute_and_record(worker: WorkerContext, job: Job, lease: Lease, held: Hel
     this = _begun(worker, job, lease, held, uid)
     try:
         return _executed(worker, this)
-    except LeaseLostError:
+    except (LeaseLostError, BrokerError):
+        # What is decided is on the storage by then; without a broker nobody can be told yet.
         raise
     except SupervisorError as error:
         lost = not worker.executor.is_closing()

@@ -44,7 +44,8 @@ class SweepCache:
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """`name` is the worker's node name, as Flower shows it; `feed_soon` says that a sweep's window may have room,
+    """`name` is the worker's node name, as Flower shows it; `refuse` keeps a bad message: what it
+    is, why, its queue; `feed_soon` says that a sweep's window may have room,
     `ring_soon` has chains of runs that have begun put on the queue."""
 
     name: str
@@ -54,6 +55,7 @@ class WorkerContext:
     leases: LeaseKeeper
     workspaces: Workspaces
     sweeps: SweepCache
+    refuse: Callable[[bytes, str, str], None]
     feed_soon: Callable[[str], None]
     ring_soon: Callable[[Pipeline, Sequence[Sequence[StepMessage]]], None]
     log_limit_bytes: int

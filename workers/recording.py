@@ -60,7 +60,7 @@ def publish_attempt(worker: WorkerContext, this: Try, workspace: Workspace, foun
     if job.is_last:
         _end_run(job, "succeeded", "", StepFiles(job.step, job.step, True, record))
     ending = Ending("succeeded", "succeeded" if job.is_last else "running", record.seconds, record.exit_code)
-    if not worker.ledger.record(this.lease, ending, _following(job)):
+    if not worker.ledger.record(this.lease, ending, _following(worker, job)):
         # Whoever holds the lease now will find it published; if the ledger forgot all, nobody would go on.
         return record_published(worker, job)
     release_shared(worker, job)
@@ -123,7 +123,7 @@ def record_published(worker: WorkerContext, job: Job) -> Outcome:
     if job.is_last:
         _end_run(job, "succeeded", "", None)
     state: RunState = "succeeded" if job.is_last else "running"
-    worker.ledger.record(Lease.decided(job.run, job.step), Ending("succeeded", state), _following(job))
+    worker.ledger.record(Lease.decided(job.run, job.step), Ending("succeeded", state), _following(worker, job))
     release_shared(worker, job)
     return Outcome("go_on", "published before")
 
@@ -169,11 +169,11 @@ def release_shared(worker: WorkerContext, job: Job, failure: str = "") -> None:
         worker.ring_soon(pipeline, [messages(pipeline, run, sweep.space[run.index])[position:] for run in runs])
 
 
-def _following(job: Job) -> Letter | None:
+def _following(worker: WorkerContext, job: Job) -> Letter | None:
     """The message of the next step and of those after it."""
     every = messages(job.sweep.pipeline, job.run, job.sweep.parameters(job.run))
     later = every[[message.step for message in every].index(job.step) + 1 :]
-    return chain(job.sweep.pipeline, later, caller=job.caller) if later else None
+    return chain(job.sweep.pipeline, later, caller=job.caller, key=worker.ledger.signing_key) if later else None
 
 
 def _end_run(job: Job, state: RunState, message: str, last: StepFiles | None, within: Path | None = None) -> None:

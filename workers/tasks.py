@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from typing import Any
@@ -28,10 +29,11 @@ def register(app: Celery) -> None:
 
     # Positional-only, so that parameters may be called `self` and `envelope`.
     def step(self: Task, envelope: object, /, **parameters: Any) -> str:
+        worker: WorkerContext = self.app.worker_context
         try:
-            outcome = _attempted(self.app.worker_context, decode(envelope, parameters), _caller(self.request))
+            outcome = _attempted(worker, _checked(self, envelope, parameters), _caller(self.request))
         except (MessageError, InputError) as error:
-            logger.error("refused task=%s: %s", self.request.id, error)
+            worker.refuse(json.dumps([envelope, parameters]).encode(), str(error), _queue(self))
             raise
         except (BrokerError, StorageError) as error:
             # Not the step's failure: the run is rung again.
@@ -46,6 +48,19 @@ def register(app: Celery) -> None:
 
 def _caller(request: Any) -> Caller:
     return Caller(request.id, request.root_id or request.id)
+
+
+def _checked(task: Task, envelope: object, parameters: dict[str, Any]) -> StepMessage:
+    """Raises MessageError for a message that is not ours, or, with a signing key, not signed by it."""
+    message = decode(envelope, parameters)
+    if task.app.signing_key:
+        task.app.signing_key.check(envelope, message, _queue(task))
+    return message
+
+
+def _queue(task: Task) -> str:
+    """The queue that the message lay in: screening.py has compared the two."""
+    return str(task.request.delivery_info["routing_key"])
 
 
 def _attempted(worker: WorkerContext, message: StepMessage, caller: Caller) -> Outcome:

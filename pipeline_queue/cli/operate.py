@@ -6,12 +6,16 @@ import json
 import os
 import sys
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
 from pipeline_queue.cli.session import check_settings, data_folder, is_local, reading, storage_root
 from pipeline_queue.client import Client
 from pipeline_queue.contract.states import ENDED
+
+if TYPE_CHECKING:
+    from pipeline_queue.contract.settings import Settings
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
@@ -88,8 +92,10 @@ def up(slots: int | None, flower_port: int, no_flower: bool) -> None:
 
 
 @click.command()
+@click.option("--dead", is_flag=True, help="Show the messages that workers refused, the newest first.")
+@click.option("--clear-dead", is_flag=True, help="Remove them.")
 @_JSON
-def doctor(as_json: bool) -> None:
+def doctor(dead: bool, clear_dead: bool, as_json: bool) -> None:
     """Check the broker, its persistence and eviction policy, the storage, versions, clocks and workers."""
     from pipeline_queue.contract.settings import settings_from
     from pipeline_queue.doctor import examine
@@ -103,6 +109,9 @@ def doctor(as_json: bool) -> None:
         data = data_folder()
         note = running_service(data)
         settings = data.settings(note.broker_url) if note else None
+    if dead or clear_dead:
+        _dead_messages(settings, dead, clear_dead, as_json)
+        return
     checks = examine(settings, storage_root(), embedded=is_local())
     failed = any(check.state == "fail" for check in checks)
     if as_json:
@@ -112,3 +121,24 @@ def doctor(as_json: bool) -> None:
         for check in checks:
             click.echo(f"{signs[check.state]} {check.name}: {check.detail}")
     sys.exit(3 if failed else 0)
+
+
+def _dead_messages(settings: Settings | None, show: bool, clear: bool, as_json: bool) -> None:
+    from pipeline_queue.contract.errors import BrokerError
+    from pipeline_queue.contract.ledger import Ledger
+    from pipeline_queue.doctor import shown_dead
+
+    if settings is None:
+        raise BrokerError("no broker is configured and no service runs here, so there are no refused messages")
+    ledger = Ledger(settings.broker_url)
+    try:
+        found = ledger.dead.latest() if show else []
+        removed = ledger.dead.clear() if clear else 0
+    finally:
+        ledger.close()
+    if as_json:
+        click.echo(json.dumps({"dead": [asdict(one) for one in found], "removed": removed}, indent=2))
+        return
+    for one in found:
+        click.echo(f"{shown_dead(one)}\n  {one.payload}")
+    click.echo(f"{removed} removed" if clear else f"{len(found)} refused messages; `doctor --clear-dead` removes them")

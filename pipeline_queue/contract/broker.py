@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import ssl
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
@@ -48,17 +49,60 @@ def answers(broker_url: str) -> bool:
 @contextmanager
 def broker_errors(broker_url: str) -> Iterator[None]:
     """Turns redis-py's exceptions into BrokerError with the address and what to do."""
-    from redis.exceptions import AuthenticationError, ConnectionError, RedisError
+    from redis.exceptions import ConnectionError, RedisError
 
     try:
         yield
     except (RedisError, TimeoutError) as error:
         shown = without_password(broker_url)
-        if isinstance(error, AuthenticationError):
-            raise BrokerError(f"the broker {shown} refused the password: {error}") from error
+        refusal = _refusal(error)
+        if refusal:
+            raise BrokerError(f"the broker {shown} {refusal}") from error
         if isinstance(error, ConnectionError | TimeoutError):
             raise BrokerError(f"the broker {shown} cannot be reached: {error} (is it running?)") from error
         raise BrokerError(f"the broker {shown} refused: {error}") from error
+
+
+def check_access(broker_url: str, commands: Sequence[Sequence[str]]) -> None:
+    """Sends commands that change nothing, to see whether this user may.
+
+    Raises BrokerError for a refusal that waiting does not mend: of the password, the certificate or a command. Whether
+    the server is there is not what this asks.
+    """
+    from redis.exceptions import RedisError
+
+    client = connect(broker_url)
+    try:
+        for command in commands:
+            try:
+                client.execute_command(*command)  # type: ignore[no-untyped-call]
+            except RedisError as error:
+                refusal = _refusal(error)
+                if refusal:
+                    text = f"the broker {without_password(broker_url)} {refusal} (tried: {' '.join(command[:2])})"
+                    raise BrokerError(text) from error
+                return
+    finally:
+        client.close()
+
+
+def _refusal(error: Exception) -> str:
+    """What is to be done about a refusal that waiting does not mend, '' for any other error."""
+    from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError
+
+    if isinstance(error, NoPermissionError):
+        return f"does not permit its user what is needed here: {error}; docs/redis.md has the rules for ACL users"
+    if isinstance(error, AuthenticationError | AuthorizationError):
+        return f"refused the password or user: {error}; check PIPELINE_QUEUE_BROKER_URL"
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
+        cause = cause.__cause__ or cause.__context__
+    if cause is None:
+        return ""
+    return (
+        f"shows a certificate that is not to be trusted: {cause.verify_message}; for an authority of your own add "
+        "?ssl_ca_certs=/path/of/ca.pem to PIPELINE_QUEUE_BROKER_URL"
+    )
 
 
 def _as_redis_url(url: str) -> str:

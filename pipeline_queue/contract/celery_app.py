@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Iterable
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from celery import Celery
 
+from pipeline_queue.contract.signing import read_signing_key
 from pipeline_queue.contract.transport import use_our_transport
 
 DEFAULT_QUEUE = "default"
@@ -38,12 +41,29 @@ _CONFIGURATION: dict[str, object] = {
 }
 
 
-def make_app(broker_url: str) -> Celery:
-    """A Celery application of this project; connects to nothing yet."""
+def make_app(broker_url: str, signing_key_file: Path | None = None) -> Celery:
+    """A Celery application of this project; connects to nothing yet. Raises SettingsError for an unusable key.
+
+    Its `signing_key` is None, or what its messages are signed with. It is no part of `conf`, which Flower shows.
+    """
     use_our_transport()
     app = Celery("pipeline_queue", broker=broker_url, set_as_current=False)
     app.conf.update(_CONFIGURATION)
+    app.signing_key = read_signing_key(signing_key_file) if signing_key_file else None
     if urlsplit(broker_url).scheme == "rediss":
         # Left alone Celery accepts any certificate; `ssl_…` options in the URL still win.
         app.conf.broker_use_ssl = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
     return app
+
+
+def harmless_commands(queues: Iterable[str]) -> list[list[str]]:
+    """Redis commands that change nothing, on the keys and channels that Celery needs in a worker of these queues.
+
+    Refused one of them, Celery would end with a traceback, or try for ever.
+    """
+    return [
+        ["PING"],
+        *(["LLEN", queue] for queue in queues),
+        ["SREM", "_kombu.binding.celeryev", ""],
+        ["PUBLISH", "/0.celeryev/worker.offline", ""],
+    ]

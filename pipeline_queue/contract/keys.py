@@ -15,6 +15,7 @@ RECONCILER = f"{_PREFIX}reconciler"
 SERVER = f"{_PREFIX}server"
 """The run id of the server for which everything here was last made complete from the storage."""
 SWEEPS = f"{_PREFIX}sweeps"
+DEAD = f"{_PREFIX}dead"
 
 
 def run_key(run: RunId) -> str:

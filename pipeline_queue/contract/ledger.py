@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pipeline_queue.contract import keys, scripts
 from pipeline_queue.contract.broker import broker_errors, connect
+from pipeline_queue.contract.dead_list import DeadList
 from pipeline_queue.contract.identity import RunId
+from pipeline_queue.contract.settings import Settings
+from pipeline_queue.contract.signing import SigningKey, read_signing_key
 from pipeline_queue.contract.states import RunState, StepState
 from pipeline_queue.contract.sweep_ledger import SweepLedger
 from pipeline_queue.contract.wire import Letter
@@ -117,11 +120,14 @@ class LiveWorker:
 class Ledger:
     """Thread-safe; every method raises BrokerError when Redis is not there."""
 
-    def __init__(self, broker_url: str, timeout_seconds: float = 5.0) -> None:
+    def __init__(self, broker_url: str, timeout_seconds: float = 5.0, signing_key: SigningKey | None = None) -> None:
+        """`signing_key` signs what is sent through it."""
         self._url = broker_url
+        self.signing_key = signing_key
         self._redis = connect(broker_url, timeout_seconds)
         self._own = threading.local()
         self.sweeps = SweepLedger(self._redis, broker_url)
+        self.dead = DeadList(self._redis, broker_url)
         register = self._redis.register_script
         self._close = register(scripts.CLOSE)
         self._claim = register(scripts.CLAIM)
@@ -130,6 +136,12 @@ class Ledger:
         self._cancel = register(scripts.CANCEL)
         self._due = register(scripts.DUE)
         self._hold = register(scripts.HOLD)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Ledger:
+        """Raises SettingsError for a signing key that cannot be used."""
+        file = settings.signing_key_file
+        return cls(settings.broker_url, signing_key=read_signing_key(file) if file else None)
 
     def close(self) -> None:
         self._redis.close()
@@ -235,7 +247,7 @@ class Ledger:
                         keys.RETRIES,
                         keys.ACTIVE,
                         *_sweep_keys(lease.run.sweep),
-                        following.list if following else "",
+                        following.list if following else keys.LEASES,  # never an empty name, which no ACL user may
                     ],
                     args=[
                         str(lease.run),

@@ -14,6 +14,8 @@ from pipeline_queue.contract.identity import RunId
 
 TASK_NAME = "pipeline_queue.step"
 VERSION = 1
+SIGNATURE = "sig"
+"""The field of a signed envelope that holds its signature (signing.py)."""
 
 Scalar = bool | int | float | str
 
@@ -37,7 +39,8 @@ def decode(envelope: object, parameters: dict[str, Any]) -> StepMessage:
         raise MessageError(f"the envelope is not a mapping but {type(envelope).__name__}")
     version = envelope.get("v")
     if type(version) is not int or version != VERSION:
-        raise MessageError(f"version {str(version)[:20]} of the envelope is not {VERSION}")
+        shown = str(version)[:20] if isinstance(version, str | int | float) else type(version).__name__
+        raise MessageError(f"version {shown} of the envelope is not {VERSION}")
     run, step = envelope.get("run"), envelope.get("step")
     if not isinstance(run, str) or not isinstance(step, str):
         raise MessageError("the envelope names no run and step")

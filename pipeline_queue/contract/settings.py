@@ -16,6 +16,7 @@ BROKER_URL = "PIPELINE_QUEUE_BROKER_URL"
 STORAGE = "PIPELINE_QUEUE_STORAGE"
 SCRATCH = "PIPELINE_QUEUE_SCRATCH"
 LOG_LIMIT = "PIPELINE_QUEUE_LOG_LIMIT_BYTES"
+SIGNING_KEY_FILE = "PIPELINE_QUEUE_SIGNING_KEY_FILE"
 
 RESERVED_PREFIX = "PIPELINE_QUEUE_"
 """Environment variables of this name are ours: steps get only those made for them."""
@@ -29,13 +30,14 @@ class Settings:
     """Where the broker and the shared storage are.
 
     `scratch` holds working directories while steps run; it is local to a machine. `log_limit_bytes`
-    caps each attempt's log.
+    caps each attempt's log. `signing_key_file` None: messages are not signed.
     """
 
     broker_url: str
     storage: Path
     scratch: Path
     log_limit_bytes: int = _DEFAULT_LOG_LIMIT_BYTES
+    signing_key_file: Path | None = None
 
     def __repr__(self) -> str:
         return f"Settings(broker_url={without_password(self.broker_url)!r}, storage={str(self.storage)!r})"
@@ -47,6 +49,7 @@ class Settings:
             STORAGE: str(self.storage),
             SCRATCH: str(self.scratch),
             LOG_LIMIT: str(self.log_limit_bytes),
+            SIGNING_KEY_FILE: str(self.signing_key_file or ""),
         }
 
 
@@ -66,12 +69,13 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         storage=Path(environment[STORAGE]).expanduser().absolute(),
         scratch=_scratch(environment),
         log_limit_bytes=_log_limit(environment),
+        signing_key_file=_signing_key_file(environment),
     )
 
 
 def without_password(url: str) -> str:
     """The URL as it may be shown."""
-    url = re.sub(r"(?<=[?&]password=)[^&#]*", "***", url)
+    url = re.sub(r"([?&](?:ssl_)?password=)[^&#]*", r"\1***", url)
     parts = urlsplit(url)
     if not parts.password:
         return url
@@ -104,3 +108,8 @@ def _log_limit(environment: Mapping[str, str]) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise SettingsError(f"{LOG_LIMIT} must be a whole number of bytes above 0, not '{text[:40]}'")
     return int(text)
+
+
+def _signing_key_file(environment: Mapping[str, str]) -> Path | None:
+    chosen = environment.get(SIGNING_KEY_FILE)
+    return Path(chosen).expanduser().absolute() if chosen else None

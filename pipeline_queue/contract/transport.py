@@ -1,4 +1,5 @@
-"""kombu's Redis transport with one client kept for each channel, and without its list of what is unacknowledged.
+"""kombu's Redis transport with one client kept for each channel, no list of what is unacknowledged, and no message that
+can end it.
 
 kombu makes a client object for every command it sends, about five for each task, and redis-py fills a table of
 callbacks each time: a tenth of a worker's time on short steps. Clients are thread-safe and share the channel's pool
@@ -12,7 +13,7 @@ twice, and cost two transactions a task.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,10 +37,19 @@ class Taken(virtual.QoS):  # type: ignore[misc]
         return []
 
 
+Screen = Callable[[str, bytes], bool]
+"""Whether an entry taken from the list of a queue goes on to kombu."""
+
+
+_UNREADABLE = (TypeError, ValueError, AttributeError, LookupError, RecursionError)
+"""What kombu lets through of a message that it cannot read."""
+
+
 class Channel(redis.Channel):  # type: ignore[misc]
     """The kept client is for commands sent at once only; the one that listens is kombu's own as before."""
 
     ack_emulation = False
+    screen: Screen | None = None
     _kept: Any = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -55,6 +65,33 @@ class Channel(redis.Channel):  # type: ignore[misc]
             client = self._kept
         yield client
 
+    def _create_client(self, asynchronous: bool = False) -> Any:
+        client = super()._create_client(asynchronous)
+        if asynchronous and Channel.screen is not None:
+            client.parse_response = _screened(client.parse_response, Channel.screen, self.sep)
+        return client
+
+    def _receive_one(self, c: Any) -> Any:
+        """What is published to all workers: they would all end at once."""
+        try:
+            return super()._receive_one(c)
+        except _UNREADABLE as error:
+            logger.error("passed over a broadcast that cannot be read: %s", type(error).__name__)
+            return None
+
+
+def _screened(parse_response: Callable[..., Any], screen: Screen, separator: str) -> Callable[..., Any]:
+    def parse(connection: Any, command_name: str, **options: Any) -> Any:
+        reply = parse_response(connection, command_name, **options)
+        if command_name != "BRPOP" or not reply:
+            return reply
+        # A list's name is the queue's, or that with a priority behind it.
+        queue = reply[0].decode(errors="replace").rsplit(separator, 1)[0]
+        # None is what kombu takes for a list in which nothing came.
+        return reply if screen(queue, reply[1]) else None
+
+    return parse
+
 
 class Transport(redis.Transport):  # type: ignore[misc]
     Channel = Channel
@@ -64,3 +101,8 @@ def use_our_transport() -> None:
     """Has `redis://`, `rediss://` and `redis+socket://` URLs of this process use this transport."""
     for scheme in ("redis", "rediss"):
         TRANSPORT_ALIASES[scheme] = f"{__name__}:Transport"
+
+
+def screen_messages(screen: Screen) -> None:
+    """Has every message that this process takes from a queue looked at first. For workers, before they connect."""
+    Channel.screen = staticmethod(screen)

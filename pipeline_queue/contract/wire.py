@@ -18,7 +18,7 @@ from typing import Any
 
 from pipeline_queue.contract.errors import MessageError
 from pipeline_queue.contract.identity import RunId
-from pipeline_queue.contract.messages import TASK_NAME, StepMessage, decode
+from pipeline_queue.contract.messages import SIGNATURE, TASK_NAME, StepMessage, decode
 
 PRIORITIES = (0, 3, 6, 9)
 """kombu's steps: each has a list of its own, read in this order."""
@@ -29,14 +29,22 @@ _PERSISTENT = 2
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One step as a Celery task; `arguments` and `parameters` are what Flower shows and searches."""
+    """One step as a Celery task; `arguments` and `parameters` are what Flower shows and searches.
+
+    `signature` is None where messages are not signed.
+    """
 
     message: StepMessage
     queue: str
     shadow: str
     arguments: str
     parameters: str
+    signature: str | None = None
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+    def envelope(self) -> dict[str, Any]:
+        signed = {} if self.signature is None else {SIGNATURE: self.signature}
+        return {**self.message.envelope(), **signed}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +81,7 @@ def letter(chain: Sequence[Task], priority: int, caller: Caller | None = None) -
     """
     first, *rest = chain
     embedded = {"callbacks": None, "errbacks": None, "chain": [_signature(task) for task in reversed(rest)] or None}
-    body = [[first.message.envelope()], first.message.parameters, {**embedded, "chord": None}]
+    body = [[first.envelope()], first.message.parameters, {**embedded, "chord": None}]
     payload = {
         "body": base64.b64encode(json.dumps(body).encode()).decode(),
         "content-encoding": "utf-8",
@@ -132,7 +140,7 @@ def _properties(task: Task, priority: int) -> dict[str, Any]:
 def _signature(task: Task) -> dict[str, Any]:
     return {
         "task": TASK_NAME,
-        "args": [task.message.envelope()],
+        "args": [task.envelope()],
         "kwargs": task.message.parameters,
         "options": {
             "task_id": task.id,

@@ -78,7 +78,7 @@ class Service:
         settings = self.folder.settings(server.broker_url)
         environment = {**os.environ, **settings.environment(), DATA: str(self.folder.root)}
         storage = Storage.open(settings.storage)
-        ledger = Ledger(settings.broker_url)
+        ledger = Ledger.of(settings)
         worker = self._start_worker(environment)
         flower, flower_url = self._start_flower(environment)
         try:

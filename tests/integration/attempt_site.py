@@ -75,6 +75,7 @@ class Site:
         return WorkerContext(
             name=name, storage=self.storage, ledger=ledger, executor=executor, leases=leases,
             workspaces=Workspaces(self.settings.scratch, self.storage), sweeps=SweepCache(self.storage),
+            refuse=lambda payload, reason, queue: None,
             feed_soon=lambda sweep: None,
             ring_soon=lambda pipeline, chains: None,
             log_limit_bytes=1024 * 1024, environment=dict(os.environ), python=Path(sys.executable), grace_seconds=2.0,
