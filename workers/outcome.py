@@ -53,6 +53,14 @@ def failure_of(step: Step, result: ExecutionResult, found: Found | None) -> Fail
             assert step.timeout_seconds is not None
             limit = duration(step.timeout_seconds)
             return Failure("timeout", f"step {name} was ended: it ran longer than its timeout of {limit}")
+        case "memory":
+            assert step.memory_bytes is not None
+            used, limit = sizes(result.memory_bytes or 0, step.memory_bytes)
+            return Failure(
+                "memory", f"step {name} was ended: its processes used {used} of memory, its limit is {limit}"
+            )
+        case "out_of_memory":
+            return Failure("memory", f"step {name} was killed by the system: the machine ran out of memory")
         case "stopped":
             return Failure("cancelled", f"step {name} was cancelled")
         case "lease_lost":
@@ -85,6 +93,17 @@ def duration(seconds: float) -> str:
         if seconds >= size and seconds % size == 0:
             return f"{seconds / size:g} {unit}"
     return f"{seconds:g} s"
+
+
+def sizes(used: int, limit: int) -> tuple[str, str]:
+    """Both in the unit in which the limit was probably written: (`2.1 GB`, `2 GB`)."""
+    powers = [(f"{prefix}{end}", base**power) for end, base in (("B", 1000), ("iB", 1024))
+              for power, prefix in ((4, "T"), (3, "G"), (2, "M"))]  # fmt: skip
+    fitting = [(limit / size, unit, size) for unit, size in powers if limit >= size]
+    # The one that says it in the fewest characters.
+    _, unit, size = min(fitting, key=lambda one: (len(f"{one[0]:.10g}"), one[0]))
+    shown = f"{used / size:.3g}"
+    return f"{shown if shown != f'{limit / size:.3g}' else f'{used / size:.6g}'} {unit}", f"{limit / size:.10g} {unit}"
 
 
 def with_tail(message: str, log: Path) -> str:
