@@ -108,6 +108,8 @@ class LiveWorker:
     clock_seconds: float
     storage_token: str = ""
     notes: tuple[str, ...] = field(default=())
+    holds: tuple[str, ...] = field(default=())
+    """Why it takes no steps now."""
 
 
 class Ledger:
@@ -305,8 +307,21 @@ class Ledger:
         """Another one for each start of the server: what it wrote last before it was killed may be gone."""
         return str(self._redis.info("server")["run_id"])
 
+    def storage_token(self) -> str | None:
+        """The token of the storage that belongs to this broker, None before the first use."""
+        with broker_errors(self._url):
+            return cast("str | None", self._redis.get(keys.STORAGE))
+
+    def agree_on_storage(self, token: str, anew: bool = False) -> str:
+        """The token of the broker's storage: this one if there was none, or if it is set `anew`."""
+        with broker_errors(self._url):
+            if self._redis.set(keys.STORAGE, token, nx=not anew):
+                return token
+            return cast("str | None", self._redis.get(keys.STORAGE)) or token
+
     def announce(self, name: str, facts: dict[str, Any]) -> None:
-        """Says that a worker lives. `facts`: queues, slots, busy, version, clock_seconds, notes."""
+        """Says that a worker lives. `facts`: queues, slots, busy, version, clock_seconds, storage_token, notes,
+        holds."""
         with broker_errors(self._url):
             seconds, micros = self._redis.time()
             row = {**facts, "v": 1, "seen": seconds + micros / 1e6}
@@ -336,6 +351,7 @@ class Ledger:
                 clock_seconds=row["clock_seconds"] - row["seen"],
                 storage_token=row.get("storage_token", ""),
                 notes=tuple(row.get("notes", ())),
+                holds=tuple(row.get("holds", ())),
             )
             for name, row in sorted(rows.items())
             if now - row["seen"] <= _WORKER_SECONDS
