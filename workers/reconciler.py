@@ -25,7 +25,6 @@ _TERM_SECONDS = 5.0
 _SETTLE_SECONDS = 3.0
 """Workers renew each second, and so tell an emptied server of what they execute."""
 _MOST_MESSAGES = 2_000
-_AT_ONCE_SECONDS = 0.001
 
 
 class Reconciler:
@@ -56,8 +55,7 @@ class Reconciler:
         self._stopping.set()
         self._thread.join(timeout=10)
         with contextlib.suppress(BrokerError):
-            # Another worker need not wait until the term is over.
-            self._ledger.hold_reconciler(self._name, _AT_ONCE_SECONDS)
+            self._ledger.leave_reconciler(self._name)
 
     def _run(self) -> None:
         while not self._stopping.wait(_INTERVAL_SECONDS):

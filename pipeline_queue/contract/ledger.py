@@ -127,6 +127,7 @@ class Ledger:
         self._cancel = register(scripts.CANCEL)
         self._due = register(scripts.DUE)
         self._hold = register(scripts.HOLD)
+        self._let_go = register(scripts.LET_GO)
 
     def close(self) -> None:
         self._redis.close()
@@ -306,6 +307,11 @@ class Ledger:
     def _server_id(self) -> str:
         """Another one for each start of the server: what it wrote last before it was killed may be gone."""
         return str(self._redis.info("server")["run_id"])
+
+    def leave_reconciler(self, holder: str) -> None:
+        """Another may be the active reconciler at once."""
+        with broker_errors(self._url):
+            self._let_go(keys=[keys.RECONCILER], args=[holder])
 
     def storage_token(self) -> str | None:
         """The token of the storage that belongs to this broker, None before the first use."""
