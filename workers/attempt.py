@@ -121,9 +121,11 @@ def _execute_and_record(worker: WorkerContext, job: Job, lease: Lease, held: Hel
         raise
     except SupervisorError as error:
         if worker.executor.is_closing():
+            remove_tree(this.folder / OUTPUTS)
             return record_failure(worker, this, handed_back(job.step, str(error)))
         return _died(worker, this, Failure("lost", f"step {job.step} was ended: {error}", infrastructure=True))
     except CancelledError:
+        remove_tree(this.folder / OUTPUTS)
         return record_failure(worker, this, _cancelled(job.step))
     except (StorageError, OSError) as error:
         this.check_lease()

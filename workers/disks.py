@@ -72,13 +72,13 @@ class Disks:
     def patiently(self, check: Callable[[], None], action: Callable[[], _T]) -> _T:
         """The result of the action, done again while a disk is full, and for a while when it fails otherwise.
 
-        `check` raises what is to end the wait. The action must be one that can be done again.
+        `check` raises what is to end the wait, and is asked before each repetition. The action must be one that can be
+        done again.
         """
         passing_until = time.monotonic() + _PASSING_SECONDS
         with contextlib.ExitStack() as stack:
             is_waiting = False
             while True:
-                check()
                 try:
                     return action()
                 except OSError as error:
@@ -88,7 +88,8 @@ class Disks:
                         is_waiting = True
                         stack.enter_context(self._counted_as_waiting())
                         logger.warning("waits: %s", self.explain(error))
-                self._stopping.wait(_INTERVAL_SECONDS)
+                time.sleep(_INTERVAL_SECONDS)
+                check()
 
     @contextlib.contextmanager
     def _counted_as_waiting(self) -> Iterator[None]:

@@ -53,6 +53,7 @@ def publish_attempt(worker: WorkerContext, this: Try, workspace: Workspace, foun
     )
 
     def patiently(action: Callable[[], _T]) -> _T:
+        this.check_lease()
         return worker.disks.patiently(lambda: _check_publishing(worker, this), action)
 
     patiently(lambda: move_outputs(workspace, found, this.folder / OUTPUTS))
@@ -61,7 +62,7 @@ def publish_attempt(worker: WorkerContext, this: Try, workspace: Workspace, foun
         logger.info("publication lost run=%s step=%s attempt=%d", job.run, job.step, this.lease.attempt)
         remove_tree(this.folder)
         return record_published(worker, job)
-    worker.disks.patiently(this.check_lease, lambda: _finish_run(job, record))
+    worker.disks.patiently(lambda: _check_ending(worker, this), lambda: _finish_run(job, record))
     ending = Ending("succeeded", "succeeded" if job.is_last else "running", record.seconds, record.exit_code)
     if not worker.ledger.record(this.lease, ending, _following(job)):
         # Whoever holds the lease now will find it published; if the ledger forgot all, nobody would go on.

@@ -122,6 +122,26 @@ def test_an_attempt_that_waits_for_room_ends_with_a_cancel(server: Server, tmp_p
         assert not run.paths.step("one").exists()
 
 
+def test_an_attempt_that_waits_for_room_is_handed_back_when_its_worker_stops(
+    server: Server, tmp_path: Path, witness: Path
+) -> None:
+    gate = tmp_path / "gate"
+    with small_disk(tmp_path / "disk") as disk, new_site(server, disk.folder) as on_disk:
+        site = replace(on_disk, settings=replace(on_disk.settings, scratch=tmp_path / "scratch"))
+        run, worker = site.submit(_one_step(witness, _waits_for(gate))), site.worker()
+        doing = Attempting(run, worker, "one")
+        wait_until(lambda: witness.read_text(), "the step runs")
+        disk.fill_bytes()
+        gate.touch()
+        wait_until(lambda: not worker.intake.is_open(), "it waits")
+        worker.executor.close()
+        assert doing.outcome().kind == "retry"
+        assert site.redis.hget(f"pq1:run:{run.id}", "one|deaths") == "0"
+        disk.free()
+        assert run.attempt(site.worker("two@test"), "one").kind == "go_on"
+        assert run.states() == ("succeeded", ["succeeded"])
+
+
 @FILLS
 def test_a_step_that_meets_a_full_storage_is_tried_again_and_counts_for_nothing(
     server: Server, tmp_path: Path, witness: Path, fill: Callable[[SmallDisk], None]
