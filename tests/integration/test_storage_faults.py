@@ -19,7 +19,6 @@ from celery.exceptions import Reject
 from pipeline_queue.client import Client
 from pipeline_queue.contract.celery_app import make_app
 from pipeline_queue.contract.errors import StorageError
-from pipeline_queue.contract.ledger import Ledger
 from pipeline_queue.contract.messages import TASK_NAME
 from pipeline_queue.contract.settings import Settings
 from pipeline_queue.contract.storage import Storage, read_step
@@ -98,7 +97,7 @@ def test_an_attempt_whose_storage_is_full_waits_and_publishes_without_running_ag
         record = read_step(run.paths.step("one"))
         assert record is not None and record.attempt == 1
         assert (run.paths.step("one") / "outputs" / "out").read_bytes() == b"x" * 100_000
-        assert site.redis.hget(f"pq1:run:{run.id}", "one|deaths") == "0"
+        assert site.redis.hget(f"pq1:run:{run.id}", "one|deaths") in (None, "0")
         worker.disks.start()
         wait_until(worker.intake.is_open, "the worker takes steps again")
         worker.disks.stop()
@@ -136,7 +135,7 @@ def test_an_attempt_that_waits_for_room_is_handed_back_when_its_worker_stops(
         wait_until(lambda: not worker.intake.is_open(), "it waits")
         worker.executor.close()
         assert doing.outcome().kind == "retry"
-        assert site.redis.hget(f"pq1:run:{run.id}", "one|deaths") == "0"
+        assert site.redis.hget(f"pq1:run:{run.id}", "one|deaths") in (None, "0")
         disk.free()
         assert run.attempt(site.worker("two@test"), "one").kind == "go_on"
         assert run.states() == ("succeeded", ["succeeded"])
@@ -175,10 +174,10 @@ def test_a_passing_error_at_any_write_is_tried_again_and_executes_nothing_twice(
 ) -> None:
     real, failures = getattr(recording, operation), [OSError(number, os.strerror(number))] * 2
 
-    def failing(*arguments: Any) -> Any:
+    def failing(*arguments: Any, **more: Any) -> Any:
         if failures:
             raise failures.pop()
-        return real(*arguments)
+        return real(*arguments, **more)
 
     monkeypatch.setattr(recording, operation, failing)
     run, worker = site.submit(_one_step(witness)), site.worker()
@@ -232,7 +231,7 @@ def test_a_full_scratch_disk_is_named_and_is_not_the_steps_failure(
         assert outcome.kind == "retry"
         assert f"the scratch disk {disk.folder / 'scratch'} is full" in outcome.text and "bytes and" in outcome.text
         assert not worker.intake.is_open()
-        assert site.redis.hget(f"pq1:run:{run.id}", "one|failures") == "0"
+        assert site.redis.hget(f"pq1:run:{run.id}", "one|failures") in (None, "0")
         worker.disks.start()
         wait_until(worker.intake.is_open, "its folder was removed: there is room again")
         worker.disks.stop()
@@ -247,7 +246,7 @@ def test_a_scratch_disk_that_is_full_before_the_step_counts_for_nothing(
         disk.fill_inodes()
         outcome = run.attempt(worker, "one")
         assert outcome.kind == "retry" and "scratch disk" in outcome.text and "0 inodes" in outcome.text
-        assert witness.read_text() == "" and site.redis.hget(f"pq1:run:{run.id}", "one|deaths") == "0"
+        assert witness.read_text() == "" and site.redis.hget(f"pq1:run:{run.id}", "one|deaths") in (None, "0")
 
 
 def test_a_message_that_meets_a_held_worker_goes_back_to_the_queue(site: Site, witness: Path) -> None:
@@ -342,9 +341,7 @@ def test_the_reconciler_forgets_nothing_while_the_storage_is_not_there(site: Sit
     away = site.storage.root.with_name("away")
     site.storage.root.rename(away)
     site.storage.root.mkdir()
-    reconciler = Reconciler(
-        "one@test", make_app(site.settings.broker_url), site.ledger, site.storage, SweepCache(site.storage)
-    )
+    reconciler = Reconciler("one@test", site.ledger, site.storage, SweepCache(site.storage))
     reconciler.start()
     wait_until(lambda: site.redis.zscore("pq1:retries", f"{run.id} one") > site.ledger.time() * 1000, "it has looked")
     reconciler.stop()
@@ -403,9 +400,7 @@ def test_a_sweep_over_a_disk_that_is_full_for_a_while_succeeds_whole(
     disk.free()
     report = cluster.client.wait_sweep("last", GENEROUS_SECONDS)
     assert (report.state, report.counts["succeeded"]) == ("succeeded", 30)
-    ledger = Ledger(cluster.settings.broker_url)
-    assert all(not worker.holds for worker in ledger.workers())
-    ledger.close()
+    wait_until(lambda: not cluster.client.holds(), "both say that they take steps again")
     assert before <= len(witness.read_text()) <= 34
 
 
