@@ -40,6 +40,7 @@ from pipeline_queue.parameters import Given
 from pipeline_queue.pipeline import Value
 from pipeline_queue.report import end_of_run, find_steps, read_run
 from pipeline_queue.results import Row, read_rows
+from pipeline_queue.storage_match import open_storage
 from pipeline_queue.sweep import Sweep
 from pipeline_queue.sweep_report import ENDED_SWEEP, SweepReport, read_sweep
 from pipeline_queue.trace import Traced
@@ -408,6 +409,11 @@ class Client:
         """The workers heard of in the last seconds."""
         return self._live().workers()
 
+    def holds(self) -> list[tuple[str, str]]:
+        """Worker and reason, for every reason why one takes no steps now; empty without a broker."""
+        workers = self._ledger.workers() if self._ledger else []
+        return [(worker.name, hold) for worker in workers for hold in worker.holds]
+
     def unserved_queues(self, pipeline: LoadedPipeline) -> dict[str, str]:
         """Step -> its queue, for the steps whose queue no live worker serves."""
         served = {queue for worker in self.workers() for queue in worker.queues}
@@ -492,14 +498,14 @@ class Client:
     def _writable(self) -> Storage:
         """The storage, made ready once."""
         if self._opened is None:
-            self._opened = Storage.open(self._root)
+            self._opened = open_storage(self._root, self._live())
         return self._opened
 
     def _storage(self) -> Storage:
         if not (self._root / "sweeps").is_dir():
             if self._settings is None:
                 raise NotFoundError(f"there are no runs yet in {self._root}")
-            return Storage.open(self._root)
+            return self._writable()
         return Storage(self._root)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 
@@ -13,16 +12,14 @@ from workers.supervisor.frames import ATTEMPT_MARKER, Cause, lease_clock
 from workers.supervisor.process_tree import become_subreaper
 from workers.supervisor_link import SupervisorLink
 
-_MOST_DEATHS = 3
-_DEATHS_WITHIN_SECONDS = 60.0
-
 
 @dataclass(frozen=True, slots=True)
 class ExecutionRequest:
     """One step to run. `id` is unique for ever; `env` is its whole environment, to which the marker is added.
 
     With `lease_seconds` the step is killed once `leased_at + lease_seconds` has passed without a renewal;
-    `leased_at` is a reading of `lease_clock()` from before the lease was asked for (None: from now).
+    `leased_at` is a reading of `lease_clock()` from before the lease was asked for (None: from now). Its whole tree may
+    hold `memory_bytes` (None: no limit).
     """
 
     id: str
@@ -35,6 +32,7 @@ class ExecutionRequest:
     grace_seconds: float = 10.0
     lease_seconds: float | None = None
     leased_at: float | None = None
+    memory_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +40,8 @@ class ExecutionResult:
     """How an execution ended; nothing of its process tree lives any more.
 
     `exit_code` or `signal` is what the main process itself ended with, whatever the cause. `error` is a
-    sentence for the user when the step was not started; `infrastructure`: the machine was the reason.
+    sentence for the user when the step was not started; `infrastructure`: the machine was the reason. `memory_bytes` is
+    the most that its tree was seen to hold, None when it has no limit.
     """
 
     id: str
@@ -54,6 +53,7 @@ class ExecutionResult:
     infrastructure: bool
     seconds: float
     max_rss_bytes: int
+    memory_bytes: int | None
     log_bytes: int
     log_dropped_bytes: int
 
@@ -78,7 +78,6 @@ class Executor:
         self._lock = threading.Lock()
         self._link: SupervisorLink | None = None
         self._waiting: dict[str, _Waiting] = {}
-        self._deaths: list[float] = []
         self._is_closed = False
 
     def start(self) -> None:
@@ -148,13 +147,6 @@ class Executor:
             raise SupervisorError("the worker is closing; no step is started any more")
         if self._link is not None:
             return self._link
-        since = time.monotonic() - _DEATHS_WITHIN_SECONDS
-        self._deaths = [moment for moment in self._deaths if moment > since]
-        if len(self._deaths) >= _MOST_DEATHS:
-            raise SupervisorError(
-                f"{len(self._deaths)} supervisors of this worker died within {_DEATHS_WITHIN_SECONDS:.0f} s; "
-                "no other is started for now"
-            )
         try:
             become_subreaper()
             self._link = SupervisorLink(self._take, self._lose)
@@ -175,8 +167,6 @@ class Executor:
         with self._lock:
             if self._link is link:
                 self._link = None
-            if not self._is_closed:
-                self._deaths.append(time.monotonic())
             lost = [id for id, waiting in self._waiting.items() if waiting.link is link]
             inboxes = [self._waiting.pop(id).inbox for id in lost]
         for inbox in inboxes:
@@ -194,6 +184,7 @@ def _start_fields(request: ExecutionRequest) -> dict[str, object]:
         "log": request.log,
         "log_limit_bytes": request.log_limit_bytes,
         "timeout_seconds": request.timeout_seconds,
+        "memory_bytes": request.memory_bytes,
         "grace_seconds": request.grace_seconds,
         "lease_seconds": request.lease_seconds,
         "leased_at": leased_at,

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from pipeline_queue.canvas import chain
-from pipeline_queue.contract.errors import NotFoundError
+from pipeline_queue.contract.errors import NotFoundError, SupervisorError
 from pipeline_queue.contract.ledger import Ending, Lease
 from pipeline_queue.contract.records import StepRecord
 from pipeline_queue.contract.states import RunState
@@ -36,7 +38,11 @@ from workers.trees import remove_tree
 
 logger = logging.getLogger(__name__)
 
-_INFRASTRUCTURE_DELAY_SECONDS = 1.0
+_T = TypeVar("_T")
+
+
+class CancelledError(Exception):
+    """The run was cancelled while its outputs waited for room."""
 
 
 def publish_attempt(worker: WorkerContext, this: Try, workspace: Workspace, found: Found) -> Outcome:
@@ -45,20 +51,18 @@ def publish_attempt(worker: WorkerContext, this: Try, workspace: Workspace, foun
     record = this.record.model_copy(
         update={"outputs": found.outputs, "deleted": found.deleted, "notes": found.notes, "metrics": metrics}
     )
-    this.check_lease()
-    move_outputs(workspace, found, this.folder / OUTPUTS)
-    replace_file(this.folder / STEP_RECORD, record.model_dump_json().encode())
-    this.check_lease()
-    if job.shared:
-        job.shared.path.parent.mkdir(exist_ok=True)
-    if not publish(this.folder, job.target, this.uid):
+
+    def patiently(action: Callable[[], _T]) -> _T:
+        this.check_lease()
+        return worker.disks.patiently(lambda: _check_publishing(worker, this), action)
+
+    patiently(lambda: move_outputs(workspace, found, this.folder / OUTPUTS))
+    patiently(lambda: replace_file(this.folder / STEP_RECORD, record.model_dump_json().encode()))
+    if not patiently(lambda: _published(this)):
         logger.info("publication lost run=%s step=%s attempt=%d", job.run, job.step, this.lease.attempt)
         remove_tree(this.folder)
         return record_published(worker, job)
-    if job.shared:
-        link_step(job.shared.path, job.paths.step(job.step))
-    if job.is_last:
-        _end_run(job, "succeeded", "", StepFiles(job.step, job.step, True, record))
+    worker.disks.patiently(lambda: _check_ending(worker, this), lambda: _finish_run(job, record))
     ending = Ending("succeeded", "succeeded" if job.is_last else "running", record.seconds, record.exit_code)
     if not worker.ledger.record(this.lease, ending, _following(worker, job)):
         # Whoever holds the lease now will find it published; if the ledger forgot all, nobody would go on.
@@ -68,6 +72,37 @@ def publish_attempt(worker: WorkerContext, this: Try, workspace: Workspace, foun
         _feed_next(worker, job)
     logger.info("published run=%s step=%s attempt=%d files=%d", job.run, job.step, record.attempt, len(found.outputs))
     return Outcome("go_on", f"published {len(found.outputs)} outputs after {record.seconds:.3g} s")
+
+
+def _check_publishing(worker: WorkerContext, this: Try) -> None:
+    """Raises what ends the wait for room: the lease, a cancel, or this worker's own end."""
+    this.check_lease()
+    if this.held.cancelled:
+        raise CancelledError
+    if worker.executor.is_closing():
+        raise SupervisorError("the worker is stopping; its outputs could not be written yet")
+
+
+def _check_ending(worker: WorkerContext, this: Try) -> None:
+    this.check_lease()
+    if worker.executor.is_closing():
+        raise SupervisorError("the worker is stopping; the end of the run could not be written yet")
+
+
+def _published(this: Try) -> bool:
+    """False when another attempt was first."""
+    job = this.job
+    if job.shared:
+        job.shared.path.parent.mkdir(exist_ok=True)
+    return publish(this.folder, job.target, this.uid)
+
+
+def _finish_run(job: Job, record: StepRecord) -> None:
+    """What follows a publication on the storage; safe to repeat."""
+    if job.shared:
+        link_step(job.shared.path, job.paths.step(job.step))
+    if job.is_last:
+        _end_run(job, "succeeded", "", StepFiles(job.step, job.step, True, record))
 
 
 def record_failure(worker: WorkerContext, this: Try, failure: Failure) -> Outcome:
@@ -100,13 +135,15 @@ def record_failure(worker: WorkerContext, this: Try, failure: Failure) -> Outcom
         cause=failure.message,
         failures=failures,
         deaths=1 if failure.infrastructure and failure.is_death else 0,
-        retry_seconds=_INFRASTRUCTURE_DELAY_SECONDS
-        if failure.infrastructure
-        else retry_delay_seconds(before + failures),
+        retry_seconds=failure.delay_seconds if failure.infrastructure else retry_delay_seconds(before + failures),
     )
     if not again:
+        last = StepFiles(job.step, this.folder.name, False, record)
         # From the attempt's folder, which is taken away once somebody else has the lease.
-        _end_run(job, ending.run_state, text, StepFiles(job.step, this.folder.name, False, record), this.folder)
+        worker.disks.patiently(
+            lambda: _check_ending(worker, this),
+            lambda: _end_run(job, ending.run_state, text, last, this.folder),
+        )
     if not worker.ledger.record(lease, ending):
         raise LeaseLostError
     if not again:

@@ -37,6 +37,7 @@ def status(run: str | None, limit: int, as_json: bool) -> None:
                 _print_sweep(client.sweep(run), as_json)
             else:
                 _print_run(client.run(run), as_json)
+            _tell_holds(client)
             return
     _list(limit, as_json)
 
@@ -55,6 +56,7 @@ def _list(limit: int, as_json: bool) -> None:
             reports = list(islice(client.overview(), limit))
         except NotFoundError:
             reports = []
+        _tell_holds(client)
     if as_json:
         runs = [report.model_dump(mode="json") for report in reports if isinstance(report, RunRecord)]
         sweeps = [report.as_json() for report in reports if isinstance(report, SweepReport)]
@@ -65,6 +67,12 @@ def _list(limit: int, as_json: bool) -> None:
         from pipeline_queue.cli.sweep_display import print_rows
 
         print_rows(reports)
+
+
+def _tell_holds(client: Client) -> None:
+    """Workers that take no steps, on standard error: why nothing may go on."""
+    for name, hold in client.holds():
+        click.echo(f"! worker {name} takes no steps: {hold}", err=True)
 
 
 def _print_run(report: RunRecord, as_json: bool) -> None:

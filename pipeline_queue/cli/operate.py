@@ -94,8 +94,9 @@ def up(slots: int | None, flower_port: int, no_flower: bool) -> None:
 @click.command()
 @click.option("--dead", is_flag=True, help="Show the messages that workers refused, the newest first.")
 @click.option("--clear-dead", is_flag=True, help="Remove them.")
+@click.option("--adopt-storage", is_flag=True, help="Have the broker use this storage from now on, instead of another.")
 @_JSON
-def doctor(dead: bool, clear_dead: bool, as_json: bool) -> None:
+def doctor(dead: bool, clear_dead: bool, adopt_storage: bool, as_json: bool) -> None:
     """Check the broker, its persistence and eviction policy, the storage, versions, clocks and workers."""
     from pipeline_queue.contract.settings import settings_from
     from pipeline_queue.doctor import examine
@@ -112,7 +113,7 @@ def doctor(dead: bool, clear_dead: bool, as_json: bool) -> None:
     if dead or clear_dead:
         _dead_messages(settings, dead, clear_dead, as_json)
         return
-    checks = examine(settings, storage_root(), embedded=is_local())
+    checks = examine(settings, storage_root(), embedded=is_local(), adopt=adopt_storage)
     failed = any(check.state == "fail" for check in checks)
     if as_json:
         click.echo(json.dumps({"ok": not failed, "checks": [asdict(check) for check in checks]}, indent=2))

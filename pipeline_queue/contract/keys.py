@@ -16,6 +16,8 @@ SERVER = f"{_PREFIX}server"
 """The run id of the server for which everything here was last made complete from the storage."""
 SWEEPS = f"{_PREFIX}sweeps"
 DEAD = f"{_PREFIX}dead"
+STORAGE = f"{_PREFIX}storage"
+"""The token of the one storage that belongs to this broker."""
 
 
 def run_key(run: RunId) -> str:

@@ -115,6 +115,8 @@ class LiveWorker:
     clock_seconds: float
     storage_token: str = ""
     notes: tuple[str, ...] = field(default=())
+    holds: tuple[str, ...] = field(default=())
+    """Why it takes no steps now."""
 
 
 class Ledger:
@@ -136,6 +138,7 @@ class Ledger:
         self._cancel = register(scripts.CANCEL)
         self._due = register(scripts.DUE)
         self._hold = register(scripts.HOLD)
+        self._let_go = register(scripts.LET_GO)
 
     @classmethod
     def of(cls, settings: Settings) -> Ledger:
@@ -324,8 +327,26 @@ class Ledger:
         """Another one for each start of the server: what it wrote last before it was killed may be gone."""
         return str(self._redis.info("server")["run_id"])
 
+    def leave_reconciler(self, holder: str) -> None:
+        """Another may be the active reconciler at once."""
+        with broker_errors(self._url):
+            self._let_go(keys=[keys.RECONCILER], args=[holder])
+
+    def storage_token(self) -> str | None:
+        """The token of the storage that belongs to this broker, None before the first use."""
+        with broker_errors(self._url):
+            return cast("str | None", self._redis.get(keys.STORAGE))
+
+    def agree_on_storage(self, token: str, anew: bool = False) -> str:
+        """The token of the broker's storage: this one if there was none, or if it is set `anew`."""
+        with broker_errors(self._url):
+            if self._redis.set(keys.STORAGE, token, nx=not anew):
+                return token
+            return cast("str | None", self._redis.get(keys.STORAGE)) or token
+
     def announce(self, name: str, facts: dict[str, Any]) -> None:
-        """Says that a worker lives. `facts`: queues, slots, busy, version, clock_seconds, notes."""
+        """Says that a worker lives. `facts`: queues, slots, busy, version, clock_seconds, storage_token, notes,
+        holds."""
         with broker_errors(self._url):
             seconds, micros = self._redis.time()
             row = {**facts, "v": 1, "seen": seconds + micros / 1e6}
@@ -355,6 +376,7 @@ class Ledger:
                 clock_seconds=row["clock_seconds"] - row["seen"],
                 storage_token=row.get("storage_token", ""),
                 notes=tuple(row.get("notes", ())),
+                holds=tuple(row.get("holds", ())),
             )
             for name, row in sorted(rows.items())
             if now - row["seen"] <= _WORKER_SECONDS

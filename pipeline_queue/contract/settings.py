@@ -17,12 +17,16 @@ STORAGE = "PIPELINE_QUEUE_STORAGE"
 SCRATCH = "PIPELINE_QUEUE_SCRATCH"
 LOG_LIMIT = "PIPELINE_QUEUE_LOG_LIMIT_BYTES"
 SIGNING_KEY_FILE = "PIPELINE_QUEUE_SIGNING_KEY_FILE"
+STOP_GRACE = "PIPELINE_QUEUE_STOP_GRACE_SECONDS"
 
 RESERVED_PREFIX = "PIPELINE_QUEUE_"
 """Environment variables of this name are ours: steps get only those made for them."""
 
 _SCHEMES = ("redis", "rediss", "redis+socket")
 _DEFAULT_LOG_LIMIT_BYTES = 64 * 1024 * 1024
+# Kubernetes kills after 30 s.
+_DEFAULT_STOP_GRACE_SECONDS = 20.0
+_LONGEST_STOP_GRACE_SECONDS = 30 * 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,8 @@ class Settings:
     """Where the broker and the shared storage are.
 
     `scratch` holds working directories while steps run; it is local to a machine. `log_limit_bytes`
-    caps each attempt's log. `signing_key_file` None: messages are not signed.
+    caps each attempt's log. `signing_key_file` None: messages are not signed. `stop_grace_seconds` is how long a worker
+    that is told to stop waits for what it runs.
     """
 
     broker_url: str
@@ -38,6 +43,7 @@ class Settings:
     scratch: Path
     log_limit_bytes: int = _DEFAULT_LOG_LIMIT_BYTES
     signing_key_file: Path | None = None
+    stop_grace_seconds: float = _DEFAULT_STOP_GRACE_SECONDS
 
     def __repr__(self) -> str:
         return f"Settings(broker_url={without_password(self.broker_url)!r}, storage={str(self.storage)!r})"
@@ -50,6 +56,7 @@ class Settings:
             SCRATCH: str(self.scratch),
             LOG_LIMIT: str(self.log_limit_bytes),
             SIGNING_KEY_FILE: str(self.signing_key_file or ""),
+            STOP_GRACE: f"{self.stop_grace_seconds:g}",
         }
 
 
@@ -70,6 +77,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         scratch=_scratch(environment),
         log_limit_bytes=_log_limit(environment),
         signing_key_file=_signing_key_file(environment),
+        stop_grace_seconds=_stop_grace(environment),
     )
 
 
@@ -113,3 +121,14 @@ def _log_limit(environment: Mapping[str, str]) -> int:
 def _signing_key_file(environment: Mapping[str, str]) -> Path | None:
     chosen = environment.get(SIGNING_KEY_FILE)
     return Path(chosen).expanduser().absolute() if chosen else None
+
+
+def _stop_grace(environment: Mapping[str, str]) -> float:
+    text = environment.get(STOP_GRACE, str(_DEFAULT_STOP_GRACE_SECONDS))
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= _LONGEST_STOP_GRACE_SECONDS:
+        raise SettingsError(f"{STOP_GRACE} must be a number of seconds from 0 to 30 days, not '{text[:40]}'")
+    return seconds

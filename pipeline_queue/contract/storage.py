@@ -145,26 +145,55 @@ class Storage:
     root: Path
 
     @classmethod
-    def open(cls, root: Path) -> Storage:
+    def open(cls, root: Path, expected: str | None = None) -> Storage:
         """The storage at `root`, made ready when the folder is new.
 
-        Raises StorageError when it cannot be written or was made by another version.
+        `expected` is the token of the storage that is in use: then none is made, and another is refused.
+        Raises StorageError also when it cannot be written or was made by another version.
         """
         storage = cls(root)
+        if expected is not None:
+            storage.check(expected)
         try:
             root.mkdir(parents=True, exist_ok=True)
             storage._sweeps().mkdir(exist_ok=True)
             storage._snapshots().mkdir(exist_ok=True)
             if not (root / _MARKER).exists():
                 create_exclusive(root / _MARKER, json.dumps({"v": _VERSION, "token": secrets.token_hex(8)}).encode())
-            marker = json.loads((root / _MARKER).read_bytes())
         except OSError as error:
             raise StorageError(f"the storage {root} cannot be written: {error.strerror or error}") from error
-        except ValueError as error:
-            raise StorageError(f"{root / _MARKER} is not readable JSON; is {root} a storage?") from error
-        if not isinstance(marker, dict) or marker.get("v") != _VERSION:
-            raise StorageError(f"{root} was made by another version of pipeline_queue (this one reads {_VERSION})")
+        storage.token()
         return storage
+
+    def token(self) -> str:
+        """What names this storage wherever it is mounted. Raises StorageError when there is none."""
+        path = self.root / _MARKER
+        try:
+            marker = json.loads(path.read_bytes())
+        except FileNotFoundError as error:
+            raise StorageError(f"{self.root} is no storage: {_MARKER} is not there; is it mounted?") from error
+        except OSError as error:
+            raise StorageError(f"the storage {self.root} cannot be read: {error.strerror or error}") from error
+        except ValueError as error:
+            raise StorageError(f"{path} is not readable JSON; is {self.root} a storage?") from error
+        if not isinstance(marker, dict) or marker.get("v") != _VERSION:
+            raise StorageError(f"{self.root} was made by another version of pipeline_queue (this one reads {_VERSION})")
+        return str(marker.get("token", ""))
+
+    def check(self, expected: str) -> None:
+        """Raises StorageError unless this is the storage of that token."""
+        found = self.token()
+        if found != expected:
+            raise StorageError(
+                f"{self.root} is another storage ({found}) than the one this broker's runs are in ({expected}); "
+                "mount that one; `pipeline-queue doctor --adopt-storage` has the broker use this one from now on"
+            )
+
+    def make_run_folder(self, sweep: str, folder: Path) -> None:
+        """Makes a folder of a run; not where the storage is not mounted. Raises StorageError and OSError."""
+        if not (self.sweep(sweep) / SWEEP).exists():
+            raise StorageError(f"{self.sweep(sweep) / SWEEP} is not there; is the storage mounted?")
+        folder.mkdir(parents=True, exist_ok=True)
 
     def _sweeps(self) -> Path:
         return self.root / "sweeps"
@@ -298,9 +327,10 @@ class Storage:
         return (self.sweep(sweep) / CANCELLED).exists()
 
     def read_sweep(self, sweep: str) -> SweepRecord:
-        """Raises NotFoundError when there is no such sweep."""
+        """Raises NotFoundError when there is no such sweep, StorageError when the storage is not there."""
         record = _read_record(SweepRecord, self.sweep(sweep) / SWEEP)
         if record is None:
+            self.token()
             raise NotFoundError(f"there is no sweep '{sweep}' in {self.root}")
         return record
 

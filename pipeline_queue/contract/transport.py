@@ -51,6 +51,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
     ack_emulation = False
     screen: Screen | None = None
     _kept: Any = None
+    is_held: Callable[[], bool] = staticmethod(lambda: False)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -79,6 +80,11 @@ class Channel(redis.Channel):  # type: ignore[misc]
             logger.error("passed over a broadcast that cannot be read: %s", type(error).__name__)
             return None
 
+    def _brpop_start(self, timeout: float | None = None) -> None:
+        # Not `qos.can_consume`, which leaves a message that comes nevertheless unread in the socket.
+        if not self.is_held():
+            super()._brpop_start(timeout)
+
 
 def _screened(parse_response: Callable[..., Any], screen: Screen, separator: str) -> Callable[..., Any]:
     def parse(connection: Any, command_name: str, **options: Any) -> Any:
@@ -91,6 +97,11 @@ def _screened(parse_response: Callable[..., Any], screen: Screen, separator: str
         return reply if screen(queue, reply[1]) else None
 
     return parse
+
+
+def hold_messages(is_held: Callable[[], bool]) -> None:
+    """While that is true, channels of this process ask for no message; one that was asked for already may come."""
+    Channel.is_held = staticmethod(is_held)
 
 
 class Transport(redis.Transport):  # type: ignore[misc]

@@ -567,7 +567,7 @@ def test_after_100_runs_nothing_is_left_in_redis_scratch_or_descriptors(cluster:
     redis = connect(cluster.settings.broker_url)
     wait_until(lambda: cluster.client.unfinished() == 0, "every run is closed")
     for_ever = {str(key) for key in redis.scan_iter() if redis.ttl(key) == -1 and not str(key).startswith("_kombu.")}
-    assert for_ever <= {"pq1:token", "pq1:workers", "pq1:server"}
+    assert for_ever <= {"pq1:storage", "pq1:token", "pq1:workers", "pq1:server"}
     redis.close()
     assert names_in(cluster.settings.scratch / "work") == []
     # Threads of the pool and connections of its clients come up with the work; runs must not add to them.

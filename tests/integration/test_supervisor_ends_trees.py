@@ -258,14 +258,14 @@ def test_a_paused_workers_step_ends_with_its_lease(bench: Bench) -> None:
     assert output.strip() == Cause.LEASE_LOST
 
 
-@pytest.mark.parametrize("kind", ["stubborn", "daemon"])
+@pytest.mark.parametrize("kind", ["stubborn", "daemon", "scrubbed daemon"])
 def test_a_killed_supervisor_takes_its_steps_with_it_and_is_replaced(bench: Bench, kind: str) -> None:
     unrelated = subprocess.Popen(["sleep", "1000"], start_new_session=True)
     try:
         if kind == "stubborn":
             _, future = _begin_stubborn(bench)
         else:
-            daemon = bench.daemon(scrubbed=False)
+            daemon = bench.daemon(scrubbed=kind == "scrubbed daemon")
             _, future = bench.begin_ready(*daemon[:3], daemon[3] + "\ntime.sleep(1000)", *daemon[4:])
         first = bench.executor.supervisor_pid()
         assert first is not None
@@ -282,15 +282,15 @@ def test_a_killed_supervisor_takes_its_steps_with_it_and_is_replaced(bench: Benc
         unrelated.wait()
 
 
-def test_supervisors_that_keep_dying_are_not_replaced_for_ever(bench: Bench) -> None:
-    for _ in range(3):
+def test_a_supervisor_that_dies_is_replaced_each_time(bench: Bench) -> None:
+    """Whether a worker is to go on after so many is for its intake to say, not for the step that comes next."""
+    for _ in range(4):
         _, future = bench.begin_ready(*bench.sleeper())
         os.kill(bench.executor.supervisor_pid() or 0, signal.SIGKILL)
         with pytest.raises(SupervisorError):
             future.result(60)
         bench.ready.unlink()
-    with pytest.raises(SupervisorError, match="3 supervisors of this worker died within 60 s"):
-        bench.sh("exit 0")
+    assert bench.sh("exit 0").exit_code == 0
 
 
 def test_closing_ends_what_runs(bench: Bench) -> None:

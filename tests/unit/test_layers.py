@@ -19,6 +19,7 @@ LAYERS = [
     {"planner", "sharing", "sources", "sweep", "sweep_settings", "space", "snapshot", "loading"},
     {
         "canvas",
+        "storage_match",
         "submission",
         "forgetting",
         "report",
