@@ -1,0 +1,91 @@
+"""A worker that kills or stops itself at given edges of the protocol: `python -m tests.faults.edge_worker worker …`."""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import importlib
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.faults.edge_names import ACTION, EDGES, HITS, NAMES, TIMES, Edge
+
+_LONGEST_COUNT = 4
+_SPACING_SECONDS = {"kill": 0.7, "pause": 0.2}
+
+
+class Edges:
+    """Counts calls; at a drawn one this process ends or stops, unless others were there often enough already."""
+
+    def __init__(self, folder: Path, action: str, times: int) -> None:
+        self._folder = folder
+        self._action = action
+        self._times = times
+        self._chance = random.Random()
+        self._left: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def meet(self, name: str) -> None:
+        with self._lock:
+            self._left[name] = self._left.get(name, self._chance.randint(1, _LONGEST_COUNT)) - 1
+            is_now = self._left[name] <= 0
+        if is_now and self._may(name):
+            os.kill(os.getpid(), signal.SIGKILL if self._action == "kill" else signal.SIGSTOP)
+
+    def _may(self, name: str) -> bool:
+        """One at a time in the lab, and not too soon after another: no step is to meet three."""
+        with (self._folder / ".lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            before = list(self._folder.glob("[!.]*"))
+            newest = max((path.stat().st_mtime for path in before), default=0.0)
+            here = sum(path.name.rpartition(".")[0] == name for path in before)
+            if here >= self._times or time.time() - newest < _SPACING_SECONDS[self._action]:
+                return False
+            (self._folder / f"{name}.{here}").write_text(os.environ["FAULT_LAB_MACHINE"])
+            return True
+
+
+def install(edges: Edges, names: set[str]) -> None:
+    """Raises AttributeError when the product has no such place any more: then EDGES is to be mended."""
+    for edge in EDGES:
+        if edge.name in names:
+            owner, attribute = _find(edge)
+            setattr(owner, attribute, _wrapped(getattr(owner, attribute), edge, edges))
+
+
+def _wrapped(call: Callable[..., Any], edge: Edge, edges: Edges) -> Callable[..., Any]:
+    @functools.wraps(call)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if edge.when == "before":
+            edges.meet(edge.name)
+        result = call(*args, **kwargs)
+        if edge.when == "after":
+            edges.meet(edge.name)
+        return result
+
+    return wrapper
+
+
+def _find(edge: Edge) -> tuple[Any, str]:
+    module, _, path = edge.place.partition(":")
+    owner: Any = importlib.import_module(module)
+    *classes, attribute = path.split(".")
+    for name in classes:
+        owner = getattr(owner, name)
+    return owner, attribute
+
+
+if __name__ == "__main__":
+    installed = Edges(Path(os.environ[HITS]), os.environ[ACTION], int(os.environ[TIMES]))
+    install(installed, set(os.environ[NAMES].split(",")))
+
+    from workers.app import application
+
+    application().start(sys.argv[1:])
