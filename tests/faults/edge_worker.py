@@ -13,16 +13,17 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.faults.edge_names import ACTION, EDGES, HITS, NAMES, TIMES, Edge
 
 _LONGEST_COUNT = 4
-_SPACING_SECONDS = {"kill": 0.7, "pause": 0.2}
 
 
 class Edges:
     """Counts calls; at a drawn one this process ends or stops, unless others were there often enough already."""
+
+    spacing_seconds: ClassVar = {"kill": 0.7, "pause": 0.2}
 
     def __init__(self, folder: Path, action: str, times: int) -> None:
         self._folder = folder
@@ -46,7 +47,7 @@ class Edges:
             before = list(self._folder.glob("[!.]*"))
             newest = max((path.stat().st_mtime for path in before), default=0.0)
             here = sum(path.name.rpartition(".")[0] == name for path in before)
-            if here >= self._times or time.time() - newest < _SPACING_SECONDS[self._action]:
+            if here >= self._times or time.time() - newest < self.spacing_seconds[self._action]:
                 return False
             (self._folder / f"{name}.{here}").write_text(os.environ["FAULT_LAB_MACHINE"])
             return True
@@ -56,8 +57,18 @@ def install(edges: Edges, names: set[str]) -> None:
     """Raises AttributeError when the product has no such place any more: then EDGES is to be mended."""
     for edge in EDGES:
         if edge.name in names:
-            owner, attribute = _find(edge)
+            owner, attribute = find(edge)
             setattr(owner, attribute, _wrapped(getattr(owner, attribute), edge, edges))
+
+
+def find(edge: Edge) -> tuple[Any, str]:
+    """The object and the name in it. Raises AttributeError when the product has no such place any more."""
+    module, _, path = edge.place.partition(":")
+    owner: Any = importlib.import_module(module)
+    *classes, attribute = path.split(".")
+    for name in classes:
+        owner = getattr(owner, name)
+    return owner, attribute
 
 
 def _wrapped(call: Callable[..., Any], edge: Edge, edges: Edges) -> Callable[..., Any]:
@@ -71,15 +82,6 @@ def _wrapped(call: Callable[..., Any], edge: Edge, edges: Edges) -> Callable[...
         return result
 
     return wrapper
-
-
-def _find(edge: Edge) -> tuple[Any, str]:
-    module, _, path = edge.place.partition(":")
-    owner: Any = importlib.import_module(module)
-    *classes, attribute = path.split(".")
-    for name in classes:
-        owner = getattr(owner, name)
-    return owner, attribute
 
 
 if __name__ == "__main__":

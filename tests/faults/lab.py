@@ -58,7 +58,7 @@ class Lab:
     def __init__(self, plan: Plan, product: Product, server: str | None = None, seed: int = 0) -> None:
         self.plan = plan
         self.product = product
-        self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{secrets.token_hex(2)}-", dir="/tmp"))
+        self.folder, self._held = _locked_folder()
         self.name = self.folder.name
         self.storage = self.folder / "storage"
         self.witness = self.folder / "witness"
@@ -83,7 +83,7 @@ class Lab:
 
     def _build(self) -> None:
         self._stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
-        self._stack.callback(os.close, _lock(self.folder))
+        self._stack.callback(os.close, self._held)
         self.storage.mkdir()
         self.edge_hits.mkdir()
         if self.plan.small_disk:
@@ -117,7 +117,7 @@ class Lab:
             **kept,
             **self.product.environment(self._url, self.storage, self.folder / f"{name}-scratch"),
             **(self.plan.edges.environment(self.edge_hits) if self.plan.edges else {}),
-            **(clocks.environment(wrong) if wrong else {}),
+            **(clocks.environment(clocks.build(self.folder), wrong) if wrong else {}),
             LAB: self.name,
             MACHINE: name,
             WITNESS: str(self.witness),
@@ -141,17 +141,25 @@ def remove_leftovers() -> None:
     """Of labs whose command was killed: their locks are free."""
     for folder in Path("/tmp").glob(f"{PREFIX}*"):
         with suppress(OSError):
-            os.close(_lock(folder, wait=False))
+            os.close(_lock(folder))
             end_all(folder.name)
             namespaces.remove_namespaces(folder.name)
             disk.unmount(folder / "storage")
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _lock(folder: Path, wait: bool = True) -> int:
+def _locked_folder() -> tuple[Path, int]:
+    """Gets its name when it is locked, so that nobody ever takes it for a leftover."""
+    hidden = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir="/tmp"))
+    lock = _lock(hidden)
+    return hidden.rename(hidden.with_name(f"{PREFIX}{secrets.token_hex(4)}")), lock
+
+
+def _lock(folder: Path) -> int:
+    """Raises BlockingIOError when a lab that lives has it."""
     descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(descriptor)
         raise
