@@ -61,7 +61,7 @@ def check(evidence: Evidence) -> Findings:
         by_place[one.run, one.step].append(one)
         by_run[one.run].append(one)
     return Findings(
-        lost=_lost(evidence),
+        lost=_lost(evidence, by_place),
         wrong=_wrong(evidence),
         twice=[*_again(evidence, by_place), *_replaced(evidence)],
         disordered=_disordered(by_place),
@@ -84,12 +84,14 @@ def expected_digests(run: int) -> dict[str, str]:
     return digests
 
 
-def _lost(evidence: Evidence) -> list[str]:
-    return [
-        f"run {run}: {', '.join(missing)} not published"
-        for run in range(evidence.runs)
-        if (missing := [step for step in STEPS if (run, step) not in evidence.last])
-    ]
+def _lost(evidence: Evidence, by_place: Mapping[Place, Sequence[Execution]]) -> list[str]:
+    found = []
+    for run in range(evidence.runs):
+        missing = [step for step in STEPS if (run, step) not in evidence.last]
+        if missing:
+            cut_short = sum(not one.ended for one in by_place.get((run, missing[0]), ()))
+            found.append(f"run {run}: no {', '.join(missing)}; {cut_short} executions of {missing[0]} were cut short")
+    return found
 
 
 def _wrong(evidence: Evidence) -> list[str]:

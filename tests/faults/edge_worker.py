@@ -11,7 +11,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -31,17 +32,30 @@ class Edges:
         self._times = times
         self._chance = random.Random()
         self._left: dict[str, int] = {}
+        self._spared = 0
         self._lock = threading.Lock()
 
     def meet(self, name: str) -> None:
         with self._lock:
             self._left[name] = self._left.get(name, self._chance.randint(1, _LONGEST_COUNT)) - 1
             is_now = self._left[name] <= 0
+            is_now = is_now and not self._spared
         if is_now and self._may(name):
             os.kill(os.getpid(), signal.SIGKILL if self._action == "kill" else signal.SIGSTOP)
 
+    @contextmanager
+    def spared(self) -> Iterator[None]:
+        """Nothing happens to this process in the block."""
+        with self._lock:
+            self._spared += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._spared -= 1
+
     def _may(self, name: str) -> bool:
-        """One at a time in the lab, and not too soon after another: no step is to meet three."""
+        """One at a time in the lab, and not too soon after another."""
         with (self._folder / ".lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             before = list(self._folder.glob("[!.]*"))
@@ -59,6 +73,22 @@ def install(edges: Edges, names: set[str]) -> None:
         if edge.name in names:
             owner, attribute = find(edge)
             setattr(owner, attribute, _wrapped(getattr(owner, attribute), edge, edges))
+    _spare_last_attempts(edges)
+
+
+def _spare_last_attempts(edges: Edges) -> None:
+    """A third death of one step fails it, as promised: that is not what is tested here."""
+    from pipeline_queue.contract.ledger import MOST_DEATHS
+    from workers.lease import LeaseKeeper
+
+    keep = LeaseKeeper.keep
+
+    @contextmanager
+    def kept(self: Any, uid: str, lease: Any, *more: Any) -> Iterator[Any]:
+        with edges.spared() if lease.attempt >= MOST_DEATHS else nullcontext(), keep(self, uid, lease, *more) as held:
+            yield held
+
+    LeaseKeeper.keep = kept  # type: ignore[method-assign]
 
 
 def find(edge: Edge) -> tuple[Any, str]:
