@@ -14,11 +14,13 @@ NAMES = "FAULT_LAB_EDGE_NAMES"
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """`place` is `module:name` or `module:Class.name`; the edge lies before or after a call of it."""
+    """`place` is `module:name` or `module:Class.name`; the edge lies before or after a call of it, by
+    that thread if one is named."""
 
     name: str
     place: str
     when: Literal["before", "after"]
+    thread: str = ""
 
 
 EDGES = (
@@ -41,8 +43,8 @@ EDGES = (
     Edge("after ack", "kombu.transport.redis:QoS.ack", "after"),
     Edge("after allot", "pipeline_queue.contract.sweep_ledger:SweepLedger.allot", "after"),
     Edge("reconcile read", "pipeline_queue.contract.ledger:Ledger.due", "after"),
-    Edge("reconcile before write", "workers.reconciler:ring", "before"),
-    Edge("reconcile after write", "workers.reconciler:ring", "after"),
+    Edge("reconcile before write", "kombu.transport.redis:PublishBatch.flush", "before", thread="reconciler"),
+    Edge("reconcile after write", "kombu.transport.redis:PublishBatch.flush", "after", thread="reconciler"),
 )
 _WRITES = (
     "before start",

@@ -104,10 +104,11 @@ def find(edge: Edge) -> tuple[Any, str]:
 def _wrapped(call: Callable[..., Any], edge: Edge, edges: Edges) -> Callable[..., Any]:
     @functools.wraps(call)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        if edge.when == "before":
+        is_here = not edge.thread or threading.current_thread().name == edge.thread
+        if is_here and edge.when == "before":
             edges.meet(edge.name)
         result = call(*args, **kwargs)
-        if edge.when == "after":
+        if is_here and edge.when == "after":
             edges.meet(edge.name)
         return result
 

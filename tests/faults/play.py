@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.faults.actions import UNDO, apply
-from tests.faults.checker import Evidence
+from tests.faults.checker import ENDING_SECONDS, Evidence
 from tests.faults.lab import Lab
 from tests.faults.pipeline.step import STEPS
 from tests.faults.processes import is_step, processes
@@ -28,7 +28,7 @@ class Work:
     runs: int
     seconds: str = "0.3:0.3:0.3"
     idle_seconds: float = 75.0
-    overlap_allowed_seconds: float = 0.0
+    overlap_allowed_seconds: float = ENDING_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

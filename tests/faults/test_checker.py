@@ -164,10 +164,19 @@ def test_an_orphan_process_is_red(plain: Plain) -> None:
 def test_two_live_executions_of_one_step_are_red_past_what_the_lease_allows(plain: Plain) -> None:
     evidence = plain.evidence()
     one = evidence.executions[0]
-    other = replace(one, id="other", begin=one.begin - 1.0, last=one.begin + 3.0)
+    began = one.begin - 1.0
+    other = replace(one, id="other", begin=began, last=began + 4.0, signs=(began, began + 2.0, began + 4.0))
     both = replace(evidence, executions=[other, *evidence.executions])
     assert check(both).faults().keys() == {"overlapping"}
     assert check(replace(both, overlap_allowed_seconds=15.0)).faults() == {}
+
+
+def test_one_that_was_paused_and_is_ended_as_it_wakes_lived_with_nobody(plain: Plain) -> None:
+    evidence = plain.evidence()
+    one = evidence.executions[0]
+    asleep = replace(one, id="other", begin=one.begin - 16.0, last=one.begin + 2.0)
+    asleep = replace(asleep, signs=(one.begin - 16.0, one.begin + 2.0))
+    assert check(replace(evidence, executions=[asleep, *evidence.executions])).faults() == {}
 
 
 def test_recovery_is_how_long_a_begun_run_stood_still() -> None:

@@ -32,6 +32,13 @@ class Execution:
     begin: float
     last: float
     ended: bool
+    signs: tuple[float, ...] = ()
+    """Every moment at which it showed that it lived."""
+
+    def lived_after(self, moment: float) -> float:
+        """For how many seconds it showed signs after that moment: one that slept until then and is ended, for none."""
+        later = [at for at in self.signs if at >= moment]
+        return later[-1] - later[0] if later else 0.0
 
 
 def read_witness(path: Path) -> list[Sign]:
@@ -49,7 +56,10 @@ def executions(signs: Iterable[Sign]) -> list[Execution]:
         known = found.get(sign.execution)
         begin = known.begin if known else sign.at
         ended = sign.event == "end" or bool(known and known.ended)
-        found[sign.execution] = Execution(sign.run, sign.step, sign.execution, sign.machine, begin, sign.at, ended)
+        signs = (*(known.signs if known else ()), sign.at)
+        found[sign.execution] = Execution(
+            sign.run, sign.step, sign.execution, sign.machine, begin, sign.at, ended, signs
+        )
     return sorted(found.values(), key=lambda one: one.begin)
 
 
