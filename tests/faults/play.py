@@ -27,7 +27,7 @@ class Work:
 
     runs: int
     seconds: str = "0.3:0.3:0.3"
-    idle_seconds: float = 75.0
+    idle_seconds: float = 60.0
     overlap_allowed_seconds: float = ENDING_SECONDS
 
 

@@ -113,7 +113,7 @@ _MESSAGES = Scenario(
 _DISK = Scenario(
     name="disk full",
     fault="the storage is full, in bytes and in inodes",
-    quick=Size(Plan(machines=2, small_disk=True), Work(40, idle_seconds=90.0), 2),
+    quick=Size(Plan(machines=2, small_disk=True), Work(40), 2),
     full=Size(Plan(machines=4, small_disk=True), Work(200, idle_seconds=120.0), 2),
     schedule=lambda size, seed: _full_disks(5.0 if size.work.runs < 100 else 30.0, size, seed),
     limits=Limits(recovery_seconds=None, after_seconds=60.0, exits=0),

@@ -16,6 +16,8 @@ import pytest
 from tests.faults.products import ROOT
 from tests.faults.scenarios import SCENARIOS
 
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
+
 AT_A_TIME = 3
 """Labs wait most of the time: for leases to run out."""
 LIMIT_SECONDS = 280.0
