@@ -12,7 +12,7 @@ from tests.faults.sightings import Place, Publication, digest_of
 from tests.faults.witness import Execution
 
 _CLOCK_SECONDS = 0.02
-"""The kernel stamps files by a clock that ticks every few milliseconds."""
+"""The kernel stamps files and processes by clocks that tick every few milliseconds."""
 
 ENDING_SECONDS = 0.5
 """A machine that was stopped and goes on needs a moment to end what it may not go on with."""
@@ -133,7 +133,7 @@ def _disordered(by_place: Mapping[Place, Sequence[Execution]]) -> list[str]:
             continue
         before = by_place.get((run, STEPS[STEPS.index(step) - 1]), ())
         done = min((one.last for one in before if one.ended), default=float("inf"))
-        if several[0].begin < done:
+        if several[0].begin < done - _CLOCK_SECONDS:
             found.append(f"run {run}: {step} began before the step before it had ended")
     return found
 

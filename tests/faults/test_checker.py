@@ -188,6 +188,14 @@ def test_recovery_is_how_long_a_begun_run_stood_still() -> None:
     assert (findings.recovery_seconds, findings.extra) == (17.5, 1)
 
 
+def test_an_execution_began_when_its_process_was_made(plain: Plain) -> None:
+    before = time.clock_gettime(time.CLOCK_BOOTTIME)
+    shutil.rmtree(plain.execute(0, "one"))
+    after = time.clock_gettime(time.CLOCK_BOOTTIME)
+    (last,) = [one for one in executions(read_witness(plain.witness)) if one.begin > before - 0.02]
+    assert before - 0.02 <= last.begin < last.last <= after
+
+
 def test_a_half_written_line_of_the_witness_is_not_taken_for_an_event(plain: Plain) -> None:
     before = read_witness(plain.witness)
     with plain.witness.open("a") as file:
