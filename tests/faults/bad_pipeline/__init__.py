@@ -1,0 +1,1 @@
+"""Steps that do everything a step must not do."""

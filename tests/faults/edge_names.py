@@ -1,0 +1,74 @@
+"""The edges of the protocol: between which two effects a worker can be killed, and where that is in the product."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+HITS = "FAULT_LAB_EDGE_HITS"
+ACTION = "FAULT_LAB_EDGE_ACTION"
+TIMES = "FAULT_LAB_EDGE_TIMES"
+NAMES = "FAULT_LAB_EDGE_NAMES"
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """`place` is `module:name` or `module:Class.name`; the edge lies before or after a call of it, by
+    that thread if one is named."""
+
+    name: str
+    place: str
+    when: Literal["before", "after"]
+    thread: str = ""
+
+
+EDGES = (
+    Edge("before claim", "pipeline_queue.contract.ledger:Ledger.claim", "before"),
+    Edge("after claim", "pipeline_queue.contract.ledger:Ledger.claim", "after"),
+    Edge("before start", "workers.attempt:execute", "before"),
+    Edge("after start", "workers.supervisor_link:SupervisorLink.start", "after"),
+    Edge("after end", "workers.attempt:execute", "after"),
+    Edge("after outputs", "workers.recording:move_outputs", "after"),
+    Edge("before manifest", "workers.recording:replace_file", "before"),
+    Edge("after manifest", "workers.recording:replace_file", "after"),
+    Edge("before rename", "workers.recording:publish", "before"),
+    Edge("after rename", "workers.recording:publish", "after"),
+    Edge("after run end", "workers.recording:create_exclusive", "after"),
+    Edge("before record", "pipeline_queue.contract.ledger:Ledger.record", "before"),
+    Edge("after record", "pipeline_queue.contract.ledger:Ledger.record", "after"),
+    Edge("before dispatch", "pipeline_queue.contract.ledger:Ledger.send", "before"),
+    Edge("after dispatch", "pipeline_queue.contract.ledger:Ledger.send", "after"),
+    Edge("before ack", "pipeline_queue.contract.transport:Taken.ack", "before"),
+    Edge("after ack", "pipeline_queue.contract.transport:Taken.ack", "after"),
+    Edge("after allot", "pipeline_queue.contract.sweep_ledger:SweepLedger.allot", "after"),
+    Edge("reconcile read", "pipeline_queue.contract.ledger:Ledger.due", "after"),
+    Edge("reconcile before write", "pipeline_queue.contract.ledger:Ledger.send", "before", thread="reconciler"),
+    Edge("reconcile after write", "pipeline_queue.contract.ledger:Ledger.send", "after", thread="reconciler"),
+)
+_WRITES = (
+    "before start",
+    "after end",
+    "after outputs",
+    "before manifest",
+    "before rename",
+    "after rename",
+    "after run end",
+    "before record",
+    "before dispatch",
+)
+WRITE_EDGES = tuple(edge for edge in EDGES if edge.name in _WRITES)
+
+
+@dataclass(frozen=True, slots=True)
+class EdgePlan:
+    """What workers do to themselves at these edges; at each so often in the whole lab."""
+
+    action: Literal["kill", "pause"]
+    times: int
+    edges: tuple[Edge, ...]
+
+    def environment(self, folder: Path) -> dict[str, str]:
+        """Of such a worker."""
+        names = ",".join(edge.name for edge in self.edges)
+        return {HITS: str(folder), ACTION: self.action, TIMES: str(self.times), NAMES: names}

@@ -1,0 +1,124 @@
+"""A worker that kills or stops itself at given edges of the protocol: `python -m tests.faults.edge_worker worker …`."""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import importlib
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, ClassVar
+
+from tests.faults.edge_names import ACTION, EDGES, HITS, NAMES, TIMES, Edge
+
+_LONGEST_COUNT = 4
+
+
+class Edges:
+    """Counts calls; at a drawn one this process ends or stops, unless others were there often enough already."""
+
+    spacing_seconds: ClassVar = {"kill": 0.7, "pause": 0.2}
+
+    def __init__(self, folder: Path, action: str, times: int) -> None:
+        self._folder = folder
+        self._action = action
+        self._times = times
+        self._chance = random.Random()
+        self._left: dict[str, int] = {}
+        self._spared = 0
+        self._lock = threading.Lock()
+
+    def meet(self, name: str) -> None:
+        with self._lock:
+            self._left[name] = self._left.get(name, self._chance.randint(1, _LONGEST_COUNT)) - 1
+            is_now = self._left[name] <= 0
+            is_now = is_now and not self._spared
+        if is_now and self._may(name):
+            os.kill(os.getpid(), signal.SIGKILL if self._action == "kill" else signal.SIGSTOP)
+
+    @contextmanager
+    def spared(self) -> Iterator[None]:
+        """Nothing happens to this process in the block."""
+        with self._lock:
+            self._spared += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._spared -= 1
+
+    def _may(self, name: str) -> bool:
+        """One at a time in the lab, and not too soon after another."""
+        with (self._folder / ".lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            before = list(self._folder.glob("[!.]*"))
+            newest = max((path.stat().st_mtime for path in before), default=0.0)
+            here = sum(path.name.rpartition(".")[0] == name for path in before)
+            if here >= self._times or time.time() - newest < self.spacing_seconds[self._action]:
+                return False
+            (self._folder / f"{name}.{here}").write_text(os.environ["FAULT_LAB_MACHINE"])
+            return True
+
+
+def install(edges: Edges, names: set[str]) -> None:
+    """Raises AttributeError when the product has no such place any more: then EDGES is to be mended."""
+    for edge in EDGES:
+        if edge.name in names:
+            owner, attribute = find(edge)
+            setattr(owner, attribute, _wrapped(getattr(owner, attribute), edge, edges))
+    _spare_last_attempts(edges)
+
+
+def _spare_last_attempts(edges: Edges) -> None:
+    """A third death of one step fails it, as promised: that is not what is tested here."""
+    from pipeline_queue.contract.ledger import MOST_DEATHS
+    from workers.lease import LeaseKeeper
+
+    keep = LeaseKeeper.keep
+
+    @contextmanager
+    def kept(self: Any, uid: str, lease: Any, *more: Any) -> Iterator[Any]:
+        with edges.spared() if lease.attempt >= MOST_DEATHS else nullcontext(), keep(self, uid, lease, *more) as held:
+            yield held
+
+    LeaseKeeper.keep = kept  # type: ignore[method-assign]
+
+
+def find(edge: Edge) -> tuple[Any, str]:
+    """The object and the name in it. Raises AttributeError when the product has no such place any more."""
+    module, _, path = edge.place.partition(":")
+    owner: Any = importlib.import_module(module)
+    *classes, attribute = path.split(".")
+    for name in classes:
+        owner = getattr(owner, name)
+    return owner, attribute
+
+
+def _wrapped(call: Callable[..., Any], edge: Edge, edges: Edges) -> Callable[..., Any]:
+    @functools.wraps(call)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        is_here = not edge.thread or threading.current_thread().name == edge.thread
+        if is_here and edge.when == "before":
+            edges.meet(edge.name)
+        result = call(*args, **kwargs)
+        if is_here and edge.when == "after":
+            edges.meet(edge.name)
+        return result
+
+    return wrapper
+
+
+if __name__ == "__main__":
+    installed = Edges(Path(os.environ[HITS]), os.environ[ACTION], int(os.environ[TIMES]))
+    install(installed, set(os.environ[NAMES].split(",")))
+
+    from workers.app import application
+
+    application().start(sys.argv[1:])

@@ -1,0 +1,163 @@
+"""Every row of the table: what is broken, how often, and at which size."""
+
+from __future__ import annotations
+
+from tests.faults.cuts import dead_after_cut
+from tests.faults.edge_names import EDGES, WRITE_EDGES, EdgePlan
+from tests.faults.edges import edges_hit, pause_machines
+from tests.faults.lab import Plan
+from tests.faults.meddling import meddle_with_messages
+from tests.faults.misbehaviour import misbehave
+from tests.faults.play import Work
+from tests.faults.scenario import Limits, Scenario, Size
+from tests.faults.schedule import Fault, Schedule, lasting, single
+
+_LEASE_SECONDS = 15.0
+_SEVERAL_AT_ONE_RUN = Limits(recovery_seconds=None)
+"""Faults come so close that one run may meet a second before it has begun again."""
+
+
+def _kills(size: Size, seed: int) -> Schedule:
+    return single(seed, ("kill worker", "kill supervisor"), size.plan.names(), 3.0, size.faults)
+
+
+def _power(size: Size, seed: int) -> Schedule:
+    return lasting(seed, ("power off", "power on"), size.plan.names(), 5.0, 3.0, size.faults)
+
+
+def _restarts(every_seconds: float, size: Size, seed: int) -> Schedule:
+    return single(seed, ("restart server",), ("",), every_seconds, size.faults)
+
+
+def _flushes(size: Size, seed: int) -> Schedule:
+    every = 3.0 if size.work.runs < 200 else 20.0
+    return single(seed, ("flush",), ("",), every, size.faults)
+
+
+def _cuts(seconds: float, size: Size, seed: int) -> Schedule:
+    return lasting(seed, ("cut", "heal"), size.plan.names(), 3.0, seconds, size.faults)
+
+
+def _pauses(seconds: float, size: Size, seed: int) -> Schedule:
+    return lasting(seed, ("pause", "continue"), size.plan.names(), 2.0, seconds, size.faults)
+
+
+def _full_disks(seconds: float, size: Size, seed: int) -> Schedule:
+    faults = []
+    for number in range(size.faults):
+        second = 2.0 + number * (seconds + 5.0)
+        kind = ("fill bytes", "fill inodes")[(number + seed) % 2]
+        faults += [Fault(second, kind), Fault(second + seconds, "empty disk")]
+    return tuple(faults)
+
+
+def _nothing(_: Size, __: int) -> Schedule:
+    return ()
+
+
+_KILLS = Scenario(
+    name="kills",
+    fault="SIGKILL of a random worker or its supervisor every 3 s",
+    quick=Size(Plan(machines=3), Work(40), 4),
+    full=Size(Plan(machines=4), Work(1000), 400),
+    schedule=_kills,
+)
+_POWER = Scenario(
+    name="power loss",
+    fault="a machine loses its power (its pid namespace is killed)",
+    quick=Size(Plan(machines=3, isolated=True), Work(30), 2),
+    full=Size(Plan(machines=4, isolated=True), Work(500), 20),
+    schedule=_power,
+)
+_SERVER = Scenario(
+    name="server kill",
+    fault="Redis is killed (-9) and started again, append-only file every second",
+    quick=Size(Plan(machines=2), Work(40), 2),
+    full=Size(Plan(machines=4), Work(500), 50),
+    schedule=lambda size, seed: _restarts(3.0 if size.work.runs < 200 else 20.0, size, seed),
+    limits=Limits(standstill_seconds=10.0, exits=0),
+)
+_FLUSH = Scenario(
+    name="flushall",
+    fault="Redis is emptied in mid-sweep, twice",
+    quick=Size(Plan(machines=2), Work(40, overlap_allowed_seconds=_LEASE_SECONDS), 2),
+    full=Size(Plan(machines=4), Work(500, overlap_allowed_seconds=_LEASE_SECONDS), 2),
+    schedule=_flushes,
+    limits=Limits(recovery_seconds=60.0, standstill_seconds=60.0, exits=0),
+)
+_PARTITION = Scenario(
+    name="partition",
+    fault="a machine is cut off from Redis without a word, in mid-step",
+    quick=Size(Plan(machines=3, isolated=True), Work(6, "0.2:13:0.2"), 1),
+    full=Size(Plan(machines=4, isolated=True), Work(300, "0.2:13:0.2"), 30),
+    schedule=lambda size, seed: _cuts(25.0 if size.faults == 1 else 60.0, size, seed),
+    limits=Limits(exits=0),
+    look_closer=dead_after_cut,
+)
+_PAUSE = Scenario(
+    name="pause",
+    fault="a whole machine is stopped (SIGSTOP) at random and goes on later",
+    quick=Size(Plan(machines=3), Work(24), 3),
+    full=Size(Plan(machines=4), Work(500), 50),
+    schedule=lambda size, seed: _pauses(18.0 if size.faults <= 3 else 45.0, size, seed),
+)
+_MESSAGES = Scenario(
+    name="messages",
+    fault="10 % of the replies to pushes and pops lost, 5 % of queued messages deleted, 5 % tripled",
+    quick=Size(Plan(machines=2, lossy=0.1), Work(60, "0.2:0.2:0.2"), 0),
+    full=Size(Plan(machines=4, lossy=0.1), Work(1000), 0),
+    schedule=_nothing,
+    limits=Limits(extra_share=0.01),
+    meddle=meddle_with_messages,
+)
+_DISK = Scenario(
+    name="disk full",
+    fault="the storage is full, in bytes and in inodes",
+    quick=Size(Plan(machines=2, small_disk=True), Work(40), 2),
+    full=Size(Plan(machines=4, small_disk=True), Work(200, idle_seconds=120.0), 2),
+    schedule=lambda size, seed: _full_disks(5.0 if size.work.runs < 100 else 30.0, size, seed),
+    limits=Limits(recovery_seconds=None, after_seconds=60.0, exits=0),
+)
+_CLOCKS = Scenario(
+    name="clocks",
+    fault="one machine's clock an hour ahead, another's an hour behind",
+    quick=Size(Plan(machines=3, clocks={"m1": 3600, "m2": -3600}), Work(30), 1),
+    full=Size(Plan(machines=4, clocks={"m1": 3600, "m2": -3600}), Work(500), 20),
+    schedule=_kills,
+)
+
+
+_EDGES = Scenario(
+    name="edges",
+    fault="a worker is killed at each edge of the protocol",
+    quick=Size(Plan(edges=EdgePlan("kill", 1, EDGES)), Work(40, "0.1:0.1:0.1"), 0),
+    full=Size(Plan(machines=4, edges=EdgePlan("kill", 20, EDGES)), Work(3000, "0.1:0.1:0.1"), 0),
+    schedule=_nothing,
+    limits=_SEVERAL_AT_ONE_RUN,
+    look_closer=edges_hit,
+    baseline=False,
+)
+_WRITES = Scenario(
+    name="pause at writes",
+    fault="a machine is stopped at each of its writes and goes on when its lease is gone",
+    quick=Size(Plan(edges=EdgePlan("pause", 1, WRITE_EDGES[1::3])), Work(24, "0.1:0.1:0.1"), 0),
+    full=Size(Plan(machines=4, edges=EdgePlan("pause", 6, WRITE_EDGES)), Work(500, "0.1:0.1:0.1"), 0),
+    schedule=_nothing,
+    limits=_SEVERAL_AT_ONE_RUN,
+    meddle=pause_machines(18.0),
+    look_closer=edges_hit,
+    baseline=False,
+)
+_BAD = Scenario(
+    name="bad steps",
+    fault="nine kinds of bad steps among good ones",
+    quick=Size(Plan(machines=2), Work(20), 0),
+    full=Size(Plan(machines=4), Work(200), 0),
+    schedule=_nothing,
+    meddle=misbehave(copies=1, log_bytes=200 << 20, timeout="5s"),
+    baseline=False,
+)
+
+SCENARIOS = (
+    _KILLS, _POWER, _SERVER, _FLUSH, _PARTITION, _PAUSE, _WRITES, _EDGES, _MESSAGES, _DISK, _BAD, _CLOCKS
+)  # fmt: skip
