@@ -23,6 +23,8 @@ class ExecutionRequest:
 
     With `lease_seconds` the step is killed once `leased_at + lease_seconds` has passed without a renewal;
     `leased_at` is a reading of `lease_clock()` from before the lease was asked for (None: from now).
+    With `preload` the step is forked from a process that has imported these modules, and `argv` is an interpreter and
+    a script; the variables of `env` that `late` names need not be known to that process.
     """
 
     id: str
@@ -35,6 +37,8 @@ class ExecutionRequest:
     grace_seconds: float = 10.0
     lease_seconds: float | None = None
     leased_at: float | None = None
+    preload: tuple[str, ...] = ()
+    late: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class ExecutionResult:
     max_rss_bytes: int
     log_bytes: int
     log_dropped_bytes: int
+    notes: tuple[str, ...] = ()
 
 
 _RESULT_FIELDS = tuple(field.name for field in fields(ExecutionResult))
@@ -80,6 +85,7 @@ class Executor:
         self._waiting: dict[str, _Waiting] = {}
         self._deaths: list[float] = []
         self._is_closed = False
+        self._warm_facts: Mapping[str, int] = {}
 
     def start(self) -> None:
         """Start the supervisor; `run` does so by itself when there is none. Raises SupervisorError."""
@@ -137,6 +143,10 @@ class Executor:
         with self._lock:
             return None if self._link is None else self._link.pid
 
+    def warm_facts(self) -> Mapping[str, int]:
+        """Of warm Python, as of the last step that asked for it: processes, forked, cold, shared_bytes."""
+        return self._warm_facts
+
     def _tell(self, kind: str, frame: Mapping[str, object]) -> None:
         with self._lock:
             link = self._link
@@ -165,7 +175,10 @@ class Executor:
     def _take(self, _link: SupervisorLink, frame: dict[str, object]) -> None:
         if frame.get("type") != "ended":
             return
+        warm = frame.get("warm")
         with self._lock:
+            if isinstance(warm, dict):
+                self._warm_facts = warm
             waiting = self._waiting.pop(str(frame.get("id")), None)
         if waiting is not None:
             waiting.inbox.put(_read_result(frame))
@@ -175,6 +188,7 @@ class Executor:
         with self._lock:
             if self._link is link:
                 self._link = None
+                self._warm_facts = {}
             if not self._is_closed:
                 self._deaths.append(time.monotonic())
             lost = [id for id, waiting in self._waiting.items() if waiting.link is link]
@@ -197,10 +211,12 @@ def _start_fields(request: ExecutionRequest) -> dict[str, object]:
         "grace_seconds": request.grace_seconds,
         "lease_seconds": request.lease_seconds,
         "leased_at": leased_at,
+        **({"preload": request.preload, "late": sorted(request.late)} if request.preload else {}),
     }
 
 
 def _read_result(frame: dict[str, object]) -> ExecutionResult:
     values = {name: frame.get(name) for name in _RESULT_FIELDS}
+    values["notes"] = tuple(map(str, frame.get("notes") or ()))  # type: ignore[call-overload]
     values["cause"] = Cause(str(frame["cause"]))
     return ExecutionResult(**values)  # type: ignore[arg-type]

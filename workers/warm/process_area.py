@@ -1,0 +1,103 @@
+"""The arguments and environment that /proc shows of this process, and `ps`: a fork has to write its own there."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+PADDING = b"PIPELINE_QUEUE_PADDING"
+"""An environment variable that only makes room."""
+
+# Fields of /proc/self/stat after the name.
+_CODE_START = 23
+_FIELDS = {
+    "start_code": 23,
+    "end_code": 24,
+    "start_stack": 25,
+    "start_data": 42,
+    "end_data": 43,
+    "start_brk": 44,
+    "arg_start": 45,
+    "arg_end": 46,
+    "env_start": 47,
+    "env_end": 48,
+}
+_PR_SET_MM, _PR_SET_MM_MAP = 35, 14
+
+
+class _Map(ctypes.Structure):
+    """`struct prctl_mm_map` of <linux/prctl.h>."""
+
+    _fields_ = (
+        ("start_code", ctypes.c_uint64),
+        ("end_code", ctypes.c_uint64),
+        ("start_data", ctypes.c_uint64),
+        ("end_data", ctypes.c_uint64),
+        ("start_brk", ctypes.c_uint64),
+        ("brk", ctypes.c_uint64),
+        ("start_stack", ctypes.c_uint64),
+        ("arg_start", ctypes.c_uint64),
+        ("arg_end", ctypes.c_uint64),
+        ("env_start", ctypes.c_uint64),
+        ("env_end", ctypes.c_uint64),
+        ("auxv", ctypes.c_void_p),
+        ("auxv_size", ctypes.c_uint32),
+        ("exe_fd", ctypes.c_int32),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessArea:
+    """Two pieces of the stack's end, where the kernel put the strings of `exec`."""
+
+    arguments: tuple[int, int]
+    environment: tuple[int, int]
+
+    @classmethod
+    def of_this_process(cls) -> ProcessArea:
+        """From now on nothing of ours looks at these strings any more: C's environment is moved away from there."""
+        for name, value in list(os.environb.items()):
+            os.environb[name] = value
+        os.environb.pop(PADDING, None)
+        fields = _stat()
+        start, end, environment_start, environment_end = (
+            int(fields[_FIELDS[name]]) for name in ("arg_start", "arg_end", "env_start", "env_end")
+        )
+        return cls((start, end), (environment_start, environment_end))
+
+    def write(self, arguments: Sequence[bytes], environment: Mapping[bytes, bytes]) -> None:
+        """What does not fit is left out, the last first."""
+        arguments_end = _write(self.arguments, arguments)
+        environment_end = _write(self.environment, [name + b"=" + value for name, value in environment.items()])
+        _move_ends(arguments_end, environment_end)
+
+
+def _write(where: tuple[int, int], entries: Sequence[bytes]) -> int:
+    """Where the text ends now."""
+    start, end = where
+    room = end - start
+    text = b""
+    for entry in entries:
+        if len(text) + len(entry) + 1 <= room:
+            text += entry + b"\0"
+    if 0 < start < end:
+        ctypes.memmove(start, text.ljust(room, b"\0"), room)
+    return start + len(text)
+
+
+def _move_ends(arguments_end: int, environment_end: int) -> None:
+    """So that nothing follows the text; some kernels allow it only to some, and then zeros follow."""
+    fields = [int(field) for field in _stat()[_CODE_START:]]
+    numbers = {name: fields[field - _CODE_START] for name, field in _FIELDS.items()}
+    numbers.update(arg_end=arguments_end, env_end=environment_end)
+    libc = ctypes.CDLL(None)
+    libc.sbrk.restype = ctypes.c_void_p
+    numbers["brk"] = libc.sbrk(0)
+    libc.prctl(_PR_SET_MM, _PR_SET_MM_MAP, ctypes.byref(_Map(**numbers, exe_fd=-1)), ctypes.sizeof(_Map), 0)
+
+
+def _stat() -> list[bytes]:
+    with open("/proc/self/stat", "rb") as file:  # noqa: PTH123
+        return file.read().rpartition(b")")[2].split()
