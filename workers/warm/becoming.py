@@ -23,6 +23,9 @@ from workers.warm.shadows import shadowing
 
 READY, COLD, GO = b"ready", b"cold", b"go"
 
+Changes = Mapping[bytes, tuple[bytes | None, bytes | None]]
+"""Name -> its value before and now, None where there is none."""
+
 _ENCODING = ("utf-8", "surrogateescape")
 _PARENT_PAUSE_SECONDS = 0.0001
 _LONGEST_REASON_BYTES = 1000
@@ -52,7 +55,7 @@ class Becoming:
     kept_descriptors: frozenset[int]
     modules: frozenset[str]
     cold_modules: frozenset[str]
-    changes: Mapping[bytes, tuple[bytes | None, bytes]]
+    changes: Changes
 
     def become(self, order: int, output: int, gate: int) -> Script:
         """Returns in the step, ready to run its script; ends this process when there is to be none."""
@@ -111,7 +114,11 @@ class Becoming:
         os.environb.clear()
         os.environb.update(environment)
         for name, (before, value) in self.changes.items():
-            if environment.get(name) == before:
+            if environment.get(name) != before:
+                continue
+            if value is None:
+                os.environb.pop(name, None)
+            else:
                 os.environb[name] = value
 
 

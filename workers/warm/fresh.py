@@ -25,6 +25,10 @@ def _logging(module: Any) -> None:
     module._startTime = time.time()
 
 
+def _threading(module: Any) -> None:
+    module.main_thread()._set_native_id()
+
+
 def _tempfile(module: Any) -> None:
     module.tempdir = None
 
@@ -38,6 +42,7 @@ _RENEWALS: dict[str, Callable[[Any], None]] = {
     "numpy.random": _seed,
     "torch": _seed,
     "logging": _logging,
+    "threading": _threading,
     "tempfile": _tempfile,
     "multiprocessing.process": _multiprocessing,
 }

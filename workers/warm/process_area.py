@@ -57,7 +57,7 @@ class ProcessArea:
 
     @classmethod
     def of_this_process(cls) -> ProcessArea:
-        """From now on nothing of ours looks at these strings any more: C's environment is moved away from there."""
+        """Where they are; from now on C's own environment lies elsewhere."""
         for name, value in list(os.environb.items()):
             os.environb[name] = value
         os.environb.pop(PADDING, None)
@@ -72,6 +72,13 @@ class ProcessArea:
         arguments_end = _write(self.arguments, arguments)
         environment_end = _write(self.environment, [name + b"=" + value for name, value in environment.items()])
         _move_ends(arguments_end, environment_end)
+
+
+def initial_environment() -> dict[bytes, bytes]:
+    """What this process was started with, but for the padding."""
+    with open("/proc/self/environ", "rb") as file:  # noqa: PTH123
+        pairs = (entry.partition(b"=") for entry in file.read().split(b"\0") if entry)
+        return {name: value for name, _, value in pairs if name != PADDING}
 
 
 def _write(where: tuple[int, int], entries: Sequence[bytes]) -> int:

@@ -53,7 +53,16 @@ def run_script(script: Script, failure: ImportFailure | None) -> int:
     except OSError as error:
         print(f"{sys.executable}: can't open file {path!r}: [Errno {error.errno}] {error.strerror}", file=sys.stderr)
         return _NOT_FOUND_STATUS
-    raised = _raised_by(source, path, main)
+    code = None
+    with contextlib.suppress(BaseException):
+        code = compile(source, path, "exec", dont_inherit=True)
+    del source
+    if code is None:
+        return _tell_of_syntax(path)
+    raised = _raised_by(code, main)
+    del code
+    for stream in (sys.stderr, sys.stdout):
+        _quietly(partial(_flush_stream, stream))
     return 0 if raised is None else _status_of(raised)
 
 
@@ -68,13 +77,14 @@ def end_step(status: int, preloaded: Collection[str]) -> NoReturn:
     flushed = _flush()
     _quietly(partial(_let_go, preloaded))
     _quietly(_flush_files)
-    flushed = _flush() and flushed
+    for stream in (sys.stdout, sys.stderr):
+        _quietly(partial(_flush_stream, stream))
     if status == _INTERRUPTED:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
     # C's exit: its streams and handlers too. With the lock of the interpreter, so that no thread goes on meanwhile.
-    ctypes.pythonapi.exit(status & 0xFF if flushed else _FLUSH_FAILED_STATUS)
-    os._exit(status & 0xFF)
+    ctypes.pythonapi.exit(status if flushed else _FLUSH_FAILED_STATUS)
+    os._exit(status)
 
 
 def _make_main(path: str) -> dict[str, Any]:
@@ -91,12 +101,7 @@ def _make_main(path: str) -> dict[str, Any]:
 
 
 @invisible
-def _raised_by(source: bytes, path: str, names: dict[str, Any]) -> BaseException | None:
-    try:
-        code = compile(source, path, "exec", dont_inherit=True)
-    except BaseException as error:  # noqa: BLE001 - the script's own
-        return error.with_traceback(None)
-    del source
+def _raised_by(code: types.CodeType, names: dict[str, Any]) -> BaseException | None:
     try:
         exec(code, names)  # noqa: S102 - the step's own script
     except BaseException as error:  # noqa: BLE001 - the script's own
@@ -109,6 +114,15 @@ def without_below(traceback: types.TracebackType | None) -> types.TracebackType 
     while traceback is not None and traceback.tb_frame.f_globals.get("__package__") == __package__:
         traceback = traceback.tb_next
     return traceback
+
+
+def _tell_of_syntax(path: str) -> int:
+    """Python's own reader of files, which words some mistakes otherwise than `compile` does."""
+    open_file = ctypes.CDLL(None).fopen
+    open_file.restype = ctypes.c_void_p
+    run = ctypes.pythonapi.PyRun_SimpleFileExFlags
+    run.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_void_p)
+    return 1 if run(open_file(os.fsencode(path), b"rb"), os.fsencode(path), 1, None) else 0
 
 
 @invisible
@@ -134,7 +148,7 @@ def _exit_status(code: object) -> int:
     if code is None:
         return 0
     if isinstance(code, int):
-        return code if -_LONGEST_INT <= code < _LONGEST_INT else -1 & 0xFF
+        return code & 0xFF if -_LONGEST_INT <= code < _LONGEST_INT else 0xFF
     with contextlib.suppress(Exception):
         print(code, file=sys.stderr)
     return 1
@@ -183,14 +197,18 @@ def _flush() -> bool:
     flushed = True
     for stream in (sys.stdout, sys.stderr):
         try:
-            if stream is not None and not getattr(stream, "closed", False):
-                stream.flush()
+            _flush_stream(stream)
         except Exception as error:  # noqa: BLE001 - whatever the stream is
             flushed = False
             if stream is sys.stdout:
                 text = f"Exception ignored in: {stream!r}\n{type(error).__name__}: {error}"
                 _quietly(partial(print, text, file=sys.stderr))
     return flushed
+
+
+def _flush_stream(stream: Any) -> None:
+    if stream is not None and not getattr(stream, "closed", False):
+        stream.flush()
 
 
 @invisible

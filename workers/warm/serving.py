@@ -18,10 +18,10 @@ import socket
 import sys
 from collections.abc import Collection, Mapping
 
-from workers.warm.becoming import Becoming, refuse
+from workers.warm.becoming import Becoming, Changes, refuse
 from workers.warm.invisible import invisible
 from workers.warm.leftovers import open_descriptors, what_forbids_forking
-from workers.warm.process_area import ProcessArea
+from workers.warm.process_area import ProcessArea, initial_environment
 from workers.warm.running import ImportFailure, end_step, run_script, without_below
 
 VERSION = 1
@@ -36,9 +36,10 @@ def serve(argv: list[str], cold_modules: Collection[str]) -> None:
     channel, supervisor, names = socket.socket(fileno=int(argv[1])), int(argv[2]), argv[5:]
     _die_with(supervisor)
     os.close(_PROGRAM)
+    environment = initial_environment()
     area = ProcessArea.of_this_process()
     area.write([b"pipeline_queue: warm Python with", *(name.encode() for name in names)], {})
-    umask, descriptors, environment = _umask(), open_descriptors(), dict(os.environb)
+    umask, descriptors = _umask(), open_descriptors()
     sys.argv[:] = [""]
     failure = _import_all(names)
     for stream in (sys.stdout, sys.stderr):
@@ -90,9 +91,10 @@ def _import_all(names: Collection[str]) -> ImportFailure | None:
     return None
 
 
-def _changes(before: Mapping[bytes, bytes], after: Mapping[bytes, bytes]) -> dict[bytes, tuple[bytes | None, bytes]]:
-    """What the imports set in the environment: name -> the value before and now."""
-    return {name: (before.get(name), value) for name, value in after.items() if before.get(name) != value}
+def _changes(before: Mapping[bytes, bytes], after: Mapping[bytes, bytes]) -> Changes:
+    """What Python and the imports changed in the environment."""
+    pairs = {name: (before.get(name), after.get(name)) for name in [*before, *after]}
+    return {name: (old, new) for name, (old, new) in pairs.items() if old != new}
 
 
 def _say(channel: socket.socket, message: Mapping[str, object]) -> None:
