@@ -22,6 +22,7 @@ class Ours:
     """One sweep of all the runs: snapshot, `sweep.json` on disk, chains, leases, logs, publication."""
 
     name = "pipeline_queue"
+    parameter = "learning_rate"
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -55,9 +56,12 @@ class Ours:
 
     def _submit(self, client: Client, pipeline: LoadedPipeline, runs: int) -> list[str]:
         """The ids of the sweeps."""
-        values = ",".join(str(learning_rate(run)) for run in range(runs))
-        built = build_space(pipeline, SweepRequest(texts=(f"learning_rate={values}",)))
+        values = ",".join(self.value(run) for run in range(runs))
+        built = build_space(pipeline, SweepRequest(texts=(f"{self.parameter}={values}",)))
         return [client.submit_sweep(prepare_sweep(pipeline, built, "", None))]
+
+    def value(self, run: int) -> str:
+        return str(learning_rate(run))
 
     def stop(self) -> None:
         stop_process(self._worker)

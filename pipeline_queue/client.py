@@ -36,6 +36,7 @@ from pipeline_queue.contract.records import RunRecord
 from pipeline_queue.contract.settings import Settings, settings_from
 from pipeline_queue.contract.states import ENDED
 from pipeline_queue.contract.storage import CANCELLED, RUN_END, Storage, create_exclusive
+from pipeline_queue.contract.warm_python import WarmPython
 from pipeline_queue.loading.loader import LoadedPipeline, load_pipeline
 from pipeline_queue.parameters import Given
 from pipeline_queue.pipeline import Value
@@ -373,6 +374,10 @@ class Client:
     def workers(self) -> list[LiveWorker]:
         """The workers heard of in the last seconds."""
         return self._live().workers()
+
+    def warm_python(self) -> WarmPython:
+        """Of all live workers together; nothing when no broker is there to ask."""
+        return sum((worker.warm for worker in self.workers()), WarmPython()) if self._ledger else WarmPython()
 
     def unserved_queues(self, pipeline: LoadedPipeline) -> dict[str, str]:
         """Step -> its queue, for the steps whose queue no live worker serves."""

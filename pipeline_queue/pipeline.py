@@ -52,7 +52,7 @@ class Step(Frozen):
 
     `argv` is the program and its words and then `args`, split before any value is put in.
     `python` says that the first word is a `.py` file of the pipeline's folder, run by the
-    worker's Python.
+    worker's Python; `preload` are modules that such a script finds imported already.
     """
 
     name: str
@@ -64,6 +64,7 @@ class Step(Frozen):
     queue: str = DEFAULT_QUEUE
     outputs: tuple[str, ...] = ()
     reuse: Reuse = "sweep"
+    preload: tuple[str, ...] = ()
     help: str = ""
 
 

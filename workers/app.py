@@ -94,7 +94,7 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
         consumed = parent.app.amqp.queues.consume_from
 
         def announce(own: Ledger, busy: int) -> None:
-            own.announce(name, {**_facts(), "queues": sorted(consumed), "slots": slots, "busy": busy})
+            own.announce(name, {**_facts(executor), "queues": sorted(consumed), "slots": slots, "busy": busy})
 
         orders = Orders(renew=executor.renew, stop=executor.stop, kill=executor.kill)
         leases = LeaseKeeper(Ledger(settings.broker_url), orders, announce)
@@ -157,9 +157,11 @@ def _when_ready(start: Callable[[], None]) -> None:
     worker_ready.connect(ready, weak=False)
 
 
-def _facts() -> dict[str, Any]:
+def _facts(executor: Executor) -> dict[str, Any]:
     notes = ["PYTHONDONTWRITEBYTECODE is set: imports of steps may be slow"] if sys.dont_write_bytecode else []
-    return {"version": __version__, "clock_seconds": time.time(), "notes": notes}
+    notes += [f"warm Python: steps were {note}" for note in executor.cold_notes()]
+    warm = dict(executor.warm_facts())
+    return {"version": __version__, "clock_seconds": time.time(), "notes": notes, "warm": warm}
 
 
 def _exit(error: PipelineQueueError) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
@@ -13,7 +14,10 @@ from workers.supervisor.frames import ATTEMPT_MARKER, Cause, lease_clock
 from workers.supervisor.process_tree import become_subreaper
 from workers.supervisor_link import SupervisorLink
 
+logger = logging.getLogger(__name__)
+
 _MOST_DEATHS = 3
+_MOST_NOTES = 20
 _DEATHS_WITHIN_SECONDS = 60.0
 
 
@@ -86,6 +90,7 @@ class Executor:
         self._deaths: list[float] = []
         self._is_closed = False
         self._warm_facts: Mapping[str, int] = {}
+        self._cold_notes: dict[str, None] = {}
 
     def start(self) -> None:
         """Start the supervisor; `run` does so by itself when there is none. Raises SupervisorError."""
@@ -147,6 +152,20 @@ class Executor:
         """Of warm Python, as of the last step that asked for it: processes, forked, cold, shared_bytes."""
         return self._warm_facts
 
+    def cold_notes(self) -> list[str]:
+        """Why steps that should have been forked were started cold; each was logged when it came first."""
+        with self._lock:
+            return list(self._cold_notes)
+
+    def _note_cold(self, notes: Iterable[str]) -> None:
+        for note in notes:
+            with self._lock:
+                is_new = note not in self._cold_notes and len(self._cold_notes) < _MOST_NOTES
+                if is_new:
+                    self._cold_notes[note] = None
+            if is_new:
+                logger.warning("warm Python: a step was %s", note)
+
     def _tell(self, kind: str, frame: Mapping[str, object]) -> None:
         with self._lock:
             link = self._link
@@ -181,7 +200,9 @@ class Executor:
                 self._warm_facts = warm
             waiting = self._waiting.pop(str(frame.get("id")), None)
         if waiting is not None:
-            waiting.inbox.put(_read_result(frame))
+            result = _read_result(frame)
+            self._note_cold(result.notes)
+            waiting.inbox.put(result)
 
     def _lose(self, link: SupervisorLink, text: str) -> None:
         """The supervisor of this link is dead, and its steps are."""

@@ -40,7 +40,12 @@ def publish_attempt(worker: WorkerContext, this: Try, workspace: Workspace, foun
     job = this.job
     metrics = read_metrics(workspace.folder / "metrics.json") if found.has("metrics.json") else {}
     record = this.record.model_copy(
-        update={"outputs": found.outputs, "deleted": found.deleted, "notes": found.notes, "metrics": metrics}
+        update={
+            "outputs": found.outputs,
+            "deleted": found.deleted,
+            "notes": (*this.record.notes, *found.notes),
+            "metrics": metrics,
+        }
     )
     this.check_lease()
     move_outputs(workspace, found, this.folder / OUTPUTS)

@@ -15,6 +15,7 @@ from pipeline_queue.contract.broker import broker_errors, connect
 from pipeline_queue.contract.identity import RunId
 from pipeline_queue.contract.states import RunState, StepState
 from pipeline_queue.contract.sweep_ledger import SweepLedger
+from pipeline_queue.contract.warm_python import WarmPython
 
 LEASE_SECONDS = 15.0
 MOST_DEATHS = 3
@@ -105,6 +106,7 @@ class LiveWorker:
     clock_seconds: float
     storage_token: str = ""
     notes: tuple[str, ...] = field(default=())
+    warm: WarmPython = field(default=WarmPython())
 
 
 class Ledger:
@@ -283,7 +285,7 @@ class Ledger:
             return bool(self._hold(keys=[keys.RECONCILER], args=[holder, int(seconds * 1000)]))
 
     def announce(self, name: str, facts: dict[str, Any]) -> None:
-        """Says that a worker lives. `facts`: queues, slots, busy, version, clock_seconds, notes."""
+        """Says that a worker lives. `facts`: queues, slots, busy, version, clock_seconds, notes, warm."""
         with broker_errors(self._url):
             seconds, micros = self._redis.time()
             row = {**facts, "v": 1, "seen": seconds + micros / 1e6}
@@ -313,6 +315,7 @@ class Ledger:
                 clock_seconds=row["clock_seconds"] - row["seen"],
                 storage_token=row.get("storage_token", ""),
                 notes=tuple(row.get("notes", ())),
+                warm=WarmPython.from_json(row.get("warm") or {}),
             )
             for name, row in sorted(rows.items())
             if now - row["seen"] <= _WORKER_SECONDS
