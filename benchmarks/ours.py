@@ -60,6 +60,10 @@ class Ours:
         built = build_space(pipeline, SweepRequest(texts=(f"{self.parameter}={values}",)))
         return [client.submit_sweep(prepare_sweep(pipeline, built, "", None))]
 
+    def worker_pid(self) -> int:
+        assert self._worker is not None
+        return self._worker.pid
+
     def value(self, run: int) -> str:
         return str(learning_rate(run))
 

@@ -18,7 +18,8 @@ class WarmPython:
     def __str__(self) -> str:
         cold = f", {self.cold:,} started cold" if self.cold else ""
         shared = f"; {self.shared_bytes / 1e6:,.0f} MB shared by those that run" if self.processes else ""
-        return f"{self.processes} warm processes, {self.forked:,} steps forked{cold}{shared}"
+        count = f"{self.processes} warm process{'' if self.processes == 1 else 'es'}"
+        return f"{count}, {self.forked:,} steps forked{cold}{shared}"
 
     def __add__(self, other: WarmPython) -> WarmPython:
         return WarmPython(

@@ -134,6 +134,8 @@ class WarmPool:
             process.state, process.has_imported = "ready", True
             process.resident_bytes = _number(message.get("resident_bytes"))
             self._dispatch(process)
+            if message.get("failed"):
+                self._retire(process)  # by the next time it may have been installed
             return
         if message.get("type") == "unfit":
             self._refuse(process.key, str(message.get("reason"))[:_LONGEST_MESSAGE], float("inf"))

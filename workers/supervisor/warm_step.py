@@ -18,9 +18,7 @@ class WarmStep(SupervisedStep):
 
     def __init__(self, order: StartOrder, facts: Callable[[], Mapping[str, int]]) -> None:
         """Raises NotStartedError for what could not be started cold either."""
-        encode_argv(order.argv)
-        encode_env(order.env)
-        super().__init__(order, lambda _: (_UNBORN, -1))
+        super().__init__(order, _checked)
         self.order = order
         self.tries = 0
         self._facts = facts
@@ -78,3 +76,9 @@ class WarmStep(SupervisedStep):
         if not self.has_exited:
             self._exited_at = time.monotonic()
             signal.raise_signal(signal.SIGCHLD)
+
+
+def _checked(order: StartOrder) -> tuple[int, int]:
+    encode_argv(order.argv)
+    encode_env(order.env)
+    return _UNBORN, -1

@@ -1,8 +1,12 @@
 """A warm process: imports what it was told to, says whether it may be forked, then forks for each order.
 
-A wire format, version 1. On its socket the warm process says one line of JSON, `{"v": 1, "type": "ready",
-"resident_bytes": …}` or `{"v": 1, "type": "unfit", "reason": …}`. Then each message to it is one byte with three
-descriptors: the order (see `becoming`), the step's output, and the gate, on which what was forked answers.
+A wire format, version 1. On its socket the warm process says one line of JSON, with `"v": 1`:
+
+    {"type": "ready", "failed": …, "resident_bytes": …}    `failed`: its forks will only tell of an import that failed
+    {"type": "unfit", "reason": …}
+
+Then each message to it is one byte with three descriptors: the order (see `becoming`), the step's output, and the gate,
+on which what was forked answers.
 """
 
 from __future__ import annotations
@@ -60,7 +64,7 @@ def serve(argv: list[str], cold_modules: Collection[str]) -> None:
     )
     gc.collect()
     gc.freeze()
-    _say(channel, {"type": "ready", "resident_bytes": _resident_bytes()})
+    _say(channel, {"type": "ready", "failed": failure is not None, "resident_bytes": _resident_bytes()})
     order, output, gate = _wait_until_forked(channel)
     channel.close()
     script = becoming.become(order, output, gate)
