@@ -80,8 +80,8 @@ pipeline:
         "2:12 preload of the pipeline must be a list, not a mapping",
         "4:43 'numpy' is twice in preload of step 'a'",
         "4:51 an expression is not allowed in a module in preload of step 'a'",
-        "5:44 preload of step 'b' has no effect: its run is not a Python script of the folder",
-        "6:31 preload of step 'c' has no effect: its run is not a Python script of the folder",
+        "5:46 preload of step 'b' has no effect: its run is not a Python script of the folder",
+        "6:33 preload of step 'c' has no effect: its run is not a Python script of the folder",
     ]
 
 

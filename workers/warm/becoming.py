@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import time
+import select
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NoReturn
@@ -27,7 +27,7 @@ Changes = Mapping[bytes, tuple[bytes | None, bytes | None]]
 """Name -> its value before and now, None where there is none."""
 
 _ENCODING = ("utf-8", "surrogateescape")
-_PARENT_PAUSE_SECONDS = 0.0001
+_PARENT_PAUSE_MS = 1
 _LONGEST_REASON_BYTES = 1000
 _FIRST_FREE = 3
 _MOST_DESCRIPTORS = 2**31 - 1
@@ -63,8 +63,7 @@ class Becoming:
             script = self._prepare(order, output, gate)
         except Exception as error:  # noqa: BLE001 - a cold start will do, or say what is wrong
             _give_up(gate, f"{type(error).__name__}: {error}")
-        while os.getppid() != self.supervisor:
-            time.sleep(_PARENT_PAUSE_SECONDS)
+        self._wait_for_parent(gate)
         try:
             # Out of the warm process' group, which is killed as a whole when that ends.
             os.setpgid(0, os.getpgid(self.supervisor))
@@ -76,6 +75,14 @@ class Becoming:
         os.setsid()
         os.close(gate)
         return script
+
+    def _wait_for_parent(self, gate: int) -> None:
+        """Until the process in between is gone; the gate is closed when the supervisor is."""
+        closed = select.poll()
+        closed.register(gate, select.POLLIN)
+        while os.getppid() != self.supervisor:
+            if closed.poll(_PARENT_PAUSE_MS):
+                os._exit(0)
 
     def _prepare(self, order: int, output: int, gate: int) -> Script:
         os.lseek(order, 0, os.SEEK_SET)
