@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Sequence
 
-from celery import Celery, Signature
-
-from pipeline_queue.contract.broker import broker_errors
-from pipeline_queue.contract.errors import BrokerError
-from pipeline_queue.contract.messages import TASK_NAME, Scalar, StepMessage
+from pipeline_queue.contract.ledger import Ledger
+from pipeline_queue.contract.messages import Scalar, StepMessage
+from pipeline_queue.contract.wire import Caller, Letter, Task, letter
 from pipeline_queue.pipeline import Pipeline
 from pipeline_queue.planner import step_named
 
@@ -17,51 +14,38 @@ _SHOWN_CHARACTERS = 100
 
 BEGUN_PRIORITY = 0
 START_PRIORITY = {"high": 3, "normal": 6, "low": 9}
-"""Of first steps, by the sweep's priority: kombu keeps a Redis list for each and reads them in this order."""
+"""Of first steps, by the sweep's priority: there is a Redis list for each, and they are read in this order."""
 
 
-def ring(app: Celery, pipeline: Pipeline, messages: Sequence[StepMessage]) -> None:
+def ring(ledger: Ledger, pipeline: Pipeline, messages: Sequence[StepMessage]) -> None:
     """Puts a run's chain on the queue, from the first of `messages` on. Always safe to do again.
 
     It goes before the runs that were never started: this one may hold published steps. Raises BrokerError.
     """
-    ring_all(app, pipeline, [messages], BEGUN_PRIORITY)
+    ring_begun(ledger, pipeline, [messages])
 
 
-def ring_all(app: Celery, pipeline: Pipeline, chains: Iterable[Sequence[StepMessage]], priority: int) -> None:
-    """Puts a chain for each run on the queue, in one batch; a lower `priority` is served first. Raises BrokerError.
-
-    The rest of a chain travels in the message's `chain` header, last step first, as Celery's own chains do, and gets
-    the first priority: steps of runs that have begun go before first steps. `apply_async` on the first signature with a
-    producer's batch is four times as fast as on a `chain`, which drops `producer`.
-    """
-    from kombu.exceptions import OperationalError
-
-    with broker_errors(app.conf.broker_url):
-        try:
-            with app.producer_or_acquire() as producer, producer.batch():
-                for messages in chains:
-                    first, *rest = [_signature(app, pipeline, message) for message in messages]
-                    following = [dict(signature) for signature in reversed(rest)]
-                    first.apply_async(chain=following, producer=producer, priority=priority, retry=False)
-        except OperationalError as error:
-            raise BrokerError(f"the broker took no message: {error}") from error
+def ring_begun(ledger: Ledger, pipeline: Pipeline, chains: Iterable[Sequence[StepMessage]]) -> None:
+    """Rings runs that are under way. Raises BrokerError."""
+    ledger.send([chain(pipeline, messages, BEGUN_PRIORITY) for messages in chains])
 
 
-def _signature(app: Celery, pipeline: Pipeline, message: StepMessage) -> Signature:
+def ring_new(ledger: Ledger, pipeline: Pipeline, chains: Iterable[Sequence[StepMessage]], priority: int) -> None:
+    """Rings runs that were just taken into their sweep's window; a lower `priority` goes first. Raises BrokerError."""
+    ledger.send([chain(pipeline, messages, priority) for messages in chains])
+
+
+def chain(
+    pipeline: Pipeline, messages: Sequence[StepMessage], priority: int = BEGUN_PRIORITY, caller: Caller | None = None
+) -> Letter:
+    """The message that has the first of these steps executed, and then the others; `caller` is what it follows."""
+    shown = _shown(messages[0].parameters)
+    return letter([_task(pipeline, message, shown) for message in messages], priority, caller)
+
+
+def _task(pipeline: Pipeline, message: StepMessage, shown: str) -> Task:
     step = step_named(pipeline, message.step)
-    return app.signature(
-        TASK_NAME,
-        args=(message.envelope(),),
-        kwargs=message.parameters,
-        immutable=True,
-        task_id=str(uuid.uuid4()),
-        queue=step.queue,
-        shadow=f"{pipeline.name}.{step.name}",
-        ignore_result=True,
-        argsrepr=repr((str(message.run),)),
-        kwargsrepr=_shown(message.parameters),
-    )
+    return Task(message, step.queue, f"{pipeline.name}.{step.name}", repr((str(message.run),)), shown)
 
 
 def _shown(parameters: dict[str, Scalar]) -> str:

@@ -50,6 +50,8 @@ from pipeline_queue.trace import Traced
 if TYPE_CHECKING:
     from celery import Celery
 
+    from pipeline_queue.explain import Explanation
+
 _FIRST_POLL_SECONDS = 0.02
 _LONGEST_POLL_SECONDS = 0.5
 _SETTLE_SECONDS = 5.0
@@ -195,7 +197,7 @@ class Client:
         run = RunId.parse(self.resolve(text))
         found = Sweep.read(self._storage(), run.sweep)
         only = None if len(found.space) == 1 or self.is_sweep(text) else found.run_id(run.index).index
-        count = retry(self._celery(), self._live(), self._writable(), found, only, where)
+        count = retry(self._live(), self._writable(), found, only, where)
         if note:
             note(count)
         return self.sweep(run.sweep)
@@ -221,9 +223,20 @@ class Client:
         remove_sweep(self._writable(), found.record)
         return name
 
+    def forget_reused(self, older_than_seconds: float) -> tuple[int, int]:
+        """Removes the steps published for all sweeps that no run links to any more; how many, and how many stay.
+
+        What was made or used within the last `older_than_seconds` stays. Raises StorageError.
+        """
+        from pipeline_queue.forgetting import remove_reused
+
+        return remove_reused(self._writable(), older_than_seconds)
+
     def pause_sweep(self, sweep: str) -> SweepReport:
         """No more runs are started. Raises InputError when the sweep is not running."""
         found = self._find_sweep(sweep)
+        if self.sweep(sweep).state == "running":
+            self._writable().set_paused(found.record.id, True)
         if not self._live().sweeps.pause(found.record.id):
             raise InputError(f"sweep {found.record.id} is not running ({self.sweep(found.record.id).state})")
         return self.sweep(found.record.id)
@@ -231,6 +244,7 @@ class Client:
     def resume_sweep(self, sweep: str) -> SweepReport:
         """Goes on with a paused sweep. Raises InputError when it is not paused."""
         found = self._find_sweep(sweep)
+        self._writable().set_paused(found.record.id, False)
         if not self._live().sweeps.resume(found.record.id):
             raise InputError(f"sweep {found.record.id} is not paused ({self.sweep(found.record.id).state})")
         self._start(found, is_new=False)
@@ -331,6 +345,19 @@ class Client:
         sweep, run_id = self._find(run)
         paths = sweep.paths(self._storage(), run_id)
         return Traced(self.run(str(run_id)), sweep.pipeline, find_steps(sweep, paths, paths.names()))
+
+    def explain(self, run: str, step: str, against: str | None = None) -> Explanation:
+        """Why the run executed a step or reused another's, and in what its identity differs from the nearest run's.
+
+        `against` names the run to compare with. Raises NotFoundError, and InputError for an unknown step.
+        """
+        from pipeline_queue.explain import explain
+
+        sweep, run_id = self._find(run)
+        names = [one.name for one in sweep.pipeline.steps]
+        if step not in names:
+            raise InputError(f"run {run_id} has no step '{step[:64]}'; its steps are {', '.join(names)}")
+        return explain(self._storage(), sweep, run_id, step, self._find(against) if against else None)
 
     def logs(self, run: str, step: str) -> Path | None:
         """The log of the step's published or latest attempt, None before the first. Raises NotFoundError."""
@@ -437,14 +464,14 @@ class Client:
         from pipeline_queue.feeder import feed
         from pipeline_queue.resume import take_up
 
-        app, ledger, storage = self._celery(), self._live(), self._writable()
+        ledger, storage = self._live(), self._writable()
         name = sweep.record.id
         if not is_new and ledger.sweeps.read(name) is None:
-            take_up(app, ledger, storage, sweep)
+            take_up(ledger, storage, sweep)
             return
         settings = sweep.settings
         ledger.sweeps.open(Opening(name, len(sweep.space), settings.max_parallel, sweep.failures_allowed()))
-        feed(app, ledger, storage, sweep, ledger.workers())
+        feed(ledger, storage, sweep, ledger.workers())
 
     def _celery(self) -> Celery:
         if self._app is None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from celery import Celery
-
-from pipeline_queue.canvas import START_PRIORITY, ring_all
+from pipeline_queue.canvas import START_PRIORITY, ring_new
 from pipeline_queue.contract.identity import RunId
 from pipeline_queue.contract.ledger import Ledger, LiveWorker
 from pipeline_queue.contract.storage import RUN_END, Storage
@@ -43,7 +41,7 @@ def window_for(workers: Iterable[LiveWorker], queue: str) -> Window:
     )
 
 
-def feed(app: Celery, ledger: Ledger, storage: Storage, sweep: Sweep, workers: Sequence[LiveWorker]) -> int:
+def feed(ledger: Ledger, storage: Storage, sweep: Sweep, workers: Sequence[LiveWorker]) -> int:
     """Rings the next runs of a sweep until its window is full; how many. Raises BrokerError and StorageError."""
     window = window_for(workers, sweep.pipeline.steps[0].queue)
     fed = 0
@@ -52,13 +50,13 @@ def feed(app: Celery, ledger: Ledger, storage: Storage, sweep: Sweep, workers: S
         if not taken.again and not taken.fresh:
             return fed
         if taken.again:
-            _ring_again(app, ledger, storage, sweep, taken.again)
+            _ring_again(ledger, storage, sweep, taken.again)
         if taken.fresh:
-            ring_runs(app, sweep, taken.fresh)
+            ring_runs(ledger, sweep, taken.fresh)
         fed += len(taken.again) + len(taken.fresh)
 
 
-def _ring_again(app: Celery, ledger: Ledger, storage: Storage, sweep: Sweep, runs: Iterable[RunId]) -> None:
+def _ring_again(ledger: Ledger, storage: Storage, sweep: Sweep, runs: Iterable[RunId]) -> None:
     """Rings runs from their first unpublished step; at the priority of first steps, so that other sweeps get theirs."""
     chains = []
     for run in runs:
@@ -70,10 +68,10 @@ def _ring_again(app: Celery, ledger: Ledger, storage: Storage, sweep: Sweep, run
         else:
             chains.append(todo)
     if chains:
-        ring_all(app, sweep.pipeline, chains, START_PRIORITY[sweep.settings.priority])
+        ring_new(ledger, sweep.pipeline, chains, START_PRIORITY[sweep.settings.priority])
 
 
-def ring_runs(app: Celery, sweep: Sweep, runs: Iterable[RunId]) -> None:
+def ring_runs(ledger: Ledger, sweep: Sweep, runs: Iterable[RunId]) -> None:
     """Rings runs from their first step. Raises BrokerError."""
     chains = (messages(sweep.pipeline, run, sweep.space[run.index]) for run in runs)
-    ring_all(app, sweep.pipeline, chains, START_PRIORITY[sweep.settings.priority])
+    ring_new(ledger, sweep.pipeline, chains, START_PRIORITY[sweep.settings.priority])

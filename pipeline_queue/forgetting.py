@@ -1,4 +1,4 @@
-"""Removes ended sweeps from the storage, and the snapshots that nothing needs any more."""
+"""Removes ended sweeps from the storage, and the snapshots and reused steps that nothing needs any more."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline_queue.contract.errors import NotFoundError, StorageError
 from pipeline_queue.contract.records import SweepRecord
-from pipeline_queue.contract.storage import Storage
+from pipeline_queue.contract.storage import REUSED, Storage
 
 _YOUNG_SECONDS = 3600.0
 """A submitter touches its snapshot first and names it in `sweep.json` a moment later: what is younger stays."""
@@ -31,6 +31,49 @@ def remove_sweep(storage: Storage, record: SweepRecord) -> None:
         _remove_snapshot(storage, record.snapshot)
     except OSError as error:
         raise StorageError(f"{storage.snapshot(record.snapshot)} cannot be removed: {error.strerror}") from error
+
+
+def remove_reused(storage: Storage, older_than_seconds: float) -> tuple[int, int]:
+    """Removes the steps published for all sweeps that no run links to; how many, and how many stay.
+
+    Each is renamed first and looked for again: a worker touches one before it links to it, or misses it and executes
+    the step. Raises StorageError.
+    """
+    folder = storage.reused()
+    try:
+        for left in folder.glob(".*"):
+            _remove(left)  # of somebody who was stopped
+        young = time.time() - older_than_seconds
+        names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+        linked = _linked(storage)
+        unused = [name for name in names if name not in linked and (folder / name).stat().st_mtime <= young]
+        for name in unused:
+            (folder / name).rename(folder / f".{name}")
+        linked = _linked(storage) if unused else linked
+        removed = 0
+        for name in unused:
+            hidden = folder / f".{name}"
+            if (name in linked or hidden.stat().st_mtime > young) and not (folder / name).exists():
+                hidden.rename(folder / name)
+            else:
+                _remove(hidden)
+                removed += 1
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be tidied: {error.strerror}") from error
+    return removed, len(names) - removed
+
+
+def _linked(storage: Storage) -> set[str]:
+    """The names of the reused steps that a run of any sweep links to."""
+    found: set[str] = set()
+    for sweep in storage.sweeps():
+        for _, paths in storage.run_folders(sweep):
+            for entry in os.scandir(paths.folder):
+                if entry.is_symlink():
+                    parent, name = os.path.split(os.readlink(entry.path))  # noqa: PTH115 - a text, and there are many
+                    if os.path.basename(parent) == REUSED:  # noqa: PTH119
+                        found.add(name)
+    return found
 
 
 def _remove_snapshot(storage: Storage, digest: str) -> None:

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict
 Value = bool | int | float | str
 ParameterType = Literal["float", "int", "bool", "string"]
 
-Reuse = Literal["sweep", "never"]
-"""Whether the runs of a sweep that need the same step share one execution of it."""
+Reuse = Literal["sweep", "always", "never"]
+"""Which runs that need the same step share one execution of it: those of one sweep, those of all, or none."""
 
 DEFAULT_QUEUE = "default"
 
@@ -52,7 +52,8 @@ class Step(Frozen):
 
     `argv` is the program and its words and then `args`, split before any value is put in.
     `python` says that the first word is a `.py` file of the pipeline's folder, run by the
-    worker's Python; `preload` are modules that such a script finds imported already.
+    worker's Python; `preload` are modules that such a script finds imported already. `sources` are patterns of what
+    the step sees of that folder; empty: all of it.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Step(Frozen):
     outputs: tuple[str, ...] = ()
     reuse: Reuse = "sweep"
     preload: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
     help: str = ""
 
 

@@ -5,12 +5,8 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 
-from celery import Celery
-
-from pipeline_queue.contract.celery_app import make_app
 from pipeline_queue.contract.errors import NotFoundError, StorageError
 from pipeline_queue.contract.ledger import Ledger
-from pipeline_queue.contract.settings import Settings
 from pipeline_queue.contract.storage import Storage
 from pipeline_queue.contract.sweep_ledger import Opening
 from pipeline_queue.feeder import feed
@@ -27,14 +23,13 @@ class Resumed:
     queues: set[str] = field(default_factory=set)
 
 
-def resume_unfinished(settings: Settings, storage: Storage, ledger: Ledger) -> Resumed:
+def resume_unfinished(storage: Storage, ledger: Ledger) -> Resumed:
     """Takes up every sweep of the storage that has not ended. Raises BrokerError, StorageError."""
-    app = make_app(settings.broker_url)
     resumed = Resumed()
     for name in storage.sweeps():
         try:
             sweep = Sweep.read(storage, name)
-            unfinished = take_up(app, ledger, storage, sweep)
+            unfinished = take_up(ledger, storage, sweep)
         except NotFoundError:
             continue  # its submitter was stopped before the commit point: it does not exist
         except StorageError as error:
@@ -43,11 +38,10 @@ def resume_unfinished(settings: Settings, storage: Storage, ledger: Ledger) -> R
         if unfinished:
             resumed.runs += unfinished
             resumed.queues |= {step.queue for step in sweep.pipeline.steps}
-    app.close()
     return resumed
 
 
-def take_up(app: Celery, ledger: Ledger, storage: Storage, sweep: Sweep) -> int:
+def take_up(ledger: Ledger, storage: Storage, sweep: Sweep) -> int:
     """Makes a sweep known to the ledger as the storage has it, and rings it; how many runs have not ended.
 
     Safe to repeat, and for a sweep that was never begun. Raises BrokerError, StorageError.
@@ -73,13 +67,16 @@ def take_up(app: Celery, ledger: Ledger, storage: Storage, sweep: Sweep) -> int:
         # A part of an ended sweep is done again: the rest stays as it is.
         cursor, passed_over = total, total - len(ended) - len(again)
     states = list(ended.values())
-    is_over = cursor == total and not again
+    allowed = sweep.failures_allowed()
+    stopped = allowed is not None and states.count("failed") > allowed
+    is_over = (cursor == total or stopped) and not again
     ledger.sweeps.open(
         Opening(
             sweep=name,
             total=total,
             max_parallel=sweep.settings.max_parallel,
-            max_failures=sweep.failures_allowed(),
+            max_failures=allowed,
+            state="stopped" if stopped else "paused" if storage.is_paused(name) else "running",
             cursor=cursor,
             succeeded=states.count("succeeded"),
             failed=states.count("failed"),
@@ -90,5 +87,5 @@ def take_up(app: Celery, ledger: Ledger, storage: Storage, sweep: Sweep) -> int:
         ledger.sweeps.cancel(name) if cancelled else ledger.sweeps.end(name)
         return 0
     ledger.sweeps.redo(name, dict.fromkeys(again, ""))
-    feed(app, ledger, storage, sweep, ledger.workers())
+    feed(ledger, storage, sweep, ledger.workers())
     return total - len(ended) - passed_over

@@ -10,8 +10,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from celery import Celery
-
 from pipeline_queue.conditions import Condition, parse
 from pipeline_queue.contract.errors import InputError, StorageError
 from pipeline_queue.contract.ledger import Ledger
@@ -59,9 +57,7 @@ class _Known:
     was_retried: bool
 
 
-def retry(
-    app: Celery, ledger: Ledger, storage: Storage, sweep: Sweep, only: int | None = None, where: str | None = None
-) -> int:
+def retry(ledger: Ledger, storage: Storage, sweep: Sweep, only: int | None = None, where: str | None = None) -> int:
     """Has runs of the sweep done again: `only` one of them, or those for which `where` holds; how many.
 
     Raises InputError for a condition that cannot be read and for a sweep that is just being ended.
@@ -71,8 +67,8 @@ def retry(
     live = _settled(ledger, storage, sweep)
     ledger.sweeps.forget_shared(sweep.record.id)
     if live is not None and live.ended_at is None:
-        return _retry_running(app, ledger, storage, choice)
-    return _retry_ended(app, ledger, storage, choice, has_ended=live is not None)
+        return _retry_running(ledger, storage, choice)
+    return _retry_ended(ledger, storage, choice, has_ended=live is not None)
 
 
 def _settled(ledger: Ledger, storage: Storage, sweep: Sweep) -> LiveSweep | None:
@@ -92,7 +88,7 @@ def _settled(ledger: Ledger, storage: Storage, sweep: Sweep) -> LiveSweep | None
         time.sleep(_INTERVAL_SECONDS)
 
 
-def _retry_running(app: Celery, ledger: Ledger, storage: Storage, choice: _Choice) -> int:
+def _retry_running(ledger: Ledger, storage: Storage, choice: _Choice) -> int:
     """The sweep goes on: what has ended of it joins what waits."""
     sweep = choice.sweep
     name = sweep.record.id
@@ -111,11 +107,11 @@ def _retry_running(app: Celery, ledger: Ledger, storage: Storage, choice: _Choic
     for run in again.values():
         run.paths.reopen()
     count = ledger.sweeps.redo(name, {index: run.state for index, run in again.items()})
-    feed(app, ledger, storage, sweep, ledger.workers())
+    feed(ledger, storage, sweep, ledger.workers())
     return count
 
 
-def _retry_ended(app: Celery, ledger: Ledger, storage: Storage, choice: _Choice, has_ended: bool) -> int:
+def _retry_ended(ledger: Ledger, storage: Storage, choice: _Choice, has_ended: bool) -> int:
     """The sweep has ended, or the ledger has lost it: it is opened again and taken up from the storage."""
     sweep = choice.sweep
     name, total = sweep.record.id, len(sweep.space)
@@ -139,7 +135,7 @@ def _retry_ended(app: Celery, ledger: Ledger, storage: Storage, choice: _Choice,
         known[index].paths.reopen()
     storage.reopen_sweep(name)
     ledger.sweeps.drop_ended(name, again)
-    take_up(app, ledger, storage, sweep)
+    take_up(ledger, storage, sweep)
     return len(again)
 
 

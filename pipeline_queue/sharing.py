@@ -1,13 +1,16 @@
-"""Which steps of a sweep may be shared by its runs, and the identity by which they are: pure.
+"""Which steps several runs may share, and the identity by which they do: pure.
 
-A step's identity is a digest of its rendered command and environment, its declared outputs, the snapshot, the
-repetition and the identity of the step before it: whatever could make its outputs differ.
+A step's identity is a digest of its rendered command and environment, its declared outputs, the content of its sources
+(the whole snapshot if it declares none), the repetition and the identity of the step before it: whatever could make its
+outputs differ.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from pipeline_queue.contract.identity import RunId
 from pipeline_queue.pipeline import Pipeline, Reference, Step
@@ -17,35 +20,64 @@ from pipeline_queue.space import Space
 _DIGEST_BYTES = 12
 
 
-def shareable_steps(pipeline: Pipeline, space: Space) -> frozenset[str]:
-    """The steps that several runs may have in common.
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Of one step of one run, with its components; `before` is the digest of the step before it, or ''."""
 
-    With all before them they leave out a parameter that varies, and they do not ask for the run itself.
+    digest: str
+    before: str
+    command: tuple[str, ...]
+    environment: dict[str, str]
+    outputs: tuple[str, ...]
+    source: str
+    repetition: int
+
+
+def shareable_steps(pipeline: Pipeline, space: Space) -> frozenset[str]:
+    """The steps that several runs may have in common, of this sweep or, if they say so, of any."""
+    return frozenset(step.name for step in pipeline.steps if own_because(pipeline, space, step.name) is None)
+
+
+def own_because(pipeline: Pipeline, space: Space, name: str) -> str | None:
+    """Why a step is each run's own, None when several may share it.
+
+    Shared is what, with all before it, leaves out a parameter that varies and does not ask for the run itself; with
+    `reuse: always` also what differs from run to run.
     """
     varied = set(space.varied)
     known: set[str] = set()
-    steps: set[str] = set()
     for step in pipeline.steps:
+        what = f"step {step.name}"
         names = _references(step)
-        if None in names or step.reuse == "never":
-            break  # what depends on this step depends on the run
-        known |= {name for name in names if name is not None}
-        if len(space) > 1 and not varied <= known:
-            steps.add(step.name)
-    return frozenset(steps)
+        if step.reuse == "never":
+            return f"{what} says `reuse: never`"
+        if None in names:
+            return f"{what} is given the run's own id or index"
+        known |= {one for one in names if one is not None}
+        if step.name == name:
+            if step.reuse == "always":
+                return None
+            if len(space) == 1:
+                return "this sweep has one run only, and `reuse: always` is not set"
+            if varied <= known:
+                return f"with the steps before it, {what} is given every parameter that varies"
+            return None
+    raise ValueError(f"no step {name}")
 
 
-def identity_of(pipeline: Pipeline, step: str, run: RunId, space: Space, snapshot: str) -> str:
-    """The identity of one step of one run, in hexadecimal."""
+def identities(
+    pipeline: Pipeline, run: RunId, space: Space, snapshot: str, sources: Mapping[str, str]
+) -> Iterator[tuple[str, Identity]]:
+    """Every step of a run with its identity, in order; `sources`: digests of those steps that do not see all."""
     point, before = space[run.index], ""
-    for one in pipeline.steps:
-        plan = plan_step(one, run, point)
-        content = [1, before, plan.argv, plan.env, one.python, one.outputs, snapshot, space.repeat_of(run.index)]
-        text = json.dumps(content, sort_keys=True)
-        before = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).hexdigest()
-        if one.name == step:
-            return before
-    raise ValueError(f"no step {step}")
+    for step in pipeline.steps:
+        plan = plan_step(step, run, point)
+        source, repetition = sources.get(step.name, snapshot), space.repeat_of(run.index)
+        content = [1, before, plan.argv, plan.env, step.python, step.outputs, source, repetition]
+        text = json.dumps(content, sort_keys=True).encode("utf-8", "surrogatepass")
+        digest = hashlib.blake2b(text, digest_size=_DIGEST_BYTES).hexdigest()
+        yield step.name, Identity(digest, before, plan.argv, plan.env, step.outputs, source, repetition)
+        before = digest
 
 
 def distinct_executions(pipeline: Pipeline, space: Space, most: int) -> tuple[int, int] | None:

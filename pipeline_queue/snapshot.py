@@ -13,7 +13,7 @@ import os
 import stat
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -48,9 +48,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A folder's content, packed; `digest` is the SHA-256 of the tar, in hexadecimal. A context manager."""
+    """A folder's content, packed; `digest` is the SHA-256 of the tar, in hexadecimal. A context manager.
+
+    `contents`: every name in it, and a digest of what it is.
+    """
 
     digest: str
+    contents: Mapping[str, str]
     files: int
     size_bytes: int
     tar: IO[bytes]
@@ -114,15 +118,31 @@ def _ignore_spec(lines: tuple[str, ...]) -> GitIgnoreSpec:
 
 
 def _write_tar(folder: Path, storage_root: Path | None, buffer: IO[bytes]) -> Snapshot:
-    files, size = 0, 0
+    size = 0
+    contents: dict[str, str] = {}
     sink = _HashingSink(buffer)
     with tarfile.open(fileobj=sink, mode="w|", format=tarfile.PAX_FORMAT) as tar:
         for entry in _in_order(folder, storage_root):
-            files += 1
-            size += _add(tar, folder, entry)
+            info, data = _member(folder, entry)
+            contents[entry.name] = _content_digest(info, data)
+            tar.addfile(info, io.BytesIO(data))
+            size += len(data)
             if size > MOST_BYTES:
                 raise _too_large(folder)
-    return Snapshot(sink.digest(), files, size, buffer)
+    return Snapshot(sink.digest(), contents, len(contents), size, buffer)
+
+
+def read_contents(tar: Path) -> dict[str, str]:
+    """`Snapshot.contents` of a stored one. Raises StorageError."""
+    contents: dict[str, str] = {}
+    try:
+        with tarfile.open(tar, mode="r:") as archive:
+            for info in archive:
+                file = archive.extractfile(info) if info.isreg() else None
+                contents[info.name] = _content_digest(info, file.read() if file else b"")
+    except (OSError, tarfile.TarError) as error:
+        raise StorageError(f"the snapshot {tar} cannot be read: {error}") from error
+    return contents
 
 
 def _in_order(folder: Path, storage_root: Path | None) -> list[Entry]:
@@ -141,7 +161,7 @@ def _too_large(folder: Path) -> SnapshotError:
     )
 
 
-def _add(tar: tarfile.TarFile, folder: Path, entry: Entry) -> int:
+def _member(folder: Path, entry: Entry) -> tuple[tarfile.TarInfo, bytes]:
     try:
         entry.name.encode()
     except UnicodeEncodeError:
@@ -149,16 +169,19 @@ def _add(tar: tarfile.TarFile, folder: Path, entry: Entry) -> int:
     info = tarfile.TarInfo(entry.name)
     if entry.kind == "folder":
         info.type, info.mode = tarfile.DIRTYPE, 0o755
-        tar.addfile(info)
-        return 0
+        return info, b""
     if entry.kind == "link":
         info.type, info.linkname = tarfile.SYMTYPE, _target_inside(folder, entry)
-        tar.addfile(info)
-        return 0
+        return info, b""
     data, executable = _read_regular(entry)
     info.size, info.mode = len(data), 0o755 if executable else 0o644
-    tar.addfile(info, io.BytesIO(data))
-    return len(data)
+    return info, data
+
+
+def _content_digest(info: tarfile.TarInfo, data: bytes) -> str:
+    """Of what a step would find under this name: kind, right to execute, content."""
+    kind = b"folder" if info.isdir() else b"link" if info.issym() else b"program" if info.mode & 0o100 else b"file"
+    return hashlib.blake2b(b"\0".join((kind, info.linkname.encode(), data)), digest_size=16).hexdigest()
 
 
 def _read_regular(entry: Entry) -> tuple[bytes, bool]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pipeline_queue.contract.errors import InputError, StorageError
+from pipeline_queue.contract.errors import InputError, SnapshotError, StorageError
 from pipeline_queue.contract.identity import RunId, named_sweep_id, new_sweep_id
 from pipeline_queue.contract.records import SweepRecord
 from pipeline_queue.contract.storage import Storage
@@ -17,7 +17,8 @@ from pipeline_queue.loading.loader import LoadedPipeline
 from pipeline_queue.loading.sweep import BuiltSpace, SweepSettings
 from pipeline_queue.parameters import Given, resolve_values
 from pipeline_queue.planner import check_sizes
-from pipeline_queue.snapshot import Snapshot, take_snapshot
+from pipeline_queue.snapshot import IGNORE_FILE, Snapshot, take_snapshot
+from pipeline_queue.sources import sources_digest, unmatched
 from pipeline_queue.space import Points, Space
 from pipeline_queue.sweep import Sweep
 
@@ -68,6 +69,11 @@ class Submission:
             id=sweep,
             pipeline=self.loaded.pipeline.as_json(),
             snapshot=self.snapshot.digest,
+            sources={
+                step.name: sources_digest(step, self.snapshot.contents)
+                for step in self.loaded.pipeline.steps
+                if step.sources
+            },
             space=self.space.as_json(),
             total=len(self.space),
             created_at=time.time(),
@@ -85,7 +91,7 @@ def prepare_run(loaded: LoadedPipeline, given: Mapping[str, Given], storage_root
     """
     point = resolve_values(loaded.pipeline, given, loaded.places)
     check_sizes(loaded.pipeline, RunId(new_sweep_id(loaded.pipeline.name), 0), point)
-    return Submission(loaded, Points((point,)), take_snapshot(loaded.folder, storage_root), SweepSettings())
+    return Submission(loaded, Points((point,)), _snapshot(loaded, storage_root), SweepSettings())
 
 
 def prepare_sweep(loaded: LoadedPipeline, built: BuiltSpace, name: str, storage_root: Path | None) -> Submission:
@@ -96,7 +102,20 @@ def prepare_sweep(loaded: LoadedPipeline, built: BuiltSpace, name: str, storage_
     run = RunId(new_sweep_id(loaded.pipeline.name), 0)
     for index in range(min(len(built.space), _MOST_SIZED)):
         check_sizes(loaded.pipeline, run, built.space[index])
-    return Submission(loaded, built.space, take_snapshot(loaded.folder, storage_root), built.settings, name)
+    return Submission(loaded, built.space, _snapshot(loaded, storage_root), built.settings, name)
+
+
+def _snapshot(loaded: LoadedPipeline, storage_root: Path | None) -> Snapshot:
+    snapshot = take_snapshot(loaded.folder, storage_root)
+    for step in loaded.pipeline.steps:
+        missing = unmatched(step, snapshot.contents)
+        if missing:
+            snapshot.tar.close()
+            raise SnapshotError(
+                f"{loaded.path}: step {step.name}: nothing in the pipeline's folder matches its source "
+                f"'{missing[0][:100]}' (what {IGNORE_FILE} names is not there for steps)"
+            )
+    return snapshot
 
 
 def _submitter() -> str:

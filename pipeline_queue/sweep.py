@@ -12,7 +12,7 @@ from pipeline_queue.contract.storage import SWEEP, RunPaths, Storage
 from pipeline_queue.loading.sweep import SweepSettings
 from pipeline_queue.parameters import text_of
 from pipeline_queue.pipeline import Pipeline
-from pipeline_queue.sharing import identity_of, shareable_steps
+from pipeline_queue.sharing import Identity, identities, shareable_steps
 from pipeline_queue.space import Point, Space, space_from_json
 
 
@@ -45,9 +45,13 @@ class Sweep:
 
     def shared_identity(self, step: str, run: RunId) -> str | None:
         """The identity of a step that other runs may share, None for one that is this run's alone."""
-        if step not in self._shareable:
-            return None
-        return identity_of(self.pipeline, step, run, self.space, self.record.snapshot)
+        return self.identity(step, run).digest if step in self._shareable else None
+
+    def identity(self, step: str, run: RunId) -> Identity:
+        """Of one step of one run."""
+        record = self.record
+        every = identities(self.pipeline, run, self.space, record.snapshot, record.sources)
+        return next(identity for name, identity in every if name == step)
 
     @cached_property
     def _shareable(self) -> frozenset[str]:

@@ -19,8 +19,8 @@ ENDED_SWEEP: frozenset[str] = frozenset({"succeeded", "failed", "cancelled", "st
 class SweepReport:
     """A sweep as it is now.
 
-    `counts` are runs by state; `runs_per_second` is the mean so far, None before the first end; `seconds_left` what
-    that leads one to expect. Times are Unix seconds.
+    `counts` are runs by state; `runs_per_second` is the mean so far (since it was last retried), None before the first
+    end; `seconds_left` what that leads one to expect. Times are Unix seconds.
     """
 
     sweep: str
@@ -48,7 +48,7 @@ def read_sweep(storage: Storage, sweep: Sweep, live: LiveSweep | None) -> SweepR
     if end is not None:
         causes = live.causes if live else ()
         counts = {"queued": 0, "running": 0, **end.counts}
-        return _report(sweep, end.state, counts, causes, end.created_at, end.ended_at, end.ended_at)
+        return _report(sweep, end.state, counts, causes, end.created_at, end.ended_at, end.ended_at, end.done_before)
     if live is not None:
         return _from_ledger(sweep, live)
     return _from_storage(storage, sweep)
@@ -69,7 +69,8 @@ def _from_ledger(sweep: Sweep, live: LiveSweep) -> SweepReport:
         state = "failed" if live.failed else "succeeded"
     elif live.ended_at is None and live.state in ("cancelled", "stopped"):
         state = "running"
-    return _report(sweep, state, counts, live.causes, live.created_at, live.ended_at, live.now)
+    until = live.ended_at or live.now
+    return _report(sweep, state, counts, live.causes, live.created_at, live.ended_at, until, live.done_before)
 
 
 def _from_storage(storage: Storage, sweep: Sweep) -> SweepReport:
@@ -95,8 +96,9 @@ def _report(
     created_at: float,
     ended_at: float | None,
     now: float,
+    done_before: int = 0,
 ) -> SweepReport:
-    done = counts["succeeded"] + counts["failed"]
+    done = max(0, counts["succeeded"] + counts["failed"] - done_before)
     seconds = max(now - created_at, 1e-3)
     rate = done / seconds if done else None
     waiting = counts["queued"] + counts["running"]

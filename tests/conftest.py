@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from pipeline_queue.client import Client
@@ -20,6 +21,10 @@ from pipeline_queue.contract.settings import RESERVED_PREFIX, Settings
 from pipeline_queue.local.server import start_server
 
 GENEROUS_SECONDS = 120.0
+
+# How long an example takes on a busy machine says nothing about it.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 SEED_YAML = """\
 pipeline:

@@ -34,6 +34,8 @@ from workers.tasks import register
 from workers.workspace import Workspaces
 
 _COLLECTION_THRESHOLDS = (20_000, 20, 20)
+_SWITCH_SECONDS = 0.0005
+"""A thread that has just been answered waits at most so long for its turn; Python's own 5 ms is a whole short step."""
 
 
 class QuietWorker(Worker):  # type: ignore[misc]
@@ -97,10 +99,10 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
             own.announce(name, {**_facts(executor), "queues": sorted(consumed), "slots": slots, "busy": busy})
 
         orders = Orders(renew=executor.renew, stop=executor.stop, kill=executor.kill)
-        leases = LeaseKeeper(Ledger(settings.broker_url), orders, announce)
+        leases = LeaseKeeper(name, Ledger(settings.broker_url), orders, announce)
         sweeps = SweepCache(storage)
         workspaces = Workspaces(settings.scratch, storage)
-        self._feeder = Feeder(parent.app, Ledger(settings.broker_url), storage, sweeps)
+        self._feeder = Feeder(Ledger(settings.broker_url), storage, sweeps)
         parent.app.worker_context = WorkerContext(
             name=name,
             storage=storage,
@@ -117,13 +119,14 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
         )
         _when_ready(leases.start)
         threading.Thread(target=workspaces.remove_abandoned, name="tidy", daemon=True).start()
-        self._reconciler = Reconciler(name, parent.app, Ledger(settings.broker_url), storage, sweeps)
+        self._reconciler = Reconciler(name, Ledger(settings.broker_url), storage, sweeps)
         self._reconciler.start()
         self._feeder.start()
         # What a worker has imported lives as long as it does: not looked through again at every collection.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_COLLECTION_THRESHOLDS)
+        sys.setswitchinterval(_SWITCH_SECONDS)
 
 
 @functools.cache

@@ -12,6 +12,7 @@ from pipeline_queue.contract.ledger import Lease, Refusal
 from pipeline_queue.contract.messages import StepMessage
 from pipeline_queue.contract.records import StepRecord
 from pipeline_queue.contract.storage import CANCELLED, OUTPUTS, RUN_END, read_step
+from pipeline_queue.contract.wire import Caller
 from workers.context import WorkerContext
 from workers.executor import ExecutionResult
 from workers.job import Job, LeaseLostError, Try, job_of
@@ -35,13 +36,14 @@ logger = logging.getLogger(__name__)
 _RING_SECONDS = 1.0
 
 
-def attempt(worker: WorkerContext, message: StepMessage) -> Outcome:
+def attempt(worker: WorkerContext, message: StepMessage, caller: Caller | None = None) -> Outcome:
     """Executes one step if it is this worker's to execute, and says what becomes of the Celery task.
 
+    `caller` is that task: the next step's names it as what it follows.
     Raises InputError for a run or step that does not exist, MessageError for values that are not the run's,
     BrokerError and StorageError when those are gone.
     """
-    job = job_of(worker, message)
+    job = job_of(worker, message, caller)
     try:
         settled = _settled(worker, job)
         if settled:
@@ -149,7 +151,7 @@ def _begun(worker: WorkerContext, job: Job, lease: Lease, held: Held, uid: str) 
 def _executed(worker: WorkerContext, this: Try) -> Outcome:
     step = this.job.plan.step
     this.folder.mkdir(parents=True)
-    workspace = worker.workspaces.stage(this.uid, this.job.sweep.record.snapshot, this.job.earlier())
+    workspace = worker.workspaces.stage(this.uid, this.job.sweep.record.snapshot, this.job.earlier(), step)
     # Staging may have taken long, and whoever lost the lease or cancelled meanwhile found no process to end.
     this.check_lease()
     if this.held.cancelled:

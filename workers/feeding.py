@@ -8,9 +8,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from celery import Celery
-
-from pipeline_queue.canvas import BEGUN_PRIORITY, ring_all
+from pipeline_queue.canvas import ring_begun
 from pipeline_queue.contract.errors import PipelineQueueError
 from pipeline_queue.contract.ledger import Ledger, LiveWorker
 from pipeline_queue.contract.messages import StepMessage
@@ -29,8 +27,7 @@ _Chains = tuple[Pipeline, Sequence[Sequence[StepMessage]]]
 class Feeder:
     """`ledger` is this thread's own."""
 
-    def __init__(self, app: Celery, ledger: Ledger, storage: Storage, sweeps: SweepCache) -> None:
-        self._app = app
+    def __init__(self, ledger: Ledger, storage: Storage, sweeps: SweepCache) -> None:
         self._ledger = ledger
         self._storage = storage
         self._sweeps = sweeps
@@ -58,9 +55,9 @@ class Feeder:
         while (wanted := self._wanted.get()) is not None:
             try:
                 if isinstance(wanted, str):
-                    feed(self._app, self._ledger, self._storage, self._sweeps.get(wanted), self._live())
+                    feed(self._ledger, self._storage, self._sweeps.get(wanted), self._live())
                 else:
-                    ring_all(self._app, *wanted, BEGUN_PRIORITY)
+                    ring_begun(self._ledger, *wanted)
             except PipelineQueueError as error:
                 # The reconciler looks after every sweep again, and rings parked runs after a while.
                 logger.warning("not fed: %s", error)

@@ -7,10 +7,13 @@ from pathlib import Path
 
 from pipeline_queue.contract.errors import MessageError, StorageError
 from pipeline_queue.contract.identity import RunId
+from pipeline_queue.contract.keys import EVERY_SWEEP
 from pipeline_queue.contract.ledger import Lease
 from pipeline_queue.contract.messages import StepMessage
 from pipeline_queue.contract.records import StepRecord
-from pipeline_queue.contract.storage import RunPaths, attempt_number
+from pipeline_queue.contract.storage import RunPaths, attempt_number, read_step
+from pipeline_queue.contract.wire import Caller
+from pipeline_queue.pipeline import Step
 from pipeline_queue.planner import StepPlan, plan_step, step_named
 from pipeline_queue.space import Point
 from pipeline_queue.sweep import Sweep
@@ -26,6 +29,15 @@ class LeaseLostError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class SharedStep:
+    """A step that several runs may have in common: of the sweep `scope`, or of all. `path`: where it is published."""
+
+    name: str
+    scope: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One step of one run; `names` is what lay in the run's folder when the message came."""
 
@@ -34,15 +46,14 @@ class Job:
     plan: StepPlan
     paths: RunPaths
     names: frozenset[str]
-    identity: str | None = None
-    """Of a step that several runs may share."""
-    shared: Path | None = None
-    """Where such a step is published."""
+    shared: SharedStep | None = None
+    caller: Caller | None = None
+    """The Celery task that brought it."""
 
     @property
     def target(self) -> Path:
         """Where this step is published."""
-        return self.shared or self.paths.step(self.step)
+        return self.shared.path if self.shared else self.paths.step(self.step)
 
     @property
     def step(self) -> str:
@@ -63,6 +74,17 @@ class Job:
     def attempts_made(self) -> int:
         """How many attempts the storage knows of."""
         return max((attempt_number(self.step, name) or 0 for name in self.names), default=0)
+
+    def failures_made(self) -> int:
+        """How many failures of its own the storage knows of since the step was begun, or last retried by a person."""
+        attempts = sorted((number, name) for name in self.names if (number := attempt_number(self.step, name)))
+        failures = 0
+        for _, name in reversed(attempts):
+            record = read_step(self.paths.folder / name)
+            if record is not None and record.state != "retrying":
+                break
+            failures += record is not None and record.cause not in ("lost", "storage")
+        return failures
 
     def _earlier_names(self) -> list[str]:
         names = [step.name for step in self.sweep.pipeline.steps]
@@ -86,7 +108,7 @@ class Try:
             raise LeaseLostError
 
 
-def job_of(worker: WorkerContext, message: StepMessage) -> Job:
+def job_of(worker: WorkerContext, message: StepMessage, caller: Caller | None = None) -> Job:
     """Raises InputError for a run or step that does not exist, MessageError for values that were not accepted."""
     try:
         sweep = worker.sweeps.get(message.run.sweep)
@@ -94,11 +116,19 @@ def job_of(worker: WorkerContext, message: StepMessage) -> Job:
         _check_parameters(message, sweep.parameters(message.run))
         paths = sweep.paths(worker.storage, message.run)
         plan = plan_step(step, message.run, message.parameters)
-        identity = sweep.shared_identity(step.name, message.run)
-        shared = worker.storage.shared_step(message.run.sweep, step.name, identity) if identity else None
-        return Job(message.run, sweep, plan, paths, paths.names(), identity, shared)
+        return Job(message.run, sweep, plan, paths, paths.names(), _shared(worker, sweep, step, message.run), caller)
     except OSError as error:
         raise StorageError(f"run {message.run} cannot be read from the storage: {error}") from error
+
+
+def _shared(worker: WorkerContext, sweep: Sweep, step: Step, run: RunId) -> SharedStep | None:
+    identity = sweep.shared_identity(step.name, run)
+    if identity is None:
+        return None
+    name = f"{step.name}-{identity}"
+    if step.reuse == "always":
+        return SharedStep(name, EVERY_SWEEP, worker.storage.reused_step(name))
+    return SharedStep(name, run.sweep, worker.storage.shared_step(run.sweep, name))
 
 
 def _check_parameters(message: StepMessage, accepted: Point) -> None:

@@ -46,9 +46,10 @@ class Orders:
 
 
 class LeaseKeeper:
-    """`ledger` is this thread's own, so that a slow call elsewhere never delays a renewal."""
+    """`ledger` is this thread's own, so that a slow call elsewhere never delays a renewal; `worker` names this one."""
 
-    def __init__(self, ledger: Ledger, orders: Orders, announce: Callable[[Ledger, int], None]) -> None:
+    def __init__(self, worker: str, ledger: Ledger, orders: Orders, announce: Callable[[Ledger, int], None]) -> None:
+        self._worker = worker
         self._ledger = ledger
         self._orders = orders
         self._announce = announce
@@ -101,7 +102,7 @@ class LeaseKeeper:
         if not held:
             return
         asked_at = lease_clock()
-        answers = self._ledger.renew([one.lease for one in held.values()])
+        answers = self._ledger.renew([one.lease for one in held.values()], self._worker)
         kept: list[str] = []
         for (uid, one), answer in zip(held.items(), answers, strict=True):
             if answer == "lost":

@@ -10,6 +10,8 @@ import logging
 import time
 from pathlib import Path
 
+from pipeline_queue.canvas import chain
+from pipeline_queue.contract.errors import NotFoundError
 from pipeline_queue.contract.ledger import Ending, Lease
 from pipeline_queue.contract.records import StepRecord
 from pipeline_queue.contract.states import RunState
@@ -23,6 +25,7 @@ from pipeline_queue.contract.storage import (
     publish,
     replace_file,
 )
+from pipeline_queue.contract.wire import Letter
 from pipeline_queue.planner import messages, retry_delay_seconds
 from pipeline_queue.report import StepFiles, end_of_run, find_steps
 from workers.context import WorkerContext
@@ -52,17 +55,19 @@ def publish_attempt(worker: WorkerContext, this: Try, workspace: Workspace, foun
     replace_file(this.folder / STEP_RECORD, record.model_dump_json().encode())
     this.check_lease()
     if job.shared:
-        job.shared.parent.mkdir(exist_ok=True)
+        job.shared.path.parent.mkdir(exist_ok=True)
     if not publish(this.folder, job.target, this.uid):
         logger.info("publication lost run=%s step=%s attempt=%d", job.run, job.step, this.lease.attempt)
         remove_tree(this.folder)
         return record_published(worker, job)
     if job.shared:
-        link_step(job.shared, job.paths.step(job.step))
+        link_step(job.shared.path, job.paths.step(job.step))
     if job.is_last:
         _end_run(job, "succeeded", "", StepFiles(job.step, job.step, True, record))
     ending = Ending("succeeded", "succeeded" if job.is_last else "running", record.seconds, record.exit_code)
-    worker.ledger.record(this.lease, ending)
+    if not worker.ledger.record(this.lease, ending, _following(job)):
+        # Whoever holds the lease now will find it published; if the ledger forgot all, nobody would go on.
+        return record_published(worker, job)
     release_shared(worker, job)
     if job.is_last:
         _feed_next(worker, job)
@@ -76,7 +81,9 @@ def record_failure(worker: WorkerContext, this: Try, failure: Failure) -> Outcom
     retries = job.plan.step.retries
     cancelled = failure.cause == "cancelled"
     failures = 0 if failure.infrastructure or cancelled else 1
-    again = failure.infrastructure or (not cancelled and lease.failures + failures <= retries)
+    # A server that was emptied has forgotten them.
+    before = max(lease.failures, job.failures_made() if lease.attempt > 1 else 0)
+    again = failure.infrastructure or (not cancelled and before + failures <= retries)
     text = failure.message if cancelled else with_tail(failure.message, this.folder / LOG)
     state = "cancelled" if cancelled else "retrying" if again else "failed"
     record = this.record.model_copy(
@@ -100,7 +107,7 @@ def record_failure(worker: WorkerContext, this: Try, failure: Failure) -> Outcom
         deaths=1 if failure.infrastructure and failure.is_death else 0,
         retry_seconds=_INFRASTRUCTURE_DELAY_SECONDS
         if failure.infrastructure
-        else retry_delay_seconds(lease.failures + failures),
+        else retry_delay_seconds(before + failures),
     )
     if not again:
         _end_run(job, ending.run_state, text, StepFiles(job.step, this.folder.name, False, record))
@@ -115,11 +122,11 @@ def record_failure(worker: WorkerContext, this: Try, failure: Failure) -> Outcom
 
 def record_published(worker: WorkerContext, job: Job) -> Outcome:
     if job.shared:
-        link_step(job.shared, job.paths.step(job.step))
+        link_step(job.shared.path, job.paths.step(job.step))
     if job.is_last:
         _end_run(job, "succeeded", "", None)
     state: RunState = "succeeded" if job.is_last else "running"
-    worker.ledger.record(Lease.decided(job.run, job.step), Ending("succeeded", state))
+    worker.ledger.record(Lease.decided(job.run, job.step), Ending("succeeded", state), _following(job))
     release_shared(worker, job)
     return Outcome("go_on", "published before")
 
@@ -151,13 +158,25 @@ def record_shared_failure(worker: WorkerContext, job: Job, text: str) -> Outcome
 
 def release_shared(worker: WorkerContext, job: Job, failure: str = "") -> None:
     """Rings the runs that waited for this step: they find it published, share its failure, or one of them leads."""
-    if job.identity is None:
+    if job.shared is None:
         return
-    pipeline, space = job.sweep.pipeline, job.sweep.space
-    position = [step.name for step in pipeline.steps].index(job.step)
-    parked = worker.ledger.sweeps.release(job.run.sweep, job.identity, failure)
-    if parked:
-        worker.ring_soon(pipeline, [messages(pipeline, run, space[run.index])[position:] for run in parked])
+    parked = worker.ledger.sweeps.release(job.run.sweep, job.shared.name, job.shared.scope, failure)
+    for name in {run.sweep for run in parked}:
+        try:
+            sweep = worker.sweeps.get(name)
+        except NotFoundError:
+            continue  # forgotten meanwhile
+        pipeline = sweep.pipeline
+        position = [step.name for step in pipeline.steps].index(job.step)
+        runs = [run for run in parked if run.sweep == name]
+        worker.ring_soon(pipeline, [messages(pipeline, run, sweep.space[run.index])[position:] for run in runs])
+
+
+def _following(job: Job) -> Letter | None:
+    """The message of the next step and of those after it."""
+    every = messages(job.sweep.pipeline, job.run, job.sweep.parameters(job.run))
+    later = every[[message.step for message in every].index(job.step) + 1 :]
+    return chain(job.sweep.pipeline, later, caller=job.caller) if later else None
 
 
 def _end_run(job: Job, state: RunState, message: str, last: StepFiles | None) -> None:

@@ -13,11 +13,11 @@ _WAIT_SECONDS = 30.0
 
 def join_shared(worker: WorkerContext, job: Job) -> Outcome | None:
     """What becomes of a shared step's message; None when this run is to execute it, or it is not shared."""
-    if job.identity is None or job.shared is None:
+    if job.shared is None:
         return None
-    joined = worker.ledger.sweeps.join(job.run, job.step, job.identity)
+    joined = worker.ledger.sweeps.join(job.run, job.step, job.shared.name, job.shared.scope)
     # Asked after joining: whoever published before has let its parked runs go by then, or has not and rings this one.
-    if read_step(job.shared) is not None:
+    if read_step(job.shared.path) is not None:
         return record_published(worker, job)
     if joined.answer == "failed":
         return record_shared_failure(worker, job, joined.detail)

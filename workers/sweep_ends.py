@@ -4,42 +4,48 @@ from __future__ import annotations
 
 import logging
 
-from celery import Celery
-
-from pipeline_queue.contract.errors import NotFoundError
-from pipeline_queue.contract.ledger import Ledger
+from pipeline_queue.contract.errors import NotFoundError, StorageError
+from pipeline_queue.contract.identity import RunId
+from pipeline_queue.contract.ledger import Ledger, LiveWorker
 from pipeline_queue.contract.records import SweepEnd, SweepEndState
 from pipeline_queue.contract.storage import Storage
 from pipeline_queue.contract.sweep_ledger import LiveSweep
-from pipeline_queue.feeder import feed, ring_runs
+from pipeline_queue.feeder import feed
 from workers.context import SweepCache
+from workers.lost_messages import ring_lost
 
 logger = logging.getLogger(__name__)
 
-_LOST_SECONDS = 20.0
-_MOST_RUNG = 100
-_PRIORITY_STEPS = (0, 3, 6, 9)
 
-
-def look_after(app: Celery, ledger: Ledger, storage: Storage, sweeps: SweepCache) -> None:
-    """One look at every sweep that has not ended. Raises BrokerError and StorageError."""
+def look_after(ledger: Ledger, storage: Storage, sweeps: SweepCache) -> None:
+    """One look at every sweep that has not ended. Raises BrokerError."""
     workers = ledger.workers()
     for name in ledger.sweeps.unended():
-        live = ledger.sweeps.read(name)
         try:
-            sweep = sweeps.get(name)
-        except NotFoundError:
-            ledger.sweeps.forget_ended(name)
-            continue
-        if live is None:
-            ledger.sweeps.forget_ended(name)
-        elif live.ended_at is not None:
-            if live.total > 1:
-                storage.end_sweep(end_of(name, live))
-            ledger.sweeps.forget_ended(name)
-        else:
-            feed(app, ledger, storage, sweep, workers)
-            _ring_lost(app, ledger, storage, sweeps, name)
+            _look_after(ledger, storage, sweeps, workers, name)
+        except (StorageError, OSError) as error:
+            # One that cannot be read now must not keep the others waiting.
+            logger.warning("passed over sweep=%s: %s", name, error)
+
+
+def _look_after(ledger: Ledger, storage: Storage, sweeps: SweepCache, workers: list[LiveWorker], name: str) -> None:
+    live = ledger.sweeps.read(name)
+    try:
+        sweep = sweeps.get(name)
+    except NotFoundError:
+        for index in ledger.sweeps.in_flight(name):
+            ledger.forget_run(RunId(name, index))
+        ledger.sweeps.forget_ended(name)
+        return
+    if live is None:
+        ledger.sweeps.forget_ended(name)
+    elif live.ended_at is not None:
+        if live.total > 1:
+            storage.end_sweep(end_of(name, live))
+        ledger.sweeps.forget_ended(name)
+    else:
+        feed(ledger, storage, sweep, workers)
+        ring_lost(ledger, storage, sweep)
 
 
 def end_of(name: str, live: LiveSweep) -> SweepEnd:
@@ -55,26 +61,5 @@ def end_of(name: str, live: LiveSweep) -> SweepEnd:
         counts={"succeeded": live.succeeded, "failed": live.failed, "cancelled": live.cancelled + never},
         created_at=live.created_at,
         ended_at=live.ended_at or live.now,
+        done_before=live.done_before,
     )
-
-
-def _ring_lost(app: Celery, ledger: Ledger, storage: Storage, sweeps: SweepCache, name: str) -> None:
-    """Rings runs whose message is nowhere: allotted long ago, never claimed, and nothing is left in their queue."""
-    waiting = ledger.sweeps.waiting_since(name, _LOST_SECONDS, _MOST_RUNG)
-    sweep = sweeps.get(name)
-    queue = sweep.pipeline.steps[0].queue
-    if not waiting or ledger.sweeps.queued_messages([_list(queue, step) for step in _PRIORITY_STEPS]):
-        return
-    for run in waiting:
-        end = sweep.paths(storage, run).end()
-        if end is not None:
-            ledger.close_run(run, end.state)
-            continue
-        logger.info("ring lost run=%s", run)
-        ledger.sweeps.touch(run)
-        ring_runs(app, sweep, [run])
-
-
-def _list(queue: str, priority: int) -> str:
-    """kombu's name of the Redis list that holds a queue's messages of one priority."""
-    return queue if priority == 0 else f"{queue}\x06\x16{priority}"

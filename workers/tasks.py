@@ -11,6 +11,7 @@ from celery.exceptions import Ignore, Retry
 
 from pipeline_queue.contract.errors import BrokerError, InputError, MessageError, StepFailedError, StorageError
 from pipeline_queue.contract.messages import TASK_NAME, StepMessage, decode
+from pipeline_queue.contract.wire import Caller
 from workers.attempt import attempt
 from workers.context import WorkerContext
 from workers.outcome import Outcome
@@ -28,7 +29,7 @@ def register(app: Celery) -> None:
     # Positional-only, so that parameters may be called `self` and `envelope`.
     def step(self: Task, envelope: object, /, **parameters: Any) -> str:
         try:
-            outcome = _attempted(self.app.worker_context, decode(envelope, parameters))
+            outcome = _attempted(self.app.worker_context, decode(envelope, parameters), _caller(self.request))
         except (MessageError, InputError) as error:
             logger.error("refused task=%s: %s", self.request.id, error)
             raise
@@ -36,17 +37,23 @@ def register(app: Celery) -> None:
             # Not the step's failure: the run is rung again.
             logger.error("gave up task=%s: %s", self.request.id, error)
             raise
+        # The next step's message was sent with the record of this one: Celery is not to send it again.
+        self.request.chain = None
         return _translated(self, outcome)
 
     app.task(name=TASK_NAME, bind=True, typing=False, shared=False)(step)
 
 
-def _attempted(worker: WorkerContext, message: StepMessage) -> Outcome:
+def _caller(request: Any) -> Caller:
+    return Caller(request.id, request.root_id or request.id)
+
+
+def _attempted(worker: WorkerContext, message: StepMessage, caller: Caller) -> Outcome:
     """Attempts the step; without a broker again and again for a while, for this message would be the only one."""
     give_up_at = time.monotonic() + _BROKER_SECONDS
     while True:
         try:
-            return attempt(worker, message)
+            return attempt(worker, message, caller)
         except StorageError:
             worker.ledger.ring_later(message.run, message.step, _RING_SECONDS)
             raise

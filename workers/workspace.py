@@ -17,6 +17,8 @@ from threading import Lock
 
 from pipeline_queue.contract.errors import StorageError
 from pipeline_queue.contract.storage import OUTPUTS, Storage, read_step
+from pipeline_queue.pipeline import Step
+from pipeline_queue.sources import select_sources
 from workers.outputs import Workspace
 from workers.trees import Mark, copy_entry, remove_entry, remove_tree, walk
 
@@ -42,27 +44,37 @@ class Workspaces:
         self._snapshots.mkdir(exist_ok=True)
         self._extracting = Lock()
         self._known: dict[str, tuple[Path, tuple[str, ...]]] = {}
+        self._selected: dict[tuple[object, ...], tuple[str, ...]] = {}
         self._locks: dict[str, int] = {}
 
-    def stage(self, uid: str, snapshot: str, earlier: Iterable[Path]) -> Workspace:
-        """A fresh folder with the snapshot and then what the earlier steps published, in order."""
+    def stage(self, uid: str, snapshot: str, earlier: Iterable[Path], step: Step | None = None) -> Workspace:
+        """A fresh folder with the snapshot (the step's `sources` of it) and then what the earlier steps published."""
         folder = self._work / uid
         folder.mkdir()
         self._locks[uid] = _locked(folder)
         staged: _Staged = {}
         source, names = self._extracted(snapshot)
         try:
-            _fill(folder, source, names, staged)
+            _fill(folder, source, self._seen(step, snapshot, names), staged)
         except FileNotFoundError:
             # Somebody tidied the scratch folder up: once more, from the storage.
             for item in folder.iterdir():
                 remove_entry(item)
             staged.clear()
             source, names = self._extracted_anew(snapshot)
-            _fill(folder, source, names, staged)
-        for step in earlier:
-            _apply(step, folder, staged)
+            _fill(folder, source, self._seen(step, snapshot, names), staged)
+        for published in earlier:
+            _apply(published, folder, staged)
         return Workspace(folder, staged)
+
+    def _seen(self, step: Step | None, snapshot: str, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Of the snapshot's names, those that the step sees."""
+        if step is None or not step.sources:
+            return names
+        key = (snapshot, step.sources, step.argv)
+        if key not in self._selected:
+            self._selected[key] = select_sources(step, names)
+        return self._selected[key]
 
     def discard(self, uid: str) -> None:
         remove_tree(self._work / uid)

@@ -18,6 +18,7 @@ _COMMANDS = {
     "list": ("look", "Show all runs and sweeps."),
     "logs": ("look", "Print what a run's steps wrote."),
     "trace": ("look", "Show what happened to each parameter, step by step."),
+    "explain": ("look", "Say why a step was executed or reused."),
     "compare": ("look", "Put runs side by side: values, metrics, outputs."),
     "results": ("results", "Show a sweep's runs as a table, CSV, JSON, Parquet or a page."),
     "outputs": ("look", "List a run's outputs, or copy them."),

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from pipeline_queue.client import Client, Event
 from pipeline_queue.contract.records import RunRecord, StepSummary
+from pipeline_queue.explain import Explanation
 
 _COLOURS = {
     "succeeded": "green",
@@ -110,6 +111,24 @@ def print_report(report: RunRecord) -> None:
             Console(stderr=True, highlight=False).print(Text(f"whole log: {step.log}"), soft_wrap=True)
     if report.message and not any(step.state == "failed" and step.message for step in report.steps):
         Console(stderr=True, highlight=False).print(Text(report.message), soft_wrap=True)
+
+
+def print_explanation(told: Explanation) -> None:
+    """Why a step was executed or reused, and a table of what differs from the nearest run."""
+    out = console()
+    by = f" (attempt {told.attempts})" if told.decision == "executed" and told.attempts else ""
+    by = f" from {told.executed_by}" if told.decision == "reused" else by
+    out.print(Text.assemble(f"step {told.step} of ", (told.run, "bold"), f": {told.decision}{by}"), soft_wrap=True)
+    out.print(Text(f"because  {told.because}"), soft_wrap=True)
+    out.print(Text(f"reuse    {told.reuse}, identity {told.identity}"))
+    if told.compared is None:
+        out.print(Text("compared with no other: no run near it has this step"))
+    elif not told.compared.differences:
+        out.print(Text(f"the same identity as in {told.compared.run}"))
+    else:
+        out.print(Text(f"compared with {told.compared.run}:"))
+        rows = [[one.step, one.component, one.here, one.there] for one in told.compared.differences]
+        print_table(["step", "differs in", "here", "there"], rows)
 
 
 def print_table(columns: list[str], rows: Iterable[list[str]]) -> None:

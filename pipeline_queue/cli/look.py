@@ -1,4 +1,4 @@
-"""`status`, `logs`, `trace`, `compare`, `outputs`: what happened, read and never changed."""
+"""`status`, `logs`, `trace`, `explain`, `compare`, `outputs`: what happened, read and never changed."""
 
 from __future__ import annotations
 
@@ -176,6 +176,23 @@ def trace(runs: tuple[str, ...], as_json: bool) -> None:
         ["Step", "Action", "Parameter", "Value passed", "Effect"],
         [[str(row.step), row.action, row.parameter, row.value_passed, row.effect] for row in rows],
     )
+
+
+@click.command()
+@_RUN
+@click.argument("step")
+@click.option("--against", metavar="RUN", help="The run to compare with (default: the nearest).")
+@_JSON
+def explain(run: str, step: str, against: str | None, as_json: bool) -> None:
+    """Say why STEP of RUN was executed or reused, and what differs from the nearest run."""
+    with reading() as client:
+        told = client.explain(run, step, against)
+    if as_json:
+        click.echo(json.dumps(told.as_json(), indent=2))
+        return
+    from pipeline_queue.cli.display import print_explanation
+
+    print_explanation(told)
 
 
 @click.command()

@@ -10,6 +10,7 @@ import click
 from pipeline_queue.cli.session import check_settings, is_local, reading, working
 from pipeline_queue.client import Client
 from pipeline_queue.contract.errors import InputError
+from pipeline_queue.loading.steps import duration_seconds
 from pipeline_queue.sweep_report import SweepReport
 
 
@@ -45,10 +46,17 @@ def retry(sweep_name: str, failed: bool, where: str | None, detach: bool, slots:
 
 
 @click.command()
-@click.argument("sweep_name", metavar="SWEEP")
+@click.argument("sweep_name", metavar="[SWEEP]", required=False)
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def forget(sweep_name: str, yes: bool) -> None:
+@click.option("--reused", is_flag=True, help="Instead of a sweep: steps with `reuse: always` that no run links to.")
+@click.option("--older-than", default="1h", show_default=True, help="With --reused: not made or used since; 30m, 7d.")
+def forget(sweep_name: str | None, yes: bool, reused: bool, older_than: str) -> None:
     """Remove SWEEP, or a single run, that has ended: its outputs, logs and records. There is no way back."""
+    if reused == (sweep_name is not None):
+        raise InputError("name a sweep to remove, or give --reused")
+    if sweep_name is None:
+        _forget_reused(yes, older_than)
+        return
     with reading() as client:
         report = client.sweep(sweep_name)
         if not yes:
@@ -58,6 +66,20 @@ def forget(sweep_name: str, yes: bool) -> None:
             click.confirm(f"Remove {report.sweep} ({runs}, {report.state}) with all its files?", abort=True, err=True)
         name = client.forget(sweep_name)
     click.echo(f"{name} is removed")
+
+
+def _forget_reused(yes: bool, older_than: str) -> None:
+    seconds = duration_seconds(older_than)
+    if seconds is None:
+        raise InputError(f"--older-than takes a duration such as 30m, 12h or 7d, not '{older_than[:40]}'")
+    with reading() as client:
+        if not yes:
+            if not sys.stdin.isatty():
+                raise InputError("there is nobody to ask; give --yes to remove them")
+            click.confirm("Remove the reused steps that no run links to any more?", abort=True, err=True)
+        removed, left = client.forget_reused(seconds)
+    what = "nothing is removed" if removed == 0 else f"{removed:,} reused steps are removed"
+    click.echo(f"{what}; {left:,} {'stays' if left == 1 else 'stay'}")
 
 
 def _json(client: Client, asked: str, report: SweepReport) -> str:

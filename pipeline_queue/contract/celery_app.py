@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from celery import Celery
 
-from pipeline_queue.contract.transport import use_kept_clients
+from pipeline_queue.contract.transport import use_our_transport
 
 DEFAULT_QUEUE = "default"
 
@@ -26,8 +26,10 @@ _CONFIGURATION: dict[str, object] = {
     "worker_redirect_stdouts": False,
     "worker_cancel_long_running_tasks_on_connection_loss": False,
     "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,
+    # A server that is out of memory refuses writes: connected to anew until it takes them, instead of an exit.
+    "broker_channel_error_retry": True,
     "broker_transport_options": {
-        "visibility_timeout": 3600,
         "socket_timeout": 30,
         "socket_connect_timeout": 5,
         "socket_keepalive": True,
@@ -38,7 +40,7 @@ _CONFIGURATION: dict[str, object] = {
 
 def make_app(broker_url: str) -> Celery:
     """A Celery application of this project; connects to nothing yet."""
-    use_kept_clients()
+    use_our_transport()
     app = Celery("pipeline_queue", broker=broker_url, set_as_current=False)
     app.conf.update(_CONFIGURATION)
     if urlsplit(broker_url).scheme == "rediss":

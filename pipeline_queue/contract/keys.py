@@ -12,11 +12,20 @@ ACTIVE = f"{_PREFIX}active"
 TOKEN = f"{_PREFIX}token"
 WORKERS = f"{_PREFIX}workers"
 RECONCILER = f"{_PREFIX}reconciler"
+SERVER = f"{_PREFIX}server"
+"""The run id of the server for which everything here was last made complete from the storage."""
 SWEEPS = f"{_PREFIX}sweeps"
 
 
 def run_key(run: RunId) -> str:
     return f"{_PREFIX}run:{run}"
+
+
+RUNS = f"{_PREFIX}run:"
+"""What the names of all run hashes begin with; the run's id follows."""
+
+EVERY_SWEEP = "*"
+"""As a scope of shared steps, instead of a sweep: not the name of one."""
 
 
 def runs_of(sweep: str) -> str:
@@ -32,12 +41,16 @@ def flight_key(sweep: str) -> str:
     return f"{_PREFIX}flight:{sweep}"
 
 
-def shared_key(sweep: str) -> str:
-    return f"{_PREFIX}shared:{sweep}"
+def leaders_key(scope: str) -> str:
+    return f"{_PREFIX}leaders:{scope}"
 
 
-def parked_key(sweep: str, identity: str) -> str:
-    return f"{_PREFIX}parked:{sweep}:{identity}"
+def parked_key(scope: str, shared: str) -> str:
+    return f"{_PREFIX}parked:{scope}:{shared}"
+
+
+def shared_failures_key(sweep: str) -> str:
+    return f"{_PREFIX}shared-failures:{sweep}"
 
 
 def redo_key(sweep: str) -> str:

@@ -16,6 +16,7 @@ from pipeline_queue.contract.identity import RunId
 from pipeline_queue.contract.states import RunState, StepState
 from pipeline_queue.contract.sweep_ledger import SweepLedger
 from pipeline_queue.contract.warm_python import WarmPython
+from pipeline_queue.contract.wire import Letter
 
 LEASE_SECONDS = 15.0
 MOST_DEATHS = 3
@@ -25,6 +26,8 @@ _REMEMBER_SECONDS = 300
 _WORKER_SECONDS = 15.0
 _PUT_OFF_SECONDS = 15.0
 _MOST_DUE = 200
+_MOST_SENT = 200
+"""After which a message that nobody claimed is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,6 @@ class Ledger:
         self._redis = connect(broker_url, timeout_seconds)
         self.sweeps = SweepLedger(self._redis, broker_url)
         register = self._redis.register_script
-        self._open = register(scripts.OPEN)
         self._close = register(scripts.CLOSE)
         self._claim = register(scripts.CLAIM)
         self._renew = register(scripts.RENEW)
@@ -150,11 +152,6 @@ class Ledger:
         with broker_errors(self._url):
             seconds, micros = self._redis.time()
             return float(seconds) + float(micros) / 1e6
-
-    def open_run(self, run: RunId) -> None:
-        """Makes a queued run visible. Safe to repeat: what is there stays, and what has ended stays so."""
-        with broker_errors(self._url):
-            self._open(keys=[keys.run_key(run), keys.ACTIVE], args=[str(run)])
 
     def close_run(self, run: RunId, state: RunState) -> None:
         """Notes that a run has ended on the storage, when whoever ended it could not say so here."""
@@ -200,21 +197,30 @@ class Ledger:
             return Lease(run, step, int(reply[1]), reply[2], failures=int(reply[3]), is_hungry=bool(reply[4]))
         return Refusal(reply[0], " ".join(str(part) for part in reply[1:]))
 
-    def renew(self, leases: Sequence[Lease]) -> list[Literal["held", "cancelled", "lost"]]:
-        """One answer for each lease, in order."""
+    def renew(self, leases: Sequence[Lease], worker: str = "") -> list[Literal["held", "cancelled", "lost"]]:
+        """One answer for each lease, in order; a server that was emptied takes them up again as this worker's."""
         if not leases:
             return []
-        args: list[str | int] = [int(LEASE_SECONDS * 1000)]
+        args: list[str | int] = [int(LEASE_SECONDS * 1000), worker]
         for lease in leases:
-            args += [str(lease.run), lease.step, lease.token]
+            args += [str(lease.run), lease.step, lease.token, lease.attempt, lease.failures]
         with broker_errors(self._url):
             answers: list[Literal["held", "cancelled", "lost"]] = self._renew(
-                keys=[keys.LEASES, *(keys.run_key(lease.run) for lease in leases)], args=args
+                keys=[keys.LEASES, keys.ACTIVE, *(keys.run_key(lease.run) for lease in leases)], args=args
             )
             return answers
 
-    def record(self, lease: Lease, ending: Ending) -> bool:
-        """False when the lease is another's by now; then nothing was written."""
+    def send(self, letters: Sequence[Letter]) -> None:
+        """Puts messages on their queues."""
+        for first in range(0, len(letters), _MOST_SENT):
+            with broker_errors(self._url):
+                pipe = self._redis.pipeline(transaction=False)
+                for letter in letters[first : first + _MOST_SENT]:
+                    pipe.lpush(letter.list, letter.payload)
+                pipe.execute()
+
+    def record(self, lease: Lease, ending: Ending, following: Letter | None = None) -> bool:
+        """False when the lease is another's by now; then nothing was written. `following` is sent in the same step."""
         with broker_errors(self._url):
             return bool(
                 self._record(
@@ -224,6 +230,7 @@ class Ledger:
                         keys.RETRIES,
                         keys.ACTIVE,
                         *_sweep_keys(lease.run.sweep),
+                        following.list if following else "",
                     ],
                     args=[
                         str(lease.run),
@@ -239,6 +246,8 @@ class Ledger:
                         int(ending.retry_seconds * 1000),
                         _REMEMBER_SECONDS,
                         ending.cause,
+                        following.message.step if following else "",
+                        following.payload if following else "",
                     ],
                 )
             )
@@ -267,8 +276,8 @@ class Ledger:
     def ring_later(self, run: RunId, step: str, seconds: float) -> None:
         """Has the reconciler ring the run after this time, unless it is to do so sooner."""
         with broker_errors(self._url):
-            due = int((self.time() + seconds) * 1000)
-            self._redis.zadd(keys.RETRIES, {f"{run} {step}": due}, lt=True)
+            member, due = f"{run} {step}", int((self.time() + seconds) * 1000)
+            self._redis.zadd(keys.RETRIES, {member: due}, lt=True)
 
     def forget_due(self, run: RunId, step: str) -> None:
         """The step needs no ring any more."""
@@ -283,6 +292,20 @@ class Ledger:
         """True while this holder is the one active reconciler."""
         with broker_errors(self._url):
             return bool(self._hold(keys=[keys.RECONCILER], args=[holder, int(seconds * 1000)]))
+
+    def is_complete(self) -> bool:
+        """Whether this server, since it was started, has been filled from the storage; not after it was emptied."""
+        with broker_errors(self._url):
+            return bool(self._redis.get(keys.SERVER) == self._server_id())
+
+    def note_complete(self) -> None:
+        """Everything unfinished on the storage is known here now."""
+        with broker_errors(self._url):
+            self._redis.set(keys.SERVER, self._server_id())
+
+    def _server_id(self) -> str:
+        """Another one for each start of the server: what it wrote last before it was killed may be gone."""
+        return str(self._redis.info("server")["run_id"])
 
     def announce(self, name: str, facts: dict[str, Any]) -> None:
         """Says that a worker lives. `facts`: queues, slots, busy, version, clock_seconds, notes, warm."""

@@ -43,6 +43,8 @@ class SweepRecord(Record):
     id: str
     pipeline: dict[str, Any]
     snapshot: str = Field(pattern=r"\A[0-9a-f]{64}\z")  # a part of paths
+    sources: dict[str, str] = {}
+    """Step -> digest of what it sees of the snapshot, for steps that do not see all of it."""
     space: dict[str, Any]
     total: int
     created_at: float
@@ -53,7 +55,10 @@ class SweepRecord(Record):
 
 
 class SweepEnd(Record):
-    """`end.json`: how a sweep of several runs ended. `counts`: runs by state. Times are Unix seconds."""
+    """`end.json`: how a sweep of several runs ended. `counts`: runs by state. Times are Unix seconds.
+
+    `done_before`: how many runs had ended at `created_at`, of a sweep that was retried.
+    """
 
     sweep: str
     state: SweepEndState
@@ -61,6 +66,7 @@ class SweepEnd(Record):
     counts: dict[str, int]
     created_at: float
     ended_at: float
+    done_before: int = 0
 
 
 class RetryRecord(Record):

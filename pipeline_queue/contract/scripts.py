@@ -39,7 +39,7 @@ local function leave(run_key, sweep_key, flight_key, causes_key, sweeps_key, run
     end
   end
   local all_taken = tonumber(s[2]) >= tonumber(s[3]) and tonumber(s[6] or 0) == 0
-  local over = all_taken or s[1] == 'cancelled' or s[1] == 'stopped'
+  local over = all_taken or s[1] == 'cancelled' or (s[1] == 'stopped' and tonumber(s[6] or 0) == 0)
   if flight > 0 or not over then return end
   redis.call('HSET', sweep_key, 'ended', now)
   if s[3] == '1' then redis.call('SREM', sweeps_key, sweep) end
@@ -59,7 +59,7 @@ OPEN_SWEEP = (
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 redis.call('HSET', KEYS[1], 'total', ARGV[2], 'max_parallel', ARGV[3], 'max_failures', ARGV[4], 'state', ARGV[5],
            'cursor', ARGV[6], 'succeeded', ARGV[7], 'failed', ARGV[8], 'cancelled', ARGV[9],
-           'unstarted', 0, 'flight', 0, 'created', now)
+           'unstarted', 0, 'flight', 0, 'created', now, 'before', ARGV[7] + ARGV[8])
 redis.call('SADD', KEYS[2], ARGV[1])
 return 1
 """
@@ -75,7 +75,8 @@ ALLOT = (
     _NOW
     + """
 local s = redis.call('HMGET', KEYS[1], 'state', 'total', 'cursor', 'unstarted', 'flight', 'max_parallel', 'redo')
-if s[1] ~= 'running' then return {0} end
+-- A stopped sweep starts nothing; what of it had begun when the server was emptied goes on.
+if s[1] ~= 'running' and s[1] ~= 'stopped' then return {0} end
 local total, cursor, unstarted, flight = tonumber(s[2]), tonumber(s[3]), tonumber(s[4]), tonumber(s[5])
 local most = tonumber(ARGV[2])
 if unstarted * 2 > most then return {0} end
@@ -105,14 +106,14 @@ end
 result[1] = #result - 1
 if left ~= waiting then redis.call('HSET', KEYS[1], 'redo', left) end
 if left == 0 and waiting > 0 then redis.call('DEL', KEYS[5]) end
-local fresh = math.max(math.min(room - result[1], total - cursor), 0)
+local fresh = s[1] == 'running' and math.max(math.min(room - result[1], total - cursor), 0) or 0
 for index = cursor, cursor + fresh - 1 do take(index) end
 local taken = #result - 1
 if fresh > 0 then redis.call('HINCRBY', KEYS[1], 'cursor', fresh) end
 if taken > 0 then
   redis.call('HINCRBY', KEYS[1], 'unstarted', taken)
   redis.call('HINCRBY', KEYS[1], 'flight', taken)
-elseif waiting > 0 and left == 0 and flight == 0 and cursor >= total then
+elseif waiting > 0 and left == 0 and flight == 0 and (cursor >= total or s[1] == 'stopped') then
   redis.call('HSETNX', KEYS[1], 'ended', now)
   redis.call('EXPIRE', KEYS[1], 86400)
 end
@@ -212,35 +213,42 @@ redis.call('EXPIRE', KEYS[1], 86400)
 )
 
 # Asks to execute a shared step: one run leads, the others are parked until it has ended.
-# KEYS  1 what the sweep knows of its shared steps (hash: `<identity>|leader`, `|failed`), 2 runs parked for this one,
-#       3 what the run hashes' names begin with
-# ARGV  1 sweep, 2 index, 3 step, 4 identity, 5 seconds to keep this
+# KEYS  1 leaders (hash: shared step -> run), 2 runs parked for this one, 3 what the run hashes' names begin with,
+#       4 failures of the sweep's shared steps (hash: shared step -> message)
+# ARGV  1 run, 2 step, 3 shared step (`<step>-<identity>`), 4 seconds to keep this
 # result {'lead'} | {'parked', leading run} | {'failed', message}
 JOIN = """
-local failed = redis.call('HGET', KEYS[1], ARGV[4]..'|failed')
+local failed = redis.call('HGET', KEYS[4], ARGV[3])
 if failed then return {'failed', failed} end
-local leader = redis.call('HGET', KEYS[1], ARGV[4]..'|leader')
-if leader and leader ~= ARGV[2] then
-  local f = redis.call('HMGET', KEYS[3]..leader, 'state', ARGV[3]..'|state', 'cancel')
+local leader = redis.call('HGET', KEYS[1], ARGV[3])
+if leader and leader ~= ARGV[1] then
+  local f = redis.call('HMGET', KEYS[3]..leader, 'state', ARGV[2]..'|state', 'cancel', ARGV[2]..'|message')
+  -- Recorded, and not released yet. Runs of another sweep try for themselves.
+  if f[1] == 'failed' and f[2] == 'failed' and string.match(leader, '^(.*)%.') == string.match(ARGV[1], '^(.*)%.') then
+    return {'failed', f[4]}
+  end
   if (f[1] == 'queued' or f[1] == 'running') and f[2] ~= 'succeeded' and not f[3] then
-    redis.call('SADD', KEYS[2], ARGV[2])
-    redis.call('EXPIRE', KEYS[2], ARGV[5])
-    return {'parked', ARGV[1]..'.'..leader}
+    redis.call('SADD', KEYS[2], ARGV[1])
+    redis.call('EXPIRE', KEYS[2], ARGV[4])
+    return {'parked', leader}
   end
 end
-redis.call('HSET', KEYS[1], ARGV[4]..'|leader', ARGV[2])
-redis.call('EXPIRE', KEYS[1], ARGV[5])
-redis.call('SREM', KEYS[2], ARGV[2])
+redis.call('HSET', KEYS[1], ARGV[3], ARGV[1])
+redis.call('EXPIRE', KEYS[1], ARGV[4])
+redis.call('SREM', KEYS[2], ARGV[1])
 return {'lead'}
 """
 
 # A shared step has ended: gives the parked runs back, to be rung.
-# KEYS  1 shared steps, 2 parked runs
-# ARGV  1 identity, 2 message of its failure, or ''
-# result indexes of the parked runs
+# KEYS  1 leaders, 2 parked runs, 3 failures of the sweep's shared steps
+# ARGV  1 shared step, 2 message of its failure, or '', 3 seconds to keep that
+# result the parked runs
 RELEASE = """
-redis.call('HDEL', KEYS[1], ARGV[1]..'|leader')
-if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], ARGV[1]..'|failed', ARGV[2]) end
+redis.call('HDEL', KEYS[1], ARGV[1])
+if ARGV[2] ~= '' then
+  redis.call('HSET', KEYS[3], ARGV[1], ARGV[2])
+  redis.call('EXPIRE', KEYS[3], ARGV[3])
+end
 local parked = redis.call('SMEMBERS', KEYS[2])
 redis.call('DEL', KEYS[2])
 return parked
@@ -322,18 +330,29 @@ return {'run', attempts + 1, token, tonumber(f[9] or 0), hungry}
 """
 )
 
-# Extends leases that are still held.
-# KEYS  1 leases, 2.. run hashes, one per lease
-# ARGV  1 lease ms, then run, step, token for each
+# Extends leases that are still held, and takes those up again of which a server that was emptied knows nothing: whoever
+# claimed since has written a state.
+# KEYS  1 leases, 2 active runs, 3.. run hashes, one per lease
+# ARGV  1 lease ms, 2 worker, then run, step, token, attempt, failures for each
 # result one of 'held' | 'cancelled' (held, but an end is asked for) | 'lost' for each, in order
 RENEW = (
     _NOW
     + """
 local result = {}
 local expiry = now + tonumber(ARGV[1])
-for i = 2, #KEYS do
-  local run, step, token = ARGV[3 * i - 4], ARGV[3 * i - 3], ARGV[3 * i - 2]
-  local f = redis.call('HMGET', KEYS[i], step..'|token', step..'|state', 'cancel')
+for i = 3, #KEYS do
+  local at = 5 * i - 12
+  local run, step, token = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  local f = redis.call('HMGET', KEYS[i], step..'|token', step..'|state', 'cancel', 'state')
+  local over = f[4] == 'succeeded' or f[4] == 'failed' or f[4] == 'cancelled'
+  if not f[1] and not f[2] and not over then
+    redis.call('HSET', KEYS[i], 'state', 'running', step..'|state', 'running', step..'|token', token,
+               step..'|worker', ARGV[2], step..'|attempts', ARGV[at + 3], step..'|failures', ARGV[at + 4],
+               step..'|started', now)
+    redis.call('HSETNX', KEYS[i], 'created', now)
+    redis.call('SADD', KEYS[2], run)
+    f = {token, 'running', f[3]}
+  end
   if f[1] ~= token or f[2] ~= 'running' then
     result[#result + 1] = 'lost'
   else
@@ -346,12 +365,14 @@ return result
 """
 )
 
-# Records how an attempt ended, or with token '*' what the storage has decided already, whoever holds the lease.
+# Records how an attempt ended, or with token '*' what the storage has decided already, whoever holds the lease; and
+# puts the message of the run's next step on its queue, unless that step is under way or done.
 # KEYS  1 run hash, 2 leases, 3 retries (sorted set: due ms), 4 active runs, 5 sweep hash, 6 flight, 7 causes,
-#       8 unended sweeps
+#       8 unended sweeps, 9 list of the next message
 # ARGV  1 run, 2 step, 3 token, 4 step state after it (succeeded | failed | retrying | cancelled | waiting),
 #       5 run state after it, 6 failures added, 7 deaths added, 8 seconds, 9 exit code or '', 10 message,
-#       11 delay of the retry in ms, 12 seconds that an ended run is remembered, 13 cause of a failure, for counting
+#       11 delay of the retry in ms, 12 seconds that an ended run is remembered, 13 cause of a failure, for counting,
+#       14 next step or '', 15 its message
 # result 1 recorded | 0 the lease is another's by now, nothing was written
 RECORD = (
     _NOW
@@ -383,22 +404,12 @@ if ARGV[5] == 'succeeded' or ARGV[5] == 'failed' or ARGV[5] == 'cancelled' then
   redis.call('SREM', KEYS[4], run)
   leave(KEYS[1], KEYS[5], KEYS[6], KEYS[7], KEYS[8], run, ARGV[5], ARGV[13])
 end
-return 1
-"""
-)
-
-# Makes a queued run visible; what is there stays, and a run that has ended is not opened again.
-# KEYS  1 run hash, 2 active runs
-# ARGV  1 run
-# result 1 opened | 0 it has ended
-OPEN = (
-    _NOW
-    + """
-local state = redis.call('HGET', KEYS[1], 'state')
-if state == 'succeeded' or state == 'failed' or state == 'cancelled' then return 0 end
-redis.call('HSETNX', KEYS[1], 'state', 'queued')
-redis.call('HSETNX', KEYS[1], 'created', now)
-redis.call('SADD', KEYS[2], ARGV[1])
+if ARGV[14] ~= '' then
+  local following = redis.call('HGET', KEYS[1], ARGV[14]..'|state')
+  if following ~= 'running' and following ~= 'retrying' and following ~= 'succeeded' then
+    redis.call('LPUSH', KEYS[9], ARGV[15])
+  end
+end
 return 1
 """
 )
@@ -464,6 +475,27 @@ for _, key in ipairs(KEYS) do
     redis.call('ZADD', key, now + tonumber(ARGV[1]), member)
     result[#result + 1] = member
   end
+end
+return result
+"""
+)
+
+# Runs in flight that nothing keeps track of: no lease, no retry that waits. Each is looked at once in the given time.
+# KEYS  1 flight, 2 leases, 3 retries
+# ARGV  1 sweep, 2 ms since the last look, 3 most, then the pipeline's steps
+# result indexes
+UNTRACKED = (
+    _NOW
+    + """
+local result = {}
+for _, index in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - tonumber(ARGV[2]), 'LIMIT', 0, ARGV[3])) do
+  redis.call('ZADD', KEYS[1], now, index)
+  local tracked = false
+  for i = 4, #ARGV do
+    local member = ARGV[1]..'.'..index..' '..ARGV[i]
+    tracked = tracked or redis.call('ZSCORE', KEYS[2], member) or redis.call('ZSCORE', KEYS[3], member)
+  end
+  if not tracked then result[#result + 1] = index end
 end
 return result
 """

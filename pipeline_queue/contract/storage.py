@@ -6,12 +6,14 @@
     <root>/sweeps/<sweep>/<pipeline file>          a copy, to read
     <root>/sweeps/<sweep>/end.json                 how a sweep of several runs ended
     <root>/sweeps/<sweep>/cancel.requested         somebody asked for the sweep's end
+    <root>/sweeps/<sweep>/pause.requested          somebody asked that no more of its runs start
     <root>/sweeps/<sweep>/retry.json               which runs of the ended sweep are done again, if not all that can be
     <root>/sweeps/<sweep>/runs/<run>/run.json      how the run ended
     <root>/sweeps/<sweep>/runs/<run>/run.json.<n>  how it ended before it was retried for the n-th time
     <root>/sweeps/<sweep>/runs/<run>/cancel.requested   somebody asked for an end
     <root>/sweeps/<sweep>/runs/<run>/<step>/       published: outputs/, log, step.json
     <root>/sweeps/<sweep>/shared/<step>-<identity>/     the same, of a step that several runs link to
+    <root>/reused/<step>-<identity>/               the same, of a step that runs of all sweeps may link to
     <root>/sweeps/<sweep>/runs/<run>/<step>.attempt-<n>-<uid>/   in progress, or failed
 
 `<run>` is the index and the parameters that are not defaults, `0-learning_rate=0.01`, so that a person
@@ -47,9 +49,11 @@ _RUN_FOLDER = re.compile(r"(?P<index>0|[1-9][0-9]{0,8})(-.+)?", re.ASCII)
 SWEEP = "sweep.json"
 RUNS = "runs"
 SHARED = "shared"
+REUSED = "reused"
 RUN_END = "run.json"
 SWEEP_END = "end.json"
 RETRY = "retry.json"
+PAUSED = "pause.requested"
 CANCELLED = "cancel.requested"
 """With a dot, as all names here that are not a step's: no step can be called so."""
 STEP_RECORD = "step.json"
@@ -165,9 +169,16 @@ class Storage:
             folder /= f"{first:06d}-{first + _MOST_IN_A_FOLDER - 1:06d}"
         return RunPaths(folder / run_folder(run.index, label))
 
-    def shared_step(self, sweep: str, step: str, identity: str) -> Path:
+    def shared_step(self, sweep: str, shared: str) -> Path:
         """Where a step that several runs of the sweep have in common is published; the runs link to it."""
-        return self.sweep(sweep) / SHARED / f"{step}-{identity}"
+        return self.sweep(sweep) / SHARED / shared
+
+    def reused_step(self, shared: str) -> Path:
+        """Where a step that runs of all sweeps may have in common is published; the runs link to it."""
+        return self.reused() / shared
+
+    def reused(self) -> Path:
+        return self.root / REUSED
 
     def commit_sweep(self, record: SweepRecord, pipeline_text: bytes, may_exist: bool = False) -> bool:
         """Makes the submission exist, whole and durable; False when its name is taken.
@@ -222,6 +233,7 @@ class Storage:
         folder = self.sweep(sweep)
         try:
             (folder / CANCELLED).unlink(missing_ok=True)
+            (folder / PAUSED).unlink(missing_ok=True)
             (folder / SWEEP_END).unlink(missing_ok=True)
             sync_folder(folder)
         except OSError as error:
@@ -247,6 +259,20 @@ class Storage:
             create_exclusive(path, b"", durable=True)
         except OSError as error:
             raise StorageError(f"{path} cannot be written: {error.strerror}") from error
+
+    def set_paused(self, sweep: str, paused: bool) -> None:
+        """Writes down whether more runs of the sweep may start. Raises StorageError."""
+        path = self.sweep(sweep) / PAUSED
+        try:
+            if paused:
+                create_exclusive(path, b"", durable=True)
+            else:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(f"{path} cannot be written: {error.strerror}") from error
+
+    def is_paused(self, sweep: str) -> bool:
+        return (self.sweep(sweep) / PAUSED).exists()
 
     def is_cancelled(self, sweep: str) -> bool:
         return (self.sweep(sweep) / CANCELLED).exists()
@@ -351,6 +377,8 @@ def replace_file(path: Path, data: bytes) -> None:
 
 def link_step(target: Path, link: Path) -> None:
     """Makes a shared step a run's own, by a relative link; nothing happens when it is there. Raises OSError."""
+    with contextlib.suppress(PermissionError):  # another user's
+        os.utime(target)  # in use again: whoever removes unused ones leaves it alone
     link.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
         link.symlink_to(os.path.relpath(target, link.parent), target_is_directory=True)

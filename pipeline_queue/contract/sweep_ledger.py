@@ -48,7 +48,10 @@ class Allotment:
 
 @dataclass(frozen=True, slots=True)
 class LiveSweep:
-    """A sweep as the ledger knows it; times are Unix seconds by Redis' clock, `now` the moment of reading."""
+    """A sweep as the ledger knows it; times are Unix seconds by Redis' clock, `now` the moment of reading.
+
+    `done_before`: how many runs had succeeded or failed when it was opened, at `created_at`.
+    """
 
     state: SweepState
     total: int
@@ -63,6 +66,7 @@ class LiveSweep:
     ended_at: float | None
     now: float
     causes: tuple[Cause, ...]
+    done_before: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,7 @@ class SweepLedger:
         self._join = redis.register_script(scripts.JOIN)
         self._release = redis.register_script(scripts.RELEASE)
         self._turn = redis.register_script(scripts.TURN_SWEEP)
+        self._untracked = redis.register_script(scripts.UNTRACKED)
 
     def open(self, opening: Opening) -> bool:
         """Makes a sweep known; False when it was."""
@@ -216,30 +221,41 @@ class SweepLedger:
         with broker_errors(self._url):
             return sorted(cast(set[str], self._redis.smembers(keys.SWEEPS)))
 
-    def join(self, run: RunId, step: str, identity: str) -> Joined:
-        """Whether this run executes the shared step, waits for the one that does, or shares its failure."""
-        names = [keys.shared_key(run.sweep), keys.parked_key(run.sweep, identity), keys.runs_of(run.sweep)]
+    def join(self, run: RunId, step: str, shared: str, scope: str) -> Joined:
+        """Whether this run executes the shared step, waits for the one that does, or shares its failure.
+
+        `scope`: whose runs share it, a sweep's or those of `keys.EVERY_SWEEP`.
+        """
+        names = [
+            keys.leaders_key(scope),
+            keys.parked_key(scope, shared),
+            keys.RUNS,
+            keys.shared_failures_key(run.sweep),
+        ]
         with broker_errors(self._url):
-            answer = self._join(keys=names, args=[run.sweep, run.index, step, identity, _SHARED_SECONDS])
+            answer = self._join(keys=names, args=[str(run), step, shared, _SHARED_SECONDS])
         return Joined(*answer)
 
     def forget_shared(self, sweep: str) -> None:
         """Shared steps that failed are to be tried again."""
         with broker_errors(self._url):
-            self._redis.delete(keys.shared_key(sweep))
+            self._redis.delete(keys.shared_failures_key(sweep), keys.leaders_key(sweep))
+            leaders = cast(dict[str, str], self._redis.hgetall(keys.leaders_key(keys.EVERY_SWEEP)))
+            own = [shared for shared, run in leaders.items() if RunId.parse(run).sweep == sweep]
+            if own:
+                self._redis.hdel(keys.leaders_key(keys.EVERY_SWEEP), *own)
 
     def begin(self, run: RunId) -> bool:
         """Counts a parked run as begun, so that its sweep's window goes on; True when there is more to start."""
         with broker_errors(self._url):
             return bool(self._begin(keys=[keys.run_key(run), keys.sweep_key(run.sweep)]))
 
-    def release(self, sweep: str, identity: str, failure: str = "") -> list[RunId]:
-        """The runs that were parked for a shared step; the caller rings them."""
+    def release(self, sweep: str, shared: str, scope: str, failure: str = "") -> list[RunId]:
+        """The runs that were parked for a shared step; the caller rings them. A `failure` is the sweep's."""
+        names = [keys.leaders_key(scope), keys.parked_key(scope, shared), keys.shared_failures_key(sweep)]
         with broker_errors(self._url):
-            indexes = self._release(
-                keys=[keys.shared_key(sweep), keys.parked_key(sweep, identity)], args=[identity, failure]
-            )
-        return [RunId(sweep, int(index)) for index in indexes]
+            runs = self._release(keys=names, args=[shared, failure, _SHARED_SECONDS])
+        return [RunId.parse(run) for run in runs]
 
     def has_work(self) -> bool:
         """Whether any run is in flight or any sweep has more to start."""
@@ -251,34 +267,24 @@ class SweepLedger:
                 pipe.hget(keys.sweep_key(sweep), "ended")
             return None in pipe.execute()
 
-    def waiting_since(self, sweep: str, seconds: float, most: int) -> list[RunId]:
-        """Runs that were allotted at least so long ago, have not ended, and were never claimed."""
-        with broker_errors(self._url):
-            now, _ = self._redis.time()
-            members = cast(
-                list[str],
-                self._redis.zrangebyscore(keys.flight_key(sweep), "-inf", (now - seconds) * 1000, start=0, num=most),
-            )
-            runs = [RunId(sweep, int(member)) for member in members]
-            pipe = self._redis.pipeline(transaction=False)
-            for run in runs:
-                pipe.hget(keys.run_key(run), "allotted")
-            states = pipe.execute()
-        return [run for run, state in zip(runs, states, strict=True) if state in (None, "queued")]
+    def untracked(self, sweep: str, steps: Iterable[str], seconds: float, most: int) -> list[RunId]:
+        """Runs in flight without a lease or a retry that waits: each is being rung, in the queue, or lost.
 
-    def touch(self, run: RunId) -> None:
-        """Notes that the run was rung again now."""
+        Each is asked about at most once in `seconds`, and not in the first after its allotment.
+        """
         with broker_errors(self._url):
-            now, _ = self._redis.time()
-            self._redis.zadd(keys.flight_key(run.sweep), {str(run.index): now * 1000}, xx=True)
+            names = [keys.flight_key(sweep), keys.LEASES, keys.RETRIES]
+            indexes = self._untracked(keys=names, args=[sweep, int(seconds * 1000), most, *steps])
+        return [RunId(sweep, int(index)) for index in indexes]
 
-    def queued_messages(self, names: list[str]) -> int:
-        """How many messages lie in these Redis lists."""
+    def queued_messages(self, names: Iterable[str], most: int) -> list[str] | None:
+        """The messages that lie in these Redis lists; None when there are more than `most`."""
         with broker_errors(self._url):
             pipe = self._redis.pipeline(transaction=False)
             for name in names:
-                pipe.llen(name)
-            return sum(pipe.execute())
+                pipe.lrange(name, 0, most)
+            found = [message for messages in pipe.execute() for message in messages]
+        return found if len(found) <= most else None
 
     def read(self, sweep: str) -> LiveSweep | None:
         """What is known of a sweep, None when Redis knows nothing of it."""
@@ -304,6 +310,7 @@ class SweepLedger:
             ended_at=int(fields["ended"]) / 1000 if "ended" in fields else None,
             now=seconds + micros / 1e6,
             causes=_causes(causes),
+            done_before=int(fields.get("before", 0)),
         )
 
     def _turned(self, sweep: str, before: SweepState, after: SweepState) -> bool:

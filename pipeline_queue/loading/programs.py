@@ -50,6 +50,17 @@ class Programs:
                 return path
         return None
 
+    def missing(self, path: str) -> tuple[str, str]:
+        """Why this path of the folder is not there, with a hint; empty when it is."""
+        try:
+            if len(path) <= _MAX_PATH_CHARACTERS and os.path.lexists(self._folder / path):
+                return "", ""
+            names = sorted(item.name for item in itertools.islice(self._folder.iterdir(), _MAX_SCRIPTS))
+        except (OSError, ValueError):
+            names = []
+        nearest = near(path, names)
+        return f"there is no {quoted(path)} in the pipeline's folder", f"did you mean {nearest!r}?" if nearest else ""
+
     def _find_script(self, program: str) -> Found:
         if len(program) > _MAX_PATH_CHARACTERS:
             problem = f"the path of the script {quoted(program)} is too long"

@@ -6,6 +6,7 @@ import posixpath
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import get_args
 
 from pipeline_queue.contract.errors import Place
 from pipeline_queue.expressions import MAX_WORDS, first_expression_offset, parse_template, split_words
@@ -14,14 +15,15 @@ from pipeline_queue.loading.nodes import Mapping, Node, Scalar, Sequence, kind_o
 from pipeline_queue.loading.preloads import Preload, check_preload, read_preload
 from pipeline_queue.loading.programs import Programs
 from pipeline_queue.parameters import BadValueError, check_bounds, read_value
-from pipeline_queue.pipeline import DEFAULT_QUEUE, Parameter, Step, Template
+from pipeline_queue.pipeline import DEFAULT_QUEUE, Parameter, Reuse, Step, Template
 from pipeline_queue.problems import quoted
+from pipeline_queue.sources import WILDCARDS
 
 MAX_STEPS = 100
 MAX_RETRIES = 100
 MAX_TIMEOUT_SECONDS = 30 * 24 * 3600
 
-_KEYS = ("run", "args", "env", "timeout", "retries", "queue", "outputs", "reuse", "preload", *HELP_KEYS)
+_KEYS = ("run", "args", "env", "timeout", "retries", "queue", "outputs", "reuse", "sources", "preload", *HELP_KEYS)
 _RETRIES = Parameter(name="retries", type="int", min=0, max=MAX_RETRIES)
 _SECONDS = Parameter(name="timeout", type="float")
 _DURATION = re.compile(
@@ -87,7 +89,8 @@ def _read_step(context: _Context, entry: Entry) -> Step | None:
         "retries": _read_retries(fields),
         "queue": _read_queue(fields),
         "reuse": _read_reuse(fields),
-        "outputs": _read_outputs(fields),
+        "outputs": _read_paths(fields, "outputs", "an output"),
+        "sources": _read_sources(context, fields),
         "preload": _read_preload(context, fields, words, python),
         "help": fields.help(),
     }
@@ -183,7 +186,7 @@ def _read_timeout(fields: Fields) -> float | None:
     text = fields.reading.text(node, fields.label("timeout"), _DURATION_HINT) if node else None
     if node is None or text is None:
         return None
-    seconds = _seconds(text)
+    seconds = duration_seconds(text)
     if seconds is None:
         message = f"{quoted(text)} is not a duration"
         fields.reading.add(node, message, _DURATION_HINT)
@@ -195,7 +198,8 @@ def _read_timeout(fields: Fields) -> float | None:
     return None
 
 
-def _seconds(text: str) -> float | None:
+def duration_seconds(text: str) -> float | None:
+    """Of `90s`, `1h30m` or plain seconds; None for what is no duration."""
     duration = text.strip().lower()
     parts = _DURATION.fullmatch(duration) if 0 < len(duration) <= 64 else None
     try:
@@ -226,8 +230,8 @@ def _read_reuse(fields: Fields) -> str:
     text = fields.reading.text(node, fields.label("reuse")) if node else None
     if node is None or text is None:
         return "sweep"
-    if text not in ("sweep", "never"):
-        hint = "write sweep (runs of a sweep that need the same step share it) or never"
+    if text not in get_args(Reuse):
+        hint = "write sweep (runs of a sweep that need the same step share it), always (runs of all sweeps) or never"
         fields.reading.add(node, f"{quoted(text)} is no way to reuse a step", hint)
     return text
 
@@ -243,13 +247,25 @@ def _read_queue(fields: Fields) -> str:
     return text
 
 
-def _read_outputs(fields: Fields) -> tuple[str, ...]:
-    node = fields.get("outputs")
+def _read_sources(context: _Context, fields: Fields) -> tuple[str, ...]:
+    """Paths and patterns of the pipeline's folder; what has no wildcard must be there."""
+    node = fields.get("sources")
+    sources = _read_paths(fields, "sources", "a source")
+    for source in sources:
+        if node is not None and not WILDCARDS & set(source):
+            problem, hint = context.programs.missing(source)
+            if problem:
+                context.reading.add(node, f"{fields.label('sources')}: {problem}", hint)
+    return sources
+
+
+def _read_paths(fields: Fields, key: str, what: str) -> tuple[str, ...]:
+    node = fields.get(key)
     if node is None:
         return ()
-    label = fields.label("outputs")
+    label = fields.label(key)
     single = isinstance(node, Scalar) and not node.is_null
-    outputs: dict[str, None] = {}
+    paths: dict[str, None] = {}
     for item in (node,) if single else fields.reading.items(node, label):
         text = fields.reading.text(item, f"a path in {label}")
         if text is None:
@@ -257,8 +273,8 @@ def _read_outputs(fields: Fields) -> tuple[str, ...]:
         path = posixpath.normpath(text)
         if not text or path == "." or path.startswith("/") or ".." in text.split("/"):
             hint = "write the path of a file or folder below the step's own folder"
-            fields.reading.add(item, f"{quoted(text)} cannot be an output", hint)
-        elif path in outputs:
+            fields.reading.add(item, f"{quoted(text)} cannot be {what}", hint)
+        elif path in paths:
             fields.reading.add(item, f"{quoted(text)} is twice in {label}", "remove one of the two")
-        outputs[path] = None
-    return tuple(outputs)
+        paths[path] = None
+    return tuple(paths)

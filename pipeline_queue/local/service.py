@@ -86,7 +86,8 @@ class Service:
 
             self._wait_for_worker(ledger, worker)
             self.folder.write_note(ServiceNote(os.getpid(), server.broker_url, flower_url, self.wishes.while_needed))
-            resumed = resume_unfinished(settings, storage, ledger)
+            resumed = resume_unfinished(storage, ledger)
+            ledger.note_complete()
             if resumed.runs:
                 self._worker_serves(settings, resumed.queues)
                 self.say(f"{resumed.runs} unfinished runs of earlier go on")
@@ -98,7 +99,7 @@ class Service:
                     self.say(f"the worker ended with {worker.returncode}; starting another (see its log)")
                     time.sleep(_RESTART_SECONDS)
                     # What it had taken from the queue is gone with it, and only it knew which queues to serve.
-                    queues = resume_unfinished(settings, storage, ledger).queues
+                    queues = resume_unfinished(storage, ledger).queues
                     worker = self._start_worker(environment, queues)
                 time.sleep(_INTERVAL_SECONDS)
         finally:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline_queue.contract.broker import connect
-from tests.conftest import GENEROUS_SECONDS, Cluster, wait_until, write_folder
+from tests.conftest import GENEROUS_SECONDS, Cluster, Shell, wait_until, write_folder
 
 PIPELINE = """\
 pipeline:
@@ -83,7 +83,10 @@ def test_exactly_what_failed_and_what_follows_runs_again(cluster: Cluster, folde
     _flags(folder, BAD, present=False)
     done = shell("retry", report["sweep"], "--failed", "--json")
     assert "7 runs are retried" in done.stderr
-    assert cluster.client.sweep(report["sweep"]).counts["succeeded"] == 40
+    report = cluster.client.sweep(report["sweep"]).as_json()
+    assert report["counts"]["succeeded"] == 40
+    # The rate is that of what was done again, not of what had ended before.
+    assert round(report["runs_per_second"] * (report["ended_at"] - report["created_at"])) == 7
     assert _taken(folder) == _of(BAD, "two", "three")
     after = _inodes(cluster)
     assert before.items() <= after.items()
@@ -129,7 +132,7 @@ def test_where_starts_no_other_run_even_when_redis_forgets(cluster: Cluster, fol
     from pipeline_queue.sweep import Sweep
 
     client = cluster.client
-    take_up(client._celery(), client._live(), client._writable(), Sweep.read(client._writable(), sweep))
+    take_up(client._live(), client._writable(), Sweep.read(client._writable(), sweep))
     report = client.wait_sweep(sweep, GENEROUS_SECONDS)
     assert (report.counts["succeeded"], report.counts["cancelled"]) == (10, 4990)
     assert set(_taken(folder)) == set(_of(range(4990, 5000), "one", "two", "three"))
@@ -149,6 +152,39 @@ def test_one_run_and_runs_of_a_sweep_that_goes_on(cluster: Cluster, folder: Path
     assert cluster.client.wait_sweep(sweep, GENEROUS_SECONDS).counts["succeeded"] == 100
     again = _taken(folder)
     assert again["one 0"] == 0 and (again["two 0"], again["three 0"]) == (2, 2)
+
+
+def test_a_retry_killed_on_the_way_and_two_at_once_do_it_once(cluster: Cluster, folder: Path) -> None:
+    numbers = tuple(range(300))
+    _flags(folder, numbers, present=True)
+    cluster.start_worker("--concurrency", "4")
+    shell = cluster.shell(folder)
+    sweep = shell.json("sweep", "pipeline.yaml", "-p", "n=range(0,300)", "--json", exit_code=1)["sweep"]
+    _flags(folder, numbers, present=False)
+    _taken(folder)
+    runs = cluster.settings.storage / "sweeps" / sweep / "runs"
+    killed = shell.start("retry", sweep, "--detach")
+    wait_until(lambda: any(runs.glob("*/run.json.1")), "some runs are open again")
+    killed.kill()
+    killed.communicate()
+    both = [shell.start("retry", sweep, "--detach") for _ in range(2)]
+    for process in both:
+        _, told = process.communicate(timeout=GENEROUS_SECONDS)
+        assert process.returncode == 0, told
+    assert cluster.client.wait_sweep(sweep, GENEROUS_SECONDS).counts["succeeded"] == 300
+    assert _taken(folder) == _of(numbers, "two", "three")
+
+
+def test_retry_and_forget_in_the_embedded_default(folder: Path) -> None:
+    _flags(folder, (1,), present=True)
+    shell = Shell(folder)
+    sweep = shell.json("sweep", "pipeline.yaml", "-p", "n=1,2", "--json", exit_code=1)["sweep"]
+    _flags(folder, (1,), present=False)
+    _taken(folder)
+    assert shell.json("retry", sweep, "--json")["counts"]["succeeded"] == 2
+    assert _taken(folder) == _of((1,), "two", "three")
+    shell("forget", sweep, "--yes")
+    assert not list((folder / "pipeline-queue-data" / "storage" / "sweeps").iterdir())
 
 
 def test_a_condition_that_cannot_be_read_is_bad_input(cluster: Cluster, folder: Path) -> None:

@@ -20,6 +20,7 @@ from pipeline_queue.contract.ledger import Ledger
 from pipeline_queue.contract.messages import StepMessage
 from pipeline_queue.contract.settings import Settings
 from pipeline_queue.contract.storage import RunPaths, Storage
+from pipeline_queue.contract.sweep_ledger import Opening
 from pipeline_queue.loading.loader import load_pipeline
 from pipeline_queue.local.server import Server, start_server
 from pipeline_queue.parameters import Given
@@ -55,7 +56,8 @@ class Site:
         with submission.snapshot:
             sweep = submission.commit(self.storage)
         run = sweep.run_id(0)
-        self.ledger.open_run(run)
+        self.ledger.sweeps.open(Opening(run.sweep, 1))
+        self.ledger.sweeps.allot(run.sweep, 8, 200)
         return SubmittedRun(self, sweep, run, sweep.paths(self.storage, run))
 
     def worker(self, name: str = "one@test", keeps_leases: bool = True) -> WorkerContext:
@@ -66,7 +68,7 @@ class Site:
         ledger, own = Ledger(self.settings.broker_url), Ledger(self.settings.broker_url)
         self._stack.callback(ledger.close)
         self._stack.callback(own.close)
-        leases = LeaseKeeper(own, Orders(executor.renew, executor.stop, executor.kill), lambda *_: None)
+        leases = LeaseKeeper(name, own, Orders(executor.renew, executor.stop, executor.kill), lambda *_: None)
         if keeps_leases:
             leases.start()
             self._stack.callback(leases.stop)

@@ -19,10 +19,13 @@ from pipeline_queue.contract import ledger as ledger_module
 from pipeline_queue.contract.celery_app import make_app
 from pipeline_queue.contract.errors import BrokerError, InputError, MessageError, StorageError
 from pipeline_queue.contract.identity import RunId
+from pipeline_queue.contract.keys import run_key
 from pipeline_queue.contract.ledger import Ledger
 from pipeline_queue.contract.messages import TASK_NAME, StepMessage
 from pipeline_queue.contract.storage import read_step
+from pipeline_queue.contract.sweep_ledger import Opening
 from pipeline_queue.local.server import Server, start_server
+from pipeline_queue.pipeline import Step
 from pipeline_queue.resume import resume_unfinished
 from tests.conftest import GENEROUS_SECONDS, Cluster, wait_until, write_folder
 from tests.integration.attempt_site import Attempting, Site, SubmittedRun, names_in, new_site, shared_server
@@ -74,7 +77,7 @@ def test_a_run_goes_step_by_step_and_leaves_only_its_publications(site: Site, wi
     assert run.states() == ("succeeded", ["succeeded", "succeeded"])
     assert names_in(run.paths.folder) == ["one", "run.json", "two"]
     assert names_in(site.settings.scratch / "work") == []
-    assert {key for key, ttl in site.keys().items() if ttl < 0} == {"pq1:token"}
+    assert {key for key, ttl in site.keys().items() if ttl < 0} <= {"pq1:token", "pq1:server"}
 
 
 def test_a_step_never_runs_before_the_one_before_it_is_published(site: Site, witness: Path) -> None:
@@ -200,12 +203,27 @@ def test_a_lease_lost_in_mid_step_ends_the_step_and_writes_nothing(site: Site, w
     run = site.submit(_two_steps(witness, first=_waits_for(tmp_path / "never")))
     doing = Attempting(run, site.worker(), "one")
     wait_until(lambda: witness.read_text() == "one ", "the step runs")
-    site.redis.flushall()
+    site.redis.hset(run_key(run.id), "one|token", "another's")
     assert doing.outcome().kind == "dropped"
     (folder,) = run.paths.folder.iterdir()
     assert folder.name.startswith("one.attempt-1-") and names_in(folder) == ["log"]
     assert names_in(site.settings.scratch / "work") == []
-    assert site.ledger.run(run.id) is None, "and nothing is told to the ledger"
+    assert site.redis.hget(run_key(run.id), "one|state") == "running", "and nothing is told to the ledger"
+
+
+def test_a_lease_that_an_emptied_server_forgot_is_taken_up_again_unless_another_claimed(
+    site: Site, witness: Path, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    run = site.submit(_two_steps(witness, first=_waits_for(gate)))
+    doing = Attempting(run, site.worker(), "one")
+    wait_until(lambda: witness.read_text() == "one ", "the step runs")
+    site.redis.flushall()
+    wait_until(lambda: site.redis.exists(run_key(run.id)), "its lease is known again")
+    assert run.attempt(site.worker("two@test"), "one").text == "elsewhere one@test"
+    gate.touch()
+    assert doing.outcome().kind == "go_on"
+    assert site.redis.zcard("pq1:leases") == 0 and run.states()[1] == ["succeeded", "waiting"]
 
 
 class _Staging(Workspaces):
@@ -215,8 +233,8 @@ class _Staging(Workspaces):
         super().__init__(scratch, storage)
         self.staged, self.go_on = threading.Event(), threading.Event()
 
-    def stage(self, uid: str, snapshot: str, earlier: Iterable[Path]) -> Workspace:
-        workspace = super().stage(uid, snapshot, earlier)
+    def stage(self, uid: str, snapshot: str, earlier: Iterable[Path], step: Step | None = None) -> Workspace:
+        workspace = super().stage(uid, snapshot, earlier, step)
         self.staged.set()
         assert self.go_on.wait(60)
         return workspace
@@ -247,7 +265,7 @@ def test_a_lease_lost_while_a_step_is_staged_keeps_it_from_starting(site: Site, 
     doing = Attempting(run, worker, "one")
     assert staging.staged.wait(60)
     held = next(iter(worker.leases._held.values()))
-    site.redis.flushall()
+    site.redis.hset(run_key(run.id), "one|token", "another's")
     wait_until(lambda: held.lost, "the keeper heard of it")
     staging.go_on.set()
     assert doing.outcome().kind == "dropped" and witness.read_text() == ""
@@ -349,7 +367,7 @@ def test_a_run_folder_that_cannot_be_read_is_a_storage_error(site: Site, witness
 
 
 class _Broken(Workspaces):
-    def stage(self, uid: str, snapshot: str, earlier: Iterable[Path]) -> Workspace:
+    def stage(self, uid: str, snapshot: str, earlier: Iterable[Path], step: Step | None = None) -> Workspace:
         raise RuntimeError("a bug of ours")
 
 
@@ -363,22 +381,22 @@ def test_a_fault_of_this_program_hands_the_step_back_at_once(site: Site, witness
 
 
 def _reconciling(site: Site) -> Reconciler:
-    app = make_app(site.settings.broker_url)
-    return Reconciler("one@test", app, site.ledger, site.storage, SweepCache(site.storage))
+    return Reconciler("one@test", site.ledger, site.storage, SweepCache(site.storage))
 
 
 def test_the_reconciler_closes_a_run_whose_worker_died_between_storage_and_ledger(site: Site, witness: Path) -> None:
     run, worker = site.submit(_two_steps(witness)), site.worker()
     for step in ("one", "two"):
         run.attempt(worker, step)
-    site.redis.delete(f"pq1:run:{run.id}")
-    site.ledger.open_run(run.id)
+    site.redis.flushall()
+    site.ledger.sweeps.open(Opening(run.id.sweep, 1))
+    site.ledger.sweeps.allot(run.id.sweep, 8, 200)
     site.ledger.ring_later(run.id, "two", 0)
     reconciler = _reconciling(site)
     reconciler.start()
     wait_until(lambda: site.ledger.active() == 0, "the run is closed")
     reconciler.stop()
-    assert {key for key, ttl in site.keys().items() if ttl < 0} == {"pq1:token"}
+    assert {key for key, ttl in site.keys().items() if ttl < 0} <= {"pq1:token", "pq1:server"}
 
 
 def test_a_run_that_cannot_be_read_does_not_keep_others_from_being_rung(site: Site, witness: Path) -> None:
@@ -511,9 +529,8 @@ def test_after_100_runs_nothing_is_left_in_redis_scratch_or_descriptors(cluster:
         cluster.client.wait(run, GENEROUS_SECONDS)
     redis = connect(cluster.settings.broker_url)
     wait_until(lambda: cluster.client.unfinished() == 0, "every run is closed")
-    wait_until(lambda: not redis.exists("unacked"), "every message is acknowledged")
     for_ever = {str(key) for key in redis.scan_iter() if redis.ttl(key) == -1 and not str(key).startswith("_kombu.")}
-    assert for_ever <= {"pq1:token", "pq1:workers", "unacked_index", "unacked_mutex"}
+    assert for_ever <= {"pq1:token", "pq1:workers", "pq1:server"}
     redis.close()
     assert names_in(cluster.settings.scratch / "work") == []
     # Threads of the pool and connections of its clients come up with the work; runs must not add to them.
@@ -534,7 +551,7 @@ def test_a_server_emptied_in_mid_run_is_filled_again_and_nothing_published_runs_
     redis, ledger = connect(cluster.settings.broker_url), Ledger(cluster.settings.broker_url)
     redis.flushall()
     redis.close()
-    resumed = resume_unfinished(cluster.settings, Storage(cluster.settings.storage), ledger)
+    resumed = resume_unfinished(Storage(cluster.settings.storage), ledger)
     assert (resumed.runs, resumed.queues) == (1, {"default"})
     ledger.close()
     gate.touch()

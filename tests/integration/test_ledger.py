@@ -13,6 +13,7 @@ from pipeline_queue.contract import ledger as ledger_module
 from pipeline_queue.contract.errors import BrokerError
 from pipeline_queue.contract.identity import RunId
 from pipeline_queue.contract.ledger import Ending, Lease, Ledger, Refusal
+from pipeline_queue.contract.sweep_ledger import Opening
 from pipeline_queue.local.server import Server, start_server
 from tests.conftest import wait_until
 from tests.integration.attempt_site import Site, new_site, shared_server
@@ -68,6 +69,12 @@ def test_of_many_claims_one_is_granted_and_the_others_are_told_where(site: Site)
     assert {answer.reason for answer in answers if isinstance(answer, Refusal)} == {"elsewhere"}
 
 
+def _open(site: Site, total: int = 1) -> None:
+    """The sweep of RUN, with all its runs in flight."""
+    site.ledger.sweeps.open(Opening(RUN.sweep, total))
+    site.ledger.sweeps.allot(RUN.sweep, 100, 100)
+
+
 def test_a_claim_whose_answer_was_lost_may_be_made_again(site: Site) -> None:
     assert _claim(site) == _claim(site)
 
@@ -105,11 +112,13 @@ def test_a_renewal_tells_what_became_of_each_lease(site: Site) -> None:
     assert isinstance(cancelled, Lease)
     assert site.ledger.cancel(OTHER) == "running"
     stale = Lease(RUN, "one", 1, "1", 0)
-    unknown = Lease(RUN, "never", 1, held.token, 0)
-    assert site.ledger.renew([held, cancelled, stale, unknown]) == ["held", "cancelled", "lost", "lost"]
+    assert site.ledger.renew([held, cancelled, stale]) == ["held", "cancelled", "lost"]
     assert site.ledger.renew([]) == []
     site.redis.flushall()
-    assert site.ledger.renew([held]) == ["lost"]
+    assert site.ledger.renew([held], "worker") == ["held"], "a server that was emptied is told of it"
+    assert site.ledger.renew([stale]) == ["lost"]
+    assert _refused(site).reason == "elsewhere"
+    assert site.ledger.record(held, Ending("succeeded", "running"))
 
 
 @pytest.mark.usefixtures("short_leases")
@@ -154,16 +163,16 @@ def test_a_cancelled_step_whose_worker_died_is_idle(site: Site) -> None:
 
 
 def test_a_run_that_has_ended_is_not_opened_again(site: Site) -> None:
-    site.ledger.open_run(RUN)
+    _open(site)
     assert site.ledger.active() == 1
     site.ledger.record(_claim(site), Ending("succeeded", "succeeded"))
-    site.ledger.open_run(RUN)
+    _open(site)
     live = site.ledger.run(RUN)
     assert site.ledger.active() == 0 and live is not None and live.state == "succeeded"
 
 
 def test_a_run_that_ended_on_the_storage_is_closed(site: Site) -> None:
-    site.ledger.open_run(RUN)
+    _open(site)
     _claim(site)
     site.ledger.close_run(RUN, "failed")
     live = site.ledger.run(RUN)
@@ -174,7 +183,7 @@ def test_a_run_that_ended_on_the_storage_is_closed(site: Site) -> None:
 
 
 def test_after_a_flush_a_claim_makes_the_run_visible_again(site: Site) -> None:
-    site.ledger.open_run(RUN)
+    _open(site)
     site.redis.flushall()
     _claim(site)
     assert site.ledger.active() == 1
@@ -188,9 +197,9 @@ def test_a_ring_for_later_is_due_once_and_not_put_off_by_asking_again(site: Site
 
 
 def test_nothing_of_a_run_stays_for_ever(site: Site) -> None:
+    _open(site, total=20)
     for index in range(20):
         run = RunId(RUN.sweep, index)
-        site.ledger.open_run(run)
         if index % 4 == 0:
             site.ledger.cancel(run)
             continue
@@ -202,7 +211,9 @@ def test_nothing_of_a_run_stays_for_ever(site: Site) -> None:
             site.ledger.forget_due(run, "one")
         else:
             site.ledger.record(Lease.decided(run, "one"), Ending("succeeded", "succeeded"))
-    assert {key for key, ttl in site.keys().items() if ttl < 0} == {"pq1:token"}
+    # The sweep is kept until its end is written down.
+    assert {key for key, ttl in site.keys().items() if ttl < 0} == {"pq1:token", "pq1:sweeps"}
+    site.ledger.sweeps.forget_ended(RUN.sweep)
     assert site.ledger.active() == 0
 
 
@@ -215,7 +226,7 @@ def test_one_reconciler_holds_and_another_takes_over_when_it_is_silent(site: Sit
 
 @pytest.mark.parametrize("step", ["state", "a|b", "created", "-", "x" * 64, "cancel", "(%a+)"])
 def test_a_step_of_any_name_keeps_to_its_own_fields(site: Site, step: str) -> None:
-    site.ledger.open_run(RUN)
+    _open(site)
     lease = site.ledger.claim(RUN, step, "h", "worker")
     assert isinstance(lease, Lease)
     assert site.ledger.cancel(RUN) == "running"

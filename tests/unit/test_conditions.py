@@ -91,10 +91,10 @@ def test_nesting_and_length_are_bounded() -> None:
 
 @pytest.mark.parametrize("text", ["'" * 9_999, "index=" + "9" * 9_000, "index=3 or " * 800 + "index=4", "=" * 9_999])
 def test_a_long_condition_takes_no_time(text: str) -> None:
-    begun = time.monotonic()
+    begun = time.process_time()
     with contextlib.suppress(InputError):
         parse(text, ROW).holds(ROW)
-    assert time.monotonic() - begun < 5
+    assert time.process_time() - begun < 5
 
 
 _VALUES = st.one_of(st.integers(-5, 5), st.sampled_from([0.5, -1.5, 1e-3, 2.0]))

@@ -171,12 +171,12 @@ def test_two_thousand_hostile_files_load_or_are_refused_with_places(folder: Path
     for number in range(FILES):
         data = hostile_file(dice)
         path.write_bytes(data)
-        started = time.perf_counter()
+        started = time.process_time()
         try:
             outcomes[load_or_refuse(path)] += 1
         except Exception as error:
             raise AssertionError(f"file {number} is neither loaded nor refused: {data[:2_000]!r}") from error
-        seconds = time.perf_counter() - started
+        seconds = time.process_time() - started
         if seconds > slowest_seconds:
             slowest_seconds, slowest = seconds, data
     assert slowest_seconds < SLOWEST_SECONDS, f"{slowest_seconds:.2f} s for {len(slowest)} bytes: {slowest[:300]!r}"
@@ -192,9 +192,9 @@ def test_wrong_expressions_everywhere_are_handled_in_time(folder: Path) -> None:
         (folder / f"train{number}.py").touch()
     path = folder / "wrong.yaml"
     path.write_text(f"pipeline:\n  parameters:\n{declared}  steps:\n{steps}")
-    started = time.perf_counter()
+    started = time.process_time()
     assert load_or_refuse(path) == "refused"
-    assert time.perf_counter() - started < SLOWEST_SECONDS
+    assert time.process_time() - started < SLOWEST_SECONDS
 
 
 @pytest.mark.parametrize("inserted", LONG, ids=range(len(LONG)))
@@ -202,9 +202,9 @@ def test_wrong_expressions_everywhere_are_handled_in_time(folder: Path) -> None:
 def test_a_long_or_deep_text_in_any_place_is_handled_in_time(folder: Path, target: bytes, inserted: bytes) -> None:
     path = folder / "long.yaml"
     path.write_bytes(SEED.replace(target, inserted + target, 1))
-    started = time.perf_counter()
+    started = time.process_time()
     load_or_refuse(path)
-    assert time.perf_counter() - started < SLOWEST_SECONDS
+    assert time.process_time() - started < SLOWEST_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -214,6 +214,6 @@ def test_a_file_of_the_largest_size_is_handled_in_time(folder: Path, filler: byt
     path = folder / "large.yaml"
     for before in (b"", b"pipeline:\n  steps:\n    - a:\n        run: echo\n        args: "):
         path.write_bytes((before + filler * 1_048_576)[:1_048_576])
-        started = time.perf_counter()
+        started = time.process_time()
         load_or_refuse(path)
-        assert time.perf_counter() - started < SLOWEST_SECONDS
+        assert time.process_time() - started < SLOWEST_SECONDS

@@ -65,7 +65,7 @@ def test_the_public_names_of_the_client_stay() -> None:
     assert sorted(client.__all__) == ["Client", "Event", "PipelineQueueError", "RunRecord"]
     methods = {name for name, _ in inspect.getmembers(client.Client, inspect.isroutine) if not name.startswith("_")}
     assert methods >= {
-        "cancel", "close", "connect", "events", "forget", "load", "local", "logs", "metrics", "outputs", "prepare", "resolve", "retry",
+        "cancel", "close", "connect", "events", "explain", "forget", "forget_reused", "load", "local", "logs", "metrics", "outputs", "prepare", "resolve", "retry",
         "run", "runs", "submit", "traced", "unfinished", "unserved_queues", "wait", "workers",
     }  # fmt: skip
     assert all(inspect.getdoc(getattr(client.Client, name)) for name in methods - {"close"})

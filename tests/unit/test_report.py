@@ -42,7 +42,8 @@ def _sweep() -> Sweep:
     )
     space = Points(({"learning_rate": 0.01, "optimizer": "a/b ../c"},))
     record = SweepRecord(
-        id=RUN.sweep, pipeline=pipeline.as_json(), snapshot="ab" * 32, space=space.as_json(), total=1,
+        id=RUN.sweep, pipeline=pipeline.as_json(), snapshot="ab" * 32,
+        sources={"train_model": "9f64a747e1b97f131fabb6b447296c9b6f0201e79fb3c5356e6c77e89b6a806a"}, space=space.as_json(), total=1,
         created_at=99.5, submitted_by="me@host", source="pipeline.yaml",
     )  # fmt: skip
     return Sweep(record, pipeline, space, SweepSettings())
