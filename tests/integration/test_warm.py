@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.step_bench import PYTHON, Bench, bench_in, eventually
+from workers import supervisor_link
 from workers.executor import ExecutionRequest, ExecutionResult
 from workers.supervisor.frames import ATTEMPT_MARKER, Cause
 from workers.supervisor.process_tree import children_of
@@ -166,6 +168,32 @@ def test_only_so_many_warm_processes_are_kept(warm: WarmBench) -> None:
     assert set(warm.warm_processes()) == before
 
 
+def test_a_warm_process_makes_way_after_so_many_forks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = """
+import sys
+from workers.supervisor import supervisor, warm_pool
+warm_pool.MOST_FORKS = 3
+supervisor.main(int(sys.argv[1]))
+"""
+
+    def spawn(theirs: socket.socket) -> subprocess.Popen[bytes]:
+        home = str(Path(__file__).resolve().parents[2])
+        words = [PYTHON, "-c", program, str(theirs.fileno())]
+        env = {**os.environ, "PYTHONPATH": home}
+        return subprocess.Popen(words, env=env, pass_fds=[theirs.fileno()], start_new_session=True)
+
+    monkeypatch.setattr(supervisor_link, "_spawn", spawn)
+    for bench in bench_in(tmp_path):
+        warm = WarmBench(bench)
+        warm.module("counted", COUNTED)
+        imported = []
+        for _ in range(7):
+            assert warm.run("", "counted").notes == ()
+            imported.append(warm.said())
+        assert [imported.index(one) for one in imported] == [0, 0, 0, 3, 3, 3, 6]
+        eventually(lambda: len(warm.warm_processes()) == 1)  # noqa: B023
+
+
 def test_random_draws_differ_between_runs_and_agree_when_seeded(warm: WarmBench) -> None:
     pytest.importorskip("numpy")
     warm.module("torch", "seeds = 0\ndef seed():\n    global seeds\n    seeds += 1\n")
@@ -209,6 +237,7 @@ def test_an_import_that_exits_is_the_steps_exit(warm: WarmBench) -> None:
         ("import threading, time; threading.Thread(target=time.sleep, args=(1000,), daemon=True, name='busy').start()",
          "left threads running: busy"),
         ("import socket; left = socket.socketpair()", "open, which its forks would share"),
+        ("import os; os.write(3, b'nonsense\\n')", "died while it imported them"),
         ("import os; os.kill(os.getpid(), 11)", "died while it imported them (SIGSEGV)"),
         ("import os; os._exit(0)", "died while it imported them"),
     ],

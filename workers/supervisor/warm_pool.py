@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from workers.supervisor.process_tree import reap
+from workers.supervisor.process_tree import read_status, reap
 from workers.supervisor.step_process import NotStartedError
 from workers.supervisor.warm_process import Birth, WarmKey, WarmProcess
 from workers.supervisor.warm_step import WarmStep
@@ -184,7 +184,7 @@ class WarmPool:
     def _conclude(self, process: WarmProcess, birth: Birth, answer: bytes) -> None:
         step = birth.step
         kind, _, detail = answer.partition(b" ")
-        if not step.is_waiting or kind != b"ready" or not _sent(birth, b"go"):
+        if not step.is_waiting or kind != b"ready" or not _is_child(detail) or not _sent(birth, b"go"):
             birth.close()
             if step.is_waiting and kind == b"cold":
                 self._start_cold(step, detail.decode(errors="replace"))
@@ -247,6 +247,11 @@ class WarmPool:
     def _forget(self, descriptor: int) -> None:
         if self._handlers.pop(descriptor, None) is not None:
             self._poller.unregister(descriptor)
+
+
+def _is_child(pid: bytes) -> bool:
+    status = read_status(int(pid)) if pid.isdigit() else None
+    return status is not None and status.parent == os.getpid()
 
 
 def _sent(birth: Birth, word: bytes) -> bool:

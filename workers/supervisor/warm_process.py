@@ -109,7 +109,7 @@ class WarmProcess:
             self.import_output = (self.import_output + data)[:_OUTPUT_BYTES]
 
     def receive(self) -> dict[str, object] | None:
-        """Its next message; an empty one when it is gone, None when there is no whole one yet."""
+        """Its next message; an empty one when it is gone or makes no sense, None when there is no whole one yet."""
         try:
             data = self.channel.recv(_RECEIVE_BYTES)
         except BlockingIOError:
@@ -120,9 +120,12 @@ class WarmProcess:
         line, newline, self._received = self._received.partition(b"\n")
         if not newline:
             self._received = line
-            return None if data else {}
-        message = json.loads(line)
-        return message if isinstance(message, dict) and message.get("v") == _VERSION else {}
+            return None if data and len(line) < _RECEIVE_BYTES else {}
+        with contextlib.suppress(ValueError, RecursionError):
+            message = json.loads(line)
+            if isinstance(message, dict) and message.get("v") == _VERSION:
+                return message
+        return {}
 
     def ask(self, step: WarmStep) -> Birth:
         """Have it fork for this step. Raises OSError when it takes no orders."""
