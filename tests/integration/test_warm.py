@@ -168,11 +168,12 @@ def test_only_so_many_warm_processes_are_kept(warm: WarmBench) -> None:
     assert set(warm.warm_processes()) == before
 
 
-def test_a_warm_process_makes_way_after_so_many_forks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = """
+def _with_limits(folder: Path, monkeypatch: pytest.MonkeyPatch, setting: str) -> Iterator[WarmBench]:
+    """A supervisor with other limits."""
+    program = f"""
 import sys
 from workers.supervisor import supervisor, warm_pool
-warm_pool.MOST_FORKS = 3
+warm_pool.{setting}
 supervisor.main(int(sys.argv[1]))
 """
 
@@ -183,8 +184,12 @@ supervisor.main(int(sys.argv[1]))
         return subprocess.Popen(words, env=env, pass_fds=[theirs.fileno()], start_new_session=True)
 
     monkeypatch.setattr(supervisor_link, "_spawn", spawn)
-    for bench in bench_in(tmp_path):
-        warm = WarmBench(bench)
+    for bench in bench_in(folder):
+        yield WarmBench(bench)
+
+
+def test_a_warm_process_makes_way_after_so_many_forks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for warm in _with_limits(tmp_path, monkeypatch, "MOST_FORKS = 3"):
         warm.module("counted", COUNTED)
         imported = []
         for _ in range(7):
@@ -192,6 +197,13 @@ supervisor.main(int(sys.argv[1]))
             imported.append(warm.said())
         assert [imported.index(one) for one in imported] == [0, 0, 0, 3, 3, 3, 6]
         eventually(lambda: len(warm.warm_processes()) == 1)  # noqa: B023
+
+
+def test_a_warm_process_that_nobody_uses_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for warm in _with_limits(tmp_path, monkeypatch, "IDLE_SECONDS = 1.0"):
+        assert warm.run("", warm.module("counted", "import time; time.sleep(1.5)")).notes == ()
+        eventually(lambda: warm.warm_processes() == [])  # noqa: B023
+        assert warm.run("", "counted").notes == ()
 
 
 def test_random_draws_differ_between_runs_and_agree_when_seeded(warm: WarmBench) -> None:

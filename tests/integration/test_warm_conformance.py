@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.integration.step_bench import PYTHON, Bench, bench_in
-from tests.integration.warm_scripts import ENVIRONMENTS, OF_THE_ENVIRONMENT, SCRIPTS
+from tests.integration.warm_scripts import ENVIRONMENTS, NUMERIC, OF_THE_ENVIRONMENT, SCRIPTS
 from workers.supervisor.frames import ATTEMPT_MARKER
 
 PRELOAD = (
@@ -60,9 +60,11 @@ def _outcome(bench: Bench, script: str | bytes, name: str, **changes: Any) -> di
     }
 
 
-def _compare(bench: Bench, name: str, script: str | bytes, env: dict[str, str]) -> None:
+def _compare(
+    bench: Bench, name: str, script: str | bytes, env: dict[str, str], preload: tuple[str, ...] = PRELOAD
+) -> None:
     cold = _outcome(bench, script, name, env=env)
-    warm = _outcome(bench, script, name, env=env, preload=PRELOAD, late=frozenset({ATTEMPT_MARKER}))
+    warm = _outcome(bench, script, name, env=env, preload=preload, late=frozenset({ATTEMPT_MARKER}))
     notes = warm.pop("notes")
     assert cold.pop("notes") == ()
     assert warm == cold
@@ -78,3 +80,10 @@ def test_a_forked_script_does_what_a_started_one_does(bench: Bench, name: str) -
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_what_pythons_environment_says_holds_for_forked_scripts(bench: Bench, name: str) -> None:
     _compare(bench, name, OF_THE_ENVIRONMENT, ENVIRONMENTS[name])
+
+
+@pytest.mark.parametrize("name", NUMERIC)
+def test_numerical_libraries_work_in_forked_scripts(bench: Bench, name: str) -> None:
+    pytest.importorskip("sklearn")
+    preload = ("numpy", "numpy.random", "sklearn.linear_model", "sklearn.ensemble", "sklearn.cluster", "joblib")
+    _compare(bench, name, NUMERIC[name], {}, preload)

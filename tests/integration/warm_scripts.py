@@ -267,3 +267,47 @@ print(ascii(sys.argv)); sys.stdout.write("un"); sys.stderr.write("buffered"); sy
 if sys.flags.hash_randomization == 0: print(hash("x"))
 warnings.warn("a warning"); open("left open", "w")
 """
+
+NUMERIC = {
+    "blas": "import numpy as np; a = np.arange(250000.).reshape(500, 500) % 7; print((a @ a).sum(), np.linalg.svd(a[:50, :50])[1][:2].round(6))",
+    "blas_in_threads": """
+import concurrent.futures, numpy as np
+a = np.arange(250000.).reshape(500, 500) % 7
+with concurrent.futures.ThreadPoolExecutor(4) as pool:
+    print(set(pool.map(lambda n: float((a @ a).sum()), range(8))))
+""",
+    "blas_in_forks": """
+import multiprocessing, numpy as np
+a = np.arange(250000.).reshape(500, 500) % 7
+def work(n): return float((a @ a).sum())
+print(work(0))
+with multiprocessing.get_context("fork").Pool(2) as pool: print(pool.map(work, range(3)))
+""",
+    "seeded": "import numpy as np; np.random.seed(3); print(np.random.rand(3), np.random.default_rng(4).random(2))",
+    "environment": "import os, sklearn.linear_model; print(sorted(os.environ.items()))",
+    "forest": """
+import numpy as np
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.model_selection import cross_val_score
+x = np.random.RandomState(0).rand(200, 4); y = x[:, 0] > x[:, 1]
+print(cross_val_score(RandomForestClassifier(20, random_state=0, n_jobs=2), x, y, cv=3))
+""",
+    "clusters": """
+import numpy as np
+from sklearn.cluster import KMeans
+x = np.random.RandomState(0).rand(3000, 4)
+print(KMeans(3, n_init=2, random_state=0).fit(x).inertia_.round(6))
+""",
+    "joblib": """
+import joblib
+def triple(n): return 3 * n
+if __name__ == "__main__":
+    print(joblib.Parallel(n_jobs=2)(joblib.delayed(triple)(n) for n in range(5)))
+""",
+    "convergence_warning": """
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+x = np.random.RandomState(0).rand(200, 4)
+LogisticRegression(max_iter=1).fit(x, x[:, 0] > 0.5)
+""",
+}  # fmt: skip

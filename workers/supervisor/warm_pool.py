@@ -18,6 +18,7 @@ from workers.supervisor.warm_step import WarmStep
 
 MOST_PROCESSES = 4
 MOST_FORKS = 5000
+IDLE_SECONDS = 900.0
 _MOST_UNFIT = 64
 _MOST_TRIES = 3
 _ANSWER_SECONDS = 10.0
@@ -74,13 +75,17 @@ class WarmPool:
                 self._bury(process)
 
     def deadline(self) -> float | None:
-        """When a warm process will have been asked for too long, None when none is asked."""
-        asked = [birth.asked_at for process in self._all() for birth in process.births.values()]
-        return min(asked) + _ANSWER_SECONDS if asked else None
+        """When a warm process will have been asked, or been idle, for too long; None when there is none."""
+        return min((moment for process in self._all() for moment in _deadlines(process)), default=None)
 
     def keep_deadlines(self) -> None:
+        now = time.monotonic()
         for process in self._all():
-            if any(time.monotonic() - birth.asked_at >= _ANSWER_SECONDS for birth in process.births.values()):
+            if process.state == "gone" or min(_deadlines(process), default=now + 1) > now:
+                continue
+            if process.is_idle:
+                self._retire(process)
+            else:
                 process.kill()  # stopped, or hung: what was asked of it is asked of the next
 
     def _all(self) -> list[WarmProcess]:
@@ -208,8 +213,9 @@ class WarmPool:
 
     def _retire(self, process: WarmProcess) -> None:
         """It forks for nobody any more; what it was asked for is still waited for."""
-        self._processes.pop(process.key, None)
-        self._ending.append(process)
+        if self._processes.get(process.key) is process:
+            del self._processes[process.key]
+            self._ending.append(process)
         if process.is_idle:
             process.kill()
 
@@ -220,7 +226,7 @@ class WarmPool:
 
     def _bury(self, process: WarmProcess) -> None:
         """It is dead: forget it, and have what waits for it started otherwise."""
-        if not process.has_imported and process.key not in self._unfit:
+        if not process.has_imported and process.key not in self._unfit and process not in self._ending:
             status = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             reason = f"a process died while it imported them{_how(status)}"
             self._refuse(process.key, reason, time.monotonic() + _UNFIT_AFTER_DEATH_SECONDS)
@@ -247,6 +253,12 @@ class WarmPool:
     def _forget(self, descriptor: int) -> None:
         if self._handlers.pop(descriptor, None) is not None:
             self._poller.unregister(descriptor)
+
+
+def _deadlines(process: WarmProcess) -> list[float]:
+    if process.is_idle:
+        return [process.used_at + IDLE_SECONDS] if process.state != "gone" else []
+    return [birth.asked_at + _ANSWER_SECONDS for birth in process.births.values()]
 
 
 def _is_child(pid: bytes) -> bool:
