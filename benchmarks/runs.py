@@ -14,7 +14,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,13 +21,11 @@ from pathlib import Path
 from benchmarks.hand_written import HandWritten
 from benchmarks.machine import compile_bytecode, describe
 from benchmarks.ours import OneByOne, Ours
+from benchmarks.rounds import Rounds, measure_rounds, warm_up
 from benchmarks.side import BenchmarkError, Side
-from benchmarks.table import Rounds, as_json, as_text, rows, verdicts
+from benchmarks.table import as_json, as_text, rows, verdicts
 from benchmarks.work import STEPS_PER_RUN, TRAIN, TRUE, Work
 from benchmarks.xargs import Xargs
-
-_WARM_UP_RUNS = 10
-_LIMIT_SECONDS_PER_STEP = 1.0
 
 
 def main() -> int:
@@ -74,33 +71,8 @@ def _measure_all(works: Sequence[Work], runs: int, rounds: int) -> Rounds:
         for side in sides:
             stack.callback(side.stop)
             side.start()
-        _say(f"started {', '.join(side.name for side in sides)}; warming up")
-        for work in works:
-            for side in sides:
-                side.measure(work, _WARM_UP_RUNS, _limit_seconds(_WARM_UP_RUNS))
-        return _measure_rounds(sides, works, runs, rounds)
-
-
-def _measure_rounds(sides: Sequence[Side], works: Sequence[Work], runs: int, rounds: int) -> Rounds:
-    timings: Rounds = {work.name: {side.name: [] for side in sides} for work in works}
-    for number in range(rounds):
-        for work in works:
-            # Another one first in each round, so that no side always has the quietest moment.
-            for position in range(len(sides)):
-                side = sides[(number + position) % len(sides)]
-                timing = side.measure(work, runs, _limit_seconds(runs))
-                timings[work.name][side.name].append(timing)
-                ms = 1000 * timing.seconds / (runs * STEPS_PER_RUN)
-                _say(f"round {number + 1}/{rounds}  {work.name:16} {side.name:15} {ms:7.2f} ms/step")
-    return timings
-
-
-def _limit_seconds(runs: int) -> float:
-    return 30 + runs * STEPS_PER_RUN * _LIMIT_SECONDS_PER_STEP
-
-
-def _say(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')}  {text}", file=sys.stderr, flush=True)
+        warm_up(sides, works)
+        return measure_rounds(sides, works, runs, rounds)
 
 
 if __name__ == "__main__":

@@ -72,13 +72,15 @@ def stop_process(process: subprocess.Popen[bytes] | None) -> None:
         process.wait()
 
 
-def wait_until(what: str, is_true: Callable[[], bool], seconds: float = _START_SECONDS) -> None:
+def wait_until(
+    what: str, is_true: Callable[[], bool], seconds: float = _START_SECONDS, poll_seconds: float = _POLL_SECONDS
+) -> None:
     """Looks every few milliseconds, which costs every side that is waited for the same. Raises BenchmarkError."""
     until = time.monotonic() + seconds
     while not is_true():
         if time.monotonic() > until:
             raise BenchmarkError(f"{what}: not within {seconds:.0f} s")
-        time.sleep(_POLL_SECONDS)
+        time.sleep(poll_seconds)
 
 
 def log_end(log: Path, characters: int = 1500) -> str:

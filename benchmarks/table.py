@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
+from benchmarks.rounds import Rounds
 from benchmarks.side import Timing
 from benchmarks.work import STEPS_PER_RUN
 
@@ -13,9 +14,6 @@ AIMS = {"python train.py": 1.1, "/bin/true": 2.0}
 """Work -> how many times the hand-written chain's time ours may take."""
 
 _OURS, _CHAIN, _FLOOR = "pipeline_queue", "celery chain", "xargs -P"
-
-Rounds = dict[str, dict[str, list[Timing]]]
-"""Work -> side -> its timing in each round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +95,11 @@ def _row(work: str, side: str, sides: dict[str, list[Timing]], runs: int) -> Row
         slowest_ms=max(ms),
         cpu_ms_per_step=median(1000 * timing.cpu_seconds / steps for timing in sides[side]),
         submit_ms_per_run=median(1000 * timing.submit_seconds / runs for timing in sides[side]),
-        ratio_to_xargs=_ratio(sides[side], sides[_FLOOR]),
-        ratio_to_chain=_ratio(sides[side], sides[_CHAIN]),
+        ratio_to_xargs=median_ratio(sides[side], sides[_FLOOR]),
+        ratio_to_chain=median_ratio(sides[side], sides[_CHAIN]),
     )
 
 
-def _ratio(mine: list[Timing], other: list[Timing]) -> float:
+def median_ratio(mine: list[Timing], other: list[Timing]) -> float:
+    """Of the ratios within each round: what slows the machine for a while slows both."""
     return median(one.seconds / two.seconds for one, two in zip(mine, other, strict=True))

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+PIPELINES = Path(__file__).resolve().parent / "pipelines"
 STEPS_PER_RUN = 3
 
-_PIPELINES = Path(__file__).resolve().parent / "pipelines"
 _OUTPUTS = ("prepare.json", "train.json", "metrics.json")
 
 
@@ -30,8 +30,8 @@ class Work:
         return [[sys.executable, script, "--lr", str(learning_rate), "--out", f"{run}-{output}"] for output in _OUTPUTS]
 
 
-TRUE = Work("/bin/true", _PIPELINES / "true" / "pipeline.yaml", runs_python=False)
-TRAIN = Work("python train.py", _PIPELINES / "train" / "pipeline.yaml", runs_python=True)
+TRUE = Work("/bin/true", PIPELINES / "true" / "pipeline.yaml", runs_python=False)
+TRAIN = Work("python train.py", PIPELINES / "train" / "pipeline.yaml", runs_python=True)
 
 
 def learning_rate(run: int) -> float:

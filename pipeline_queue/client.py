@@ -42,6 +42,7 @@ from pipeline_queue.parameters import Given
 from pipeline_queue.pipeline import Value
 from pipeline_queue.report import end_of_run, find_steps, read_run
 from pipeline_queue.results import Row, read_rows
+from pipeline_queue.storage_match import open_storage
 from pipeline_queue.submission import Submission, prepare_run
 from pipeline_queue.sweep import Sweep
 from pipeline_queue.sweep_report import ENDED_SWEEP, SweepReport, read_sweep
@@ -406,6 +407,11 @@ class Client:
         """Of all live workers together; nothing when no broker is there to ask."""
         return sum((worker.warm for worker in self.workers()), WarmPython()) if self._ledger else WarmPython()
 
+    def holds(self) -> list[tuple[str, str]]:
+        """Worker and reason, for every reason why one takes no steps now; empty without a broker."""
+        workers = self._ledger.workers() if self._ledger else []
+        return [(worker.name, hold) for worker in workers for hold in worker.holds]
+
     def unserved_queues(self, pipeline: LoadedPipeline) -> dict[str, str]:
         """Step -> its queue, for the steps whose queue no live worker serves."""
         served = {queue for worker in self.workers() for queue in worker.queues}
@@ -490,14 +496,14 @@ class Client:
     def _writable(self) -> Storage:
         """The storage, made ready once."""
         if self._opened is None:
-            self._opened = Storage.open(self._root)
+            self._opened = open_storage(self._root, self._live())
         return self._opened
 
     def _storage(self) -> Storage:
         if not (self._root / "sweeps").is_dir():
             if self._settings is None:
                 raise NotFoundError(f"there are no runs yet in {self._root}")
-            return Storage.open(self._root)
+            return self._writable()
         return Storage(self._root)
 
 

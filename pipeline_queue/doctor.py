@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import secrets
 import sys
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline_queue import __version__
+from pipeline_queue.contract.disk import is_full, room_of, try_to_write
 from pipeline_queue.contract.errors import PipelineQueueError, StorageError
 from pipeline_queue.contract.ledger import Ledger
 from pipeline_queue.contract.settings import Settings, without_password
@@ -31,8 +31,11 @@ class Check:
     detail: str
 
 
-def examine(settings: Settings | None, storage: Path, embedded: bool) -> list[Check]:
-    """Every check that applies; `settings` None: no broker is configured and no service runs."""
+def examine(settings: Settings | None, storage: Path, embedded: bool, adopt: bool = False) -> list[Check]:
+    """Every check that applies; `settings` None: no broker is configured and no service runs.
+
+    `adopt`: this storage is to be the broker's from now on.
+    """
     checks = [*_versions(), *_storage(storage)]
     if settings is None:
         return [*checks, Check("broker", "ok", "none configured; `run` starts an embedded server when it needs one")]
@@ -44,6 +47,7 @@ def examine(settings: Settings | None, storage: Path, embedded: bool) -> list[Ch
         checks.append(_broker(settings, info))
         checks += _keeping(ledger, info, embedded)
         checks.append(_clock("clock", clock - (started + time.time()) / 2, "this machine and the broker"))
+        checks += _belonging(ledger, storage, adopt)
         checks += _workers(ledger)
     except PipelineQueueError as error:
         checks.append(Check("broker", "fail", str(error)))
@@ -60,20 +64,34 @@ def _versions() -> Iterator[Check]:
 
 
 def _storage(root: Path) -> Iterator[Check]:
-    if not root.exists():
-        yield Check("storage", "ok", f"{root} is not there yet; the first submission makes it")
-        return
-    probe = root / f".doctor-{secrets.token_hex(4)}"
     try:
-        Storage.open(root)
-        probe.write_bytes(b"x")
-        moved = probe.with_name(f"{probe.name}-moved")
-        probe.rename(moved)
-        moved.unlink()
-        yield Check("storage", "ok", f"{root} can be written")
-    except (StorageError, OSError) as error:
-        probe.unlink(missing_ok=True)
+        if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+            yield Check("storage", "ok", f"{root} is not there yet; the first submission makes it")
+            return
+        Storage(root).token()
+        try_to_write(root)
+        yield Check("storage", "ok", f"{root} can be written ({room_of(root)})")
+    except StorageError as error:
         yield Check("storage", "fail", str(error))
+    except OSError as error:
+        figures = f" ({room_of(root)})" if is_full(error) else ""
+        yield Check("storage", "fail", f"{root} cannot be written: {error.strerror}{figures}")
+
+
+def _belonging(ledger: Ledger, root: Path, adopt: bool) -> Iterator[Check]:
+    """Whether this storage is the one that the broker's runs are in."""
+    try:
+        if adopt:
+            storage = Storage.open(root)
+            ledger.agree_on_storage(storage.token(), anew=True)
+            yield Check("storage of the broker", "ok", f"it is {root} ({storage.token()}) from now on")
+            return
+        expected = ledger.storage_token()
+        if expected is not None:
+            Storage(root).check(expected)
+            yield Check("storage of the broker", "ok", f"it is this one ({expected})")
+    except StorageError as error:
+        yield Check("storage of the broker", "fail", str(error))
 
 
 def _broker(settings: Settings, info: dict[str, object]) -> Check:
@@ -118,6 +136,8 @@ def _workers(ledger: Ledger) -> Iterator[Check]:
         yield Check(f"worker {worker.name}", "ok" if same else "warn", detail)
         if worker.warm.forked or worker.warm.cold:
             yield Check(f"worker {worker.name}", "ok", f"warm Python: {worker.warm}")
+        for hold in worker.holds:
+            yield Check(f"worker {worker.name}", "warn", f"takes no steps: {hold}")
         for note in worker.notes:
             yield Check(f"worker {worker.name}", "warn", note)
         if abs(worker.clock_seconds) >= _CLOCK_SECONDS:

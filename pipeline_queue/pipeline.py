@@ -61,6 +61,7 @@ class Step(Frozen):
     python: bool = False
     env: dict[str, Template] = {}
     timeout_seconds: float | None = None
+    memory_bytes: int | None = None
     retries: int = 0
     queue: str = DEFAULT_QUEUE
     outputs: tuple[str, ...] = ()

@@ -16,18 +16,22 @@ from typing import Any
 
 from celery import Celery, bootsteps
 from celery.apps.worker import Worker
-from celery.signals import worker_ready
+from celery.signals import worker_ready, worker_shutting_down
+from celery.worker import state
 
 from pipeline_queue import __version__
 from pipeline_queue.contract.celery_app import make_app
 from pipeline_queue.contract.errors import BrokerError, PipelineQueueError
 from pipeline_queue.contract.ledger import Ledger
 from pipeline_queue.contract.settings import Settings, settings_from
-from pipeline_queue.contract.storage import Storage
+from pipeline_queue.contract.transport import hold_messages
+from pipeline_queue.storage_match import open_storage
 from workers.context import SweepCache, WorkerContext
+from workers.disks import Disks
 from workers.events import EventPacer
 from workers.executor import Executor
 from workers.feeding import Feeder
+from workers.intake import Intake
 from workers.lease import LeaseKeeper, Orders
 from workers.reconciler import Reconciler
 from workers.tasks import register
@@ -36,6 +40,8 @@ from workers.workspace import Workspaces
 _COLLECTION_THRESHOLDS = (20_000, 20, 20)
 _SWITCH_SECONDS = 0.0005
 """A thread that has just been answered waits at most so long for its turn; Python's own 5 ms is a whole short step."""
+_STOP_LOOK_SECONDS = 0.2
+_STOPPING = "it was told to stop"
 
 
 class QuietWorker(Worker):  # type: ignore[misc]
@@ -54,6 +60,8 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
         super().__init__(parent, **options)
         self._reconciler: Reconciler | None = None
         self._feeder: Feeder | None = None
+        self._disks: Disks | None = None
+        self._grace_seconds = 0.0
 
     def start(self, parent: Any) -> None:
         try:
@@ -62,14 +70,19 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
             _exit(error)
 
     def stop(self, parent: Any) -> None:
-        """A warm shutdown: Celery takes no more messages, and the steps that run are waited for."""
+        """A warm shutdown: Celery takes no more messages, and the steps that run are waited for, up to the grace."""
         worker: WorkerContext | None = getattr(parent.app, "worker_context", None)
         if worker is not None:
-            worker.leases.wait_until_none()
+            worker.intake.hold("stop", _STOPPING)
+            until = time.monotonic() + self._grace_seconds
+            while not worker.leases.wait_until_none(_STOP_LOOK_SECONDS):
+                # A second signal (QUIT, or INT twice) asks for a cold shutdown, which nobody else looks at by now.
+                if time.monotonic() > until or state.should_terminate not in (None, False):
+                    break
         self.terminate(parent)
 
     def terminate(self, parent: Any) -> None:
-        """A cold shutdown: the steps that run are ended, and rung again when their leases have run out."""
+        """A cold shutdown: the steps that run are ended and handed back."""
         worker: WorkerContext | None = getattr(parent.app, "worker_context", None)
         if worker is None:
             return
@@ -77,6 +90,8 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
             self._reconciler.stop()
         if self._feeder:
             self._feeder.stop()
+        if self._disks:
+            self._disks.stop()
         worker.executor.close()
         # Steps have been ended now; leases and ledger stay until every attempt has recorded that.
         parent.pool.stop()
@@ -87,8 +102,10 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
         parent.app.worker_context = None
 
     def _start(self, parent: Any, settings: Settings) -> None:
-        storage = Storage.open(settings.storage)
+        self._grace_seconds = settings.stop_grace_seconds
         ledger = Ledger(settings.broker_url)
+        storage = open_storage(settings.storage, ledger)
+        intake = Intake()
         executor = Executor()
         executor.start()
         name = str(parent.hostname)
@@ -96,12 +113,15 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
         consumed = parent.app.amqp.queues.consume_from
 
         def announce(own: Ledger, busy: int) -> None:
-            own.announce(name, {**_facts(executor), "queues": sorted(consumed), "slots": slots, "busy": busy})
+            about = {"storage_token": disks.token, "holds": intake.reasons()}
+            own.announce(name, {**_facts(executor), **about, "queues": sorted(consumed), "slots": slots, "busy": busy})
 
         orders = Orders(renew=executor.renew, stop=executor.stop, kill=executor.kill)
         leases = LeaseKeeper(name, Ledger(settings.broker_url), orders, announce)
         sweeps = SweepCache(storage)
         workspaces = Workspaces(settings.scratch, storage)
+        disks = Disks(storage, settings.scratch, Ledger(settings.broker_url), intake)
+        self._disks = disks
         self._feeder = Feeder(Ledger(settings.broker_url), storage, sweeps)
         parent.app.worker_context = WorkerContext(
             name=name,
@@ -113,13 +133,18 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
             sweeps=sweeps,
             feed_soon=self._feeder.poke,
             ring_soon=self._feeder.ring,
+            intake=intake,
+            disks=disks,
             log_limit_bytes=settings.log_limit_bytes,
             environment=dict(os.environ),
             python=Path(sys.executable),
         )
+        hold_messages(lambda: not intake.is_open())
+        _when_told_to_stop(lambda: intake.hold("stop", _STOPPING))
         _when_ready(leases.start)
+        disks.start()
         threading.Thread(target=workspaces.remove_abandoned, name="tidy", daemon=True).start()
-        self._reconciler = Reconciler(name, Ledger(settings.broker_url), storage, sweeps)
+        self._reconciler = Reconciler(name, Ledger(settings.broker_url), storage, sweeps, intake.is_open)
         self._reconciler.start()
         self._feeder.start()
         # What a worker has imported lives as long as it does: not looked through again at every collection.
@@ -158,6 +183,15 @@ def _when_ready(start: Callable[[], None]) -> None:
             start()
 
     worker_ready.connect(ready, weak=False)
+
+
+def _when_told_to_stop(close: Callable[[], None]) -> None:
+    """Calls `close` in the handler of the signal: the loop that stops the consumer may be late."""
+
+    def told(**_: Any) -> None:
+        close()
+
+    worker_shutting_down.connect(told, weak=False)
 
 
 def _facts(executor: Executor) -> dict[str, Any]:

@@ -18,9 +18,10 @@ from workers.executor import ExecutionResult
 from workers.job import Job, LeaseLostError, Try, job_of
 from workers.launch import command_of, execute
 from workers.lease import Held
-from workers.outcome import Failure, Outcome, failure_of
+from workers.outcome import Failure, Outcome, blamed_on_disk, failure_of, handed_back, not_begun, storage_failure
 from workers.outputs import find_outputs
 from workers.recording import (
+    CancelledError,
     publish_attempt,
     record_cancelled,
     record_failure,
@@ -66,7 +67,7 @@ def attempt(worker: WorkerContext, message: StepMessage, caller: Caller | None =
             finally:
                 worker.workspaces.discard(uid)
     except OSError as error:
-        raise StorageError(f"run {job.run}, step {job.step}: the storage failed: {error}") from error
+        raise StorageError(f"run {job.run}, step {job.step}: {worker.disks.explain(error)}") from error
 
 
 def _settled(worker: WorkerContext, job: Job) -> Outcome | None:
@@ -119,19 +120,27 @@ def _execute_and_record(worker: WorkerContext, job: Job, lease: Lease, held: Hel
     except LeaseLostError:
         raise
     except SupervisorError as error:
-        lost = not worker.executor.is_closing()
-        failure = Failure("lost", f"step {job.step} was ended: {error}", infrastructure=True, is_death=lost)
-        return record_failure(worker, this, failure)
+        if worker.executor.is_closing():
+            return record_failure(worker, this, handed_back(job.step, str(error)))
+        return _died(worker, this, Failure("lost", f"step {job.step} was ended: {error}", infrastructure=True))
+    except CancelledError:
+        return record_failure(worker, this, _cancelled(job.step))
     except (StorageError, OSError) as error:
-        logger.warning("storage failed run=%s step=%s: %s", job.run, job.step, error)
         this.check_lease()
         remove_tree(this.folder / OUTPUTS)  # half of them, and perhaps what fills the disk
-        return record_failure(worker, this, Failure("storage", f"step {job.step}: the storage failed: {error}", True))
+        return _died(worker, this, storage_failure(job.step, worker.disks.explain(error), error))
     except Exception as error:
         # A fault of this program: handed back at once, instead of when the lease has run out.
         text = f"step {job.step}: internal error: {type(error).__name__}: {error}"
-        record_failure(worker, this, Failure("lost", text, True))
+        _died(worker, this, Failure("lost", text, True))
         raise
+
+
+def _died(worker: WorkerContext, this: Try, failure: Failure) -> Outcome:
+    """Records the end of an attempt that is not the step's doing; too many in a row are this worker's."""
+    if failure.is_death:
+        worker.intake.note_death(f"{this.job.run} {this.job.step}", failure.message)
+    return record_failure(worker, this, failure)
 
 
 def _begun(worker: WorkerContext, job: Job, lease: Lease, held: Held, uid: str) -> Try:
@@ -150,7 +159,11 @@ def _begun(worker: WorkerContext, job: Job, lease: Lease, held: Held, uid: str) 
 
 def _executed(worker: WorkerContext, this: Try) -> Outcome:
     step = this.job.plan.step
-    this.folder.mkdir(parents=True)
+    if this.lease.attempt > 1:
+        this.job.paths.fence_off(step.name)
+        if read_step(this.job.target) is not None:
+            return record_published(worker, this.job)
+    _make_folder(worker, this)
     workspace = worker.workspaces.stage(this.uid, this.job.sweep.record.snapshot, this.job.earlier(), step)
     # Staging may have taken long, and whoever lost the lease or cancelled meanwhile found no process to end.
     this.check_lease()
@@ -159,12 +172,29 @@ def _executed(worker: WorkerContext, this: Try) -> Outcome:
     result = execute(worker, this, workspace)
     found = find_outputs(workspace, step.outputs) if result.exit_code == 0 else None
     failure = failure_of(step, result, found)
+    if failure is not None:
+        failure = _cancelled(step.name) if this.held.cancelled else _blamed(worker, failure)
     ended = _ended(this, result, failure)
+    if failure is not None and failure.infrastructure:
+        return _died(worker, ended, failure)
+    worker.intake.note_end()
     if failure is None and found is not None:
         return publish_attempt(worker, ended, workspace, found)
-    if this.held.cancelled and failure is not None:
-        failure = _cancelled(step.name)
     return record_failure(worker, ended, failure or Failure("lost", "the step vanished", True))
+
+
+def _blamed(worker: WorkerContext, failure: Failure) -> Failure:
+    """What a failure was really of, if it was of a disk."""
+    if failure.cause == "not_started" and failure.infrastructure:
+        return not_begun(failure, worker.disks.trouble("storage", is_suspect=True))
+    return blamed_on_disk(failure, worker.disks.trouble("scratch") or worker.disks.trouble("storage"))
+
+
+def _make_folder(worker: WorkerContext, this: Try) -> None:
+    try:
+        this.folder.mkdir()
+    except FileNotFoundError:
+        worker.storage.make_run_folder(this.job.run.sweep, this.folder)
 
 
 def _cancelled(step: str) -> Failure:

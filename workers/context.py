@@ -13,7 +13,9 @@ from pipeline_queue.contract.messages import StepMessage
 from pipeline_queue.contract.storage import Storage
 from pipeline_queue.pipeline import Pipeline
 from pipeline_queue.sweep import Sweep
+from workers.disks import Disks
 from workers.executor import Executor
+from workers.intake import Intake
 from workers.lease import LeaseKeeper
 from workers.workspace import Workspaces
 
@@ -56,6 +58,8 @@ class WorkerContext:
     sweeps: SweepCache
     feed_soon: Callable[[str], None]
     ring_soon: Callable[[Pipeline, Sequence[Sequence[StepMessage]]], None]
+    intake: Intake
+    disks: Disks
     log_limit_bytes: int
     environment: dict[str, str]
     python: Path

@@ -26,7 +26,8 @@ class ExecutionRequest:
     """One step to run. `id` is unique for ever; `env` is its whole environment, to which the marker is added.
 
     With `lease_seconds` the step is killed once `leased_at + lease_seconds` has passed without a renewal;
-    `leased_at` is a reading of `lease_clock()` from before the lease was asked for (None: from now).
+    `leased_at` is a reading of `lease_clock()` from before the lease was asked for (None: from now). Its whole tree may
+    hold `memory_bytes` (None: no limit).
     With `preload` the step is forked from a process that has imported these modules, and `argv` is an interpreter and
     a script; the variables of `env` that `late` names need not be known to that process.
     """
@@ -43,6 +44,7 @@ class ExecutionRequest:
     leased_at: float | None = None
     preload: tuple[str, ...] = ()
     late: frozenset[str] = frozenset()
+    memory_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,8 @@ class ExecutionResult:
     """How an execution ended; nothing of its process tree lives any more.
 
     `exit_code` or `signal` is what the main process itself ended with, whatever the cause. `error` is a
-    sentence for the user when the step was not started; `infrastructure`: the machine was the reason.
+    sentence for the user when the step was not started; `infrastructure`: the machine was the reason. `memory_bytes` is
+    the most that its tree was seen to hold, None when it has no limit.
     """
 
     id: str
@@ -62,6 +65,7 @@ class ExecutionResult:
     infrastructure: bool
     seconds: float
     max_rss_bytes: int
+    memory_bytes: int | None
     log_bytes: int
     log_dropped_bytes: int
     notes: tuple[str, ...] = ()
@@ -229,6 +233,7 @@ def _start_fields(request: ExecutionRequest) -> dict[str, object]:
         "log": request.log,
         "log_limit_bytes": request.log_limit_bytes,
         "timeout_seconds": request.timeout_seconds,
+        "memory_bytes": request.memory_bytes,
         "grace_seconds": request.grace_seconds,
         "lease_seconds": request.lease_seconds,
         "leased_at": leased_at,

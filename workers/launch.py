@@ -28,6 +28,7 @@ def execute(worker: WorkerContext, this: Try, workspace: Workspace) -> Execution
             log=str(this.folder / LOG),
             log_limit_bytes=worker.log_limit_bytes,
             timeout_seconds=step.timeout_seconds,
+            memory_bytes=step.memory_bytes,
             grace_seconds=worker.grace_seconds,
             lease_seconds=TRUSTED_SECONDS,
             leased_at=this.held.asked_at,

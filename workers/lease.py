@@ -79,10 +79,10 @@ class LeaseKeeper:
                 del self._held[uid]
                 self._lock.notify_all()
 
-    def wait_until_none(self) -> None:
-        """Blocks while any attempt runs."""
+    def wait_until_none(self, timeout_seconds: float) -> bool:
+        """Blocks while any attempt runs, at most so long; whether none does."""
         with self._lock:
-            self._lock.wait_for(lambda: not self._held)
+            return self._lock.wait_for(lambda: not self._held, timeout_seconds)
 
     def _run(self) -> None:
         while True:

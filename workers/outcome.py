@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pipeline_queue.contract.disk import is_full, is_passing
 from pipeline_queue.contract.records import Cause
 from pipeline_queue.pipeline import Step
 from workers.executor import ExecutionResult
@@ -19,6 +20,9 @@ _TAIL_BYTES = 4096
 _METRICS_BYTES = 1024 * 1024
 _MOST_METRICS = 1000
 _LONGEST_METRIC_NAME = 200
+_FULL_DELAY_SECONDS = 5.0
+# Longer than workers need to notice that a whole storage fails.
+_PASSING_DELAY_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,8 @@ class Failure:
     message: str
     infrastructure: bool = False
     is_death: bool = True
+    delay_seconds: float = 1.0
+    """Until an `infrastructure` failure is tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,14 @@ def failure_of(step: Step, result: ExecutionResult, found: Found | None) -> Fail
             assert step.timeout_seconds is not None
             limit = duration(step.timeout_seconds)
             return Failure("timeout", f"step {name} was ended: it ran longer than its timeout of {limit}")
+        case "memory":
+            assert step.memory_bytes is not None
+            used, limit = sizes(result.memory_bytes or 0, step.memory_bytes)
+            return Failure(
+                "memory", f"step {name} was ended: its processes used {used} of memory, its limit is {limit}"
+            )
+        case "out_of_memory":
+            return Failure("memory", f"step {name} was killed by the system: the machine ran out of memory")
         case "stopped":
             return Failure("cancelled", f"step {name} was cancelled")
         case "lease_lost":
@@ -70,6 +84,37 @@ def failure_of(step: Step, result: ExecutionResult, found: Found | None) -> Fail
     return None
 
 
+def storage_failure(step: str, text: str, error: BaseException) -> Failure:
+    """A full disk is waited for and counts for nothing; other faults may be of this step's files alone."""
+    cause = error if isinstance(error, OSError) else error.__cause__
+    if is_full(cause):
+        return Failure("storage", f"step {step}: {text}", True, is_death=False, delay_seconds=_FULL_DELAY_SECONDS)
+    delay = _PASSING_DELAY_SECONDS if is_passing(cause) else 1.0
+    return Failure("storage", f"step {step}: {text}", True, delay_seconds=delay)
+
+
+def blamed_on_disk(failure: Failure, trouble: str) -> Failure:
+    """A step that failed while its disk was full failed for that; `trouble` is empty when it was not.
+
+    It counts as a death, as the step may be what fills the disk.
+    """
+    if not trouble or failure.cause not in ("exit_code", "signal", "missing_outputs"):
+        return failure
+    return Failure("storage", f"{failure.message} while {trouble}", True, delay_seconds=_FULL_DELAY_SECONDS)
+
+
+def not_begun(failure: Failure, trouble: str) -> Failure:
+    """A step that could not be started for lack of a log is none that died."""
+    if not trouble:
+        return failure
+    return Failure("storage", f"{failure.message}: {trouble}", True, is_death=False, delay_seconds=_FULL_DELAY_SECONDS)
+
+
+def handed_back(step: str, why: str) -> Failure:
+    """A worker that stops gives its steps to others: at once, and as if they had never been begun."""
+    return Failure("lost", f"step {step} was ended: {why}", True, is_death=False, delay_seconds=0.0)
+
+
 def signal_name(number: int) -> str:
     try:
         name = signal.Signals(number).name
@@ -85,6 +130,17 @@ def duration(seconds: float) -> str:
         if seconds >= size and seconds % size == 0:
             return f"{seconds / size:g} {unit}"
     return f"{seconds:g} s"
+
+
+def sizes(used: int, limit: int) -> tuple[str, str]:
+    """Both in the unit in which the limit was probably written: (`2.1 GB`, `2 GB`)."""
+    powers = [(f"{prefix}{end}", base**power) for end, base in (("B", 1000), ("iB", 1024))
+              for power, prefix in ((4, "T"), (3, "G"), (2, "M"))]  # fmt: skip
+    fitting = [(limit / size, unit, size) for unit, size in powers if limit >= size]
+    # The one that says it in the fewest characters.
+    _, unit, size = min(fitting, key=lambda one: (len(f"{one[0]:.10g}"), one[0]))
+    shown = f"{used / size:.3g}"
+    return f"{shown if shown != f'{limit / size:.3g}' else f'{used / size:.6g}'} {unit}", f"{limit / size:.10g} {unit}"
 
 
 def with_tail(message: str, log: Path) -> str:

@@ -71,8 +71,8 @@ def find_outputs(workspace: Workspace, declared: tuple[str, ...]) -> Found:
 
 
 def move_outputs(workspace: Workspace, found: Found, target: Path) -> None:
-    """Moves what was found below `target`, which is created."""
-    target.mkdir()
+    """Moves what was found below `target`, which is created; safe to repeat after an error."""
+    target.mkdir(exist_ok=True)
     made: set[Path] = {target}
     for file in found.outputs:
         destination = target / file.path

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
+from collections.abc import Callable
 
-from pipeline_queue.contract.errors import NotFoundError, PipelineQueueError, StorageError
+from pipeline_queue.contract.errors import BrokerError, NotFoundError, PipelineQueueError, StorageError
 from pipeline_queue.contract.identity import RunId
 from pipeline_queue.contract.ledger import Ledger
 from pipeline_queue.contract.storage import Storage
@@ -23,17 +25,27 @@ _TERM_SECONDS = 5.0
 _SETTLE_SECONDS = 3.0
 """Workers renew each second, and so tell an emptied server of what they execute."""
 _MOST_MESSAGES = 2_000
+_AT_ONCE_SECONDS = 0.001
 
 
 class Reconciler:
     """`ledger` is this thread's own."""
 
-    def __init__(self, name: str, ledger: Ledger, storage: Storage, sweeps: SweepCache) -> None:
+    def __init__(
+        self,
+        name: str,
+        ledger: Ledger,
+        storage: Storage,
+        sweeps: SweepCache,
+        may_ring: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`may_ring`: not while this worker takes no steps, for others may be in the same trouble."""
         self._name = name
         self._ledger = ledger
         self._storage = storage
         self._sweeps = sweeps
         self._incomplete_since: float | None = None
+        self._may_ring = may_ring
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
 
@@ -43,11 +55,14 @@ class Reconciler:
     def stop(self) -> None:
         self._stopping.set()
         self._thread.join(timeout=10)
+        with contextlib.suppress(BrokerError):
+            # Another worker need not wait until the term is over.
+            self._ledger.hold_reconciler(self._name, _AT_ONCE_SECONDS)
 
     def _run(self) -> None:
         while not self._stopping.wait(_INTERVAL_SECONDS):
             try:
-                if self._ledger.hold_reconciler(self._name, _TERM_SECONDS):
+                if self._may_ring() and self._ledger.hold_reconciler(self._name, _TERM_SECONDS):
                     self._fill_emptied_server()
                     for run, step in self._ledger.due():
                         self._ring_or_wait(run, step)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from pipeline_queue.canvas import chain
-from pipeline_queue.contract.errors import NotFoundError
+from pipeline_queue.contract.errors import NotFoundError, SupervisorError
 from pipeline_queue.contract.ledger import Ending, Lease
 from pipeline_queue.contract.records import StepRecord
 from pipeline_queue.contract.states import RunState
@@ -29,14 +31,18 @@ from pipeline_queue.contract.wire import Letter
 from pipeline_queue.planner import messages, retry_delay_seconds
 from pipeline_queue.report import StepFiles, end_of_run, find_steps
 from workers.context import WorkerContext
-from workers.job import Job, Try
+from workers.job import Job, LeaseLostError, Try
 from workers.outcome import Failure, Outcome, read_metrics, with_tail
 from workers.outputs import Found, Workspace, move_outputs
 from workers.trees import remove_tree
 
 logger = logging.getLogger(__name__)
 
-_INFRASTRUCTURE_DELAY_SECONDS = 1.0
+_T = TypeVar("_T")
+
+
+class CancelledError(Exception):
+    """The run was cancelled while its outputs waited for room."""
 
 
 def publish_attempt(worker: WorkerContext, this: Try, workspace: Workspace, found: Found) -> Outcome:
@@ -50,20 +56,17 @@ def publish_attempt(worker: WorkerContext, this: Try, workspace: Workspace, foun
             "metrics": metrics,
         }
     )
-    this.check_lease()
-    move_outputs(workspace, found, this.folder / OUTPUTS)
-    replace_file(this.folder / STEP_RECORD, record.model_dump_json().encode())
-    this.check_lease()
-    if job.shared:
-        job.shared.path.parent.mkdir(exist_ok=True)
-    if not publish(this.folder, job.target, this.uid):
+
+    def patiently(action: Callable[[], _T]) -> _T:
+        return worker.disks.patiently(lambda: _check_publishing(worker, this), action)
+
+    patiently(lambda: move_outputs(workspace, found, this.folder / OUTPUTS))
+    patiently(lambda: replace_file(this.folder / STEP_RECORD, record.model_dump_json().encode()))
+    if not patiently(lambda: _published(this)):
         logger.info("publication lost run=%s step=%s attempt=%d", job.run, job.step, this.lease.attempt)
         remove_tree(this.folder)
         return record_published(worker, job)
-    if job.shared:
-        link_step(job.shared.path, job.paths.step(job.step))
-    if job.is_last:
-        _end_run(job, "succeeded", "", StepFiles(job.step, job.step, True, record))
+    worker.disks.patiently(this.check_lease, lambda: _finish_run(job, record))
     ending = Ending("succeeded", "succeeded" if job.is_last else "running", record.seconds, record.exit_code)
     if not worker.ledger.record(this.lease, ending, _following(job)):
         # Whoever holds the lease now will find it published; if the ledger forgot all, nobody would go on.
@@ -73,6 +76,37 @@ def publish_attempt(worker: WorkerContext, this: Try, workspace: Workspace, foun
         _feed_next(worker, job)
     logger.info("published run=%s step=%s attempt=%d files=%d", job.run, job.step, record.attempt, len(found.outputs))
     return Outcome("go_on", f"published {len(found.outputs)} outputs after {record.seconds:.3g} s")
+
+
+def _check_publishing(worker: WorkerContext, this: Try) -> None:
+    """Raises what ends the wait for room: the lease, a cancel, or this worker's own end."""
+    this.check_lease()
+    if this.held.cancelled:
+        raise CancelledError
+    if worker.executor.is_closing():
+        raise SupervisorError("the worker is stopping; its outputs could not be written yet")
+
+
+def _check_ending(worker: WorkerContext, this: Try) -> None:
+    this.check_lease()
+    if worker.executor.is_closing():
+        raise SupervisorError("the worker is stopping; the end of the run could not be written yet")
+
+
+def _published(this: Try) -> bool:
+    """False when another attempt was first."""
+    job = this.job
+    if job.shared:
+        job.shared.path.parent.mkdir(exist_ok=True)
+    return publish(this.folder, job.target, this.uid)
+
+
+def _finish_run(job: Job, record: StepRecord) -> None:
+    """What follows a publication on the storage; safe to repeat."""
+    if job.shared:
+        link_step(job.shared.path, job.paths.step(job.step))
+    if job.is_last:
+        _end_run(job, "succeeded", "", StepFiles(job.step, job.step, True, record))
 
 
 def record_failure(worker: WorkerContext, this: Try, failure: Failure) -> Outcome:
@@ -105,13 +139,17 @@ def record_failure(worker: WorkerContext, this: Try, failure: Failure) -> Outcom
         cause=failure.message,
         failures=failures,
         deaths=1 if failure.infrastructure and failure.is_death else 0,
-        retry_seconds=_INFRASTRUCTURE_DELAY_SECONDS
-        if failure.infrastructure
-        else retry_delay_seconds(before + failures),
+        retry_seconds=failure.delay_seconds if failure.infrastructure else retry_delay_seconds(before + failures),
     )
     if not again:
-        _end_run(job, ending.run_state, text, StepFiles(job.step, this.folder.name, False, record))
-    worker.ledger.record(lease, ending)
+        last = StepFiles(job.step, this.folder.name, False, record)
+        # From the attempt's folder, which is taken away once somebody else has the lease.
+        worker.disks.patiently(
+            lambda: _check_ending(worker, this),
+            lambda: _end_run(job, ending.run_state, text, last, this.folder),
+        )
+    if not worker.ledger.record(lease, ending):
+        raise LeaseLostError
     if not again:
         release_shared(worker, job, "" if cancelled else text)
         _feed_next(worker, job)
@@ -179,7 +217,7 @@ def _following(job: Job) -> Letter | None:
     return chain(job.sweep.pipeline, later, caller=job.caller) if later else None
 
 
-def _end_run(job: Job, state: RunState, message: str, last: StepFiles | None) -> None:
+def _end_run(job: Job, state: RunState, message: str, last: StepFiles | None, within: Path | None = None) -> None:
     """Writes `run.json` unless it is there. `last` is this attempt's step, already known."""
     steps = [
         last if last and step.name == last.name else step
@@ -187,7 +225,7 @@ def _end_run(job: Job, state: RunState, message: str, last: StepFiles | None) ->
     ]
     record = end_of_run(job.sweep, job.run, steps, state, message)
     job.paths.folder.mkdir(parents=True, exist_ok=True)
-    create_exclusive(job.paths.folder / RUN_END, record.model_dump_json().encode())
+    create_exclusive(job.paths.folder / RUN_END, record.model_dump_json().encode(), within=within)
 
 
 def _feed_next(worker: WorkerContext, job: Job) -> None:

@@ -9,19 +9,20 @@ from collections.abc import Collection
 
 from workers.supervisor.frames import ATTEMPT_MARKER
 from workers.supervisor.process_tree import children_of, descendants, read_marker, read_status, reap, send_signal
+from workers.supervisor.tree_mark import read_tree_mark
 
 _PAUSE_SECONDS = 0.005
 
 
-def end_strays(ids: Collection[str], sessions: Collection[int], give_up_seconds: float) -> int:
+def end_strays(ids: Collection[str], sessions: Collection[int], mark: int, give_up_seconds: float) -> int:
     """Kill these executions' trees and collect the dead; how many processes could not be ended in time.
 
-    Only processes are touched that carry the marker of one of `ids`, are in one of `sessions`, or descend
-    from such a one: the worker may have children of its own.
+    Only processes are touched that carry the marker of one of `ids` or the supervisor's `mark`, are in one of
+    `sessions`, or descend from such a one: the worker may have children of its own.
     """
     give_up_at = time.monotonic() + give_up_seconds
     seen: dict[int, int] = {}
-    while strays := [pid for pid in children_of(os.getpid()) if _is_stray(pid, ids, sessions, seen)]:
+    while strays := [pid for pid in children_of(os.getpid()) if _is_stray(pid, ids, sessions, mark, seen)]:
         for pid in descendants(strays):
             status = read_status(pid)
             if status is not None:
@@ -35,8 +36,10 @@ def end_strays(ids: Collection[str], sessions: Collection[int], give_up_seconds:
     return 0
 
 
-def _is_stray(pid: int, ids: Collection[str], sessions: Collection[int], seen: dict[int, int]) -> bool:
+def _is_stray(pid: int, ids: Collection[str], sessions: Collection[int], mark: int, seen: dict[int, int]) -> bool:
     status = read_status(pid)
     if status is None:
         return False
-    return status.session in sessions or seen.get(pid) == status.start_ticks or read_marker(pid, ATTEMPT_MARKER) in ids
+    if status.session in sessions or seen.get(pid) == status.start_ticks or read_tree_mark(pid) == mark:
+        return True
+    return read_marker(pid, ATTEMPT_MARKER) in ids

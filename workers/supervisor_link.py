@@ -15,6 +15,7 @@ from pathlib import Path
 
 from workers.strays import end_strays
 from workers.supervisor.frames import decode_frame, encode_frame
+from workers.supervisor.tree_mark import tree_mark
 
 _RECEIVE_BYTES = 65536
 _SEND_SECONDS = 10
@@ -116,7 +117,7 @@ class SupervisorLink:
         with self._running_lock:
             # In the supervisor's own are its warm processes, and what was forked from them a moment ago.
             sessions = {self.pid, *(pid for pid in self._running.values() if pid is not None)}
-            left = end_strays(set(self._running), sessions, _STRAYS_SECONDS)
+            left = end_strays(set(self._running), sessions, tree_mark(self.pid), _STRAYS_SECONDS)
         # Not before now: a thread that still sends must not meet another socket under this number.
         with self._send_lock:
             self._channel.close()

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from celery import Celery, Task
-from celery.exceptions import Ignore, Retry
+from celery.exceptions import Ignore, Reject, Retry
 
 from pipeline_queue.contract.errors import BrokerError, InputError, MessageError, StepFailedError, StorageError
 from pipeline_queue.contract.messages import TASK_NAME, StepMessage, decode
@@ -28,6 +28,9 @@ def register(app: Celery) -> None:
 
     # Positional-only, so that parameters may be called `self` and `envelope`.
     def step(self: Task, envelope: object, /, **parameters: Any) -> str:
+        if not self.app.worker_context.intake.is_open():
+            # It was asked for before: back to where another worker finds it.
+            raise Reject("this worker takes no steps now", requeue=True)
         try:
             outcome = _attempted(self.app.worker_context, decode(envelope, parameters), _caller(self.request))
         except (MessageError, InputError) as error:

@@ -63,22 +63,43 @@ def copy_entry(source: Path, target: Path) -> Mark | None:
 
 
 def move_entry(source: Path, destination: Path, root: Path) -> None:
-    """Moves a file or link; a link to something inside `root` stays one to it, as a relative link."""
-    status = source.lstat()
+    """Moves a file or link; a link to something inside `root` stays one to it, as a relative link.
+
+    One that was moved stays moved: safe to repeat, after a disk was full.
+    """
+    try:
+        status = source.lstat()
+    except FileNotFoundError:
+        if os.path.lexists(destination):
+            return
+        raise
     if stat.S_ISLNK(status.st_mode):
         target = Path(os.path.normpath(source.parent / source.readlink()))
-        destination.symlink_to(os.path.relpath(target, source.parent) if target.is_relative_to(root) else target)
+        with contextlib.suppress(FileExistsError):
+            destination.symlink_to(os.path.relpath(target, source.parent) if target.is_relative_to(root) else target)
         return
     if status.st_nlink > 1:
         # Its other name may lie outside, where somebody goes on writing to it.
-        shutil.copy2(source, destination)
+        _copy_whole(source, destination)
         return
     if not status.st_mode & stat.S_IRUSR:
         source.chmod(status.st_mode & 0o777 | stat.S_IRUSR)
     try:
         source.rename(destination)
     except OSError:
+        _copy_whole(source, destination)
+        with contextlib.suppress(OSError):
+            source.unlink()
+
+
+def _copy_whole(source: Path, destination: Path) -> None:
+    """The file with its times and mode, or nothing: half of it would take the room that somebody else waits for."""
+    try:
         shutil.copy2(source, destination)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            destination.unlink()
+        raise
 
 
 def remove_entry(path: Path) -> None:

@@ -40,8 +40,11 @@ class Workspaces:
         scratch = private_folder(scratch).resolve()
         self._work = scratch / "work"
         self._snapshots = scratch / "snapshots"
-        self._work.mkdir(exist_ok=True)
-        self._snapshots.mkdir(exist_ok=True)
+        try:
+            self._work.mkdir(exist_ok=True)
+            self._snapshots.mkdir(exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"the scratch folder {scratch} cannot be written: {error.strerror}") from error
         self._extracting = Lock()
         self._known: dict[str, tuple[Path, tuple[str, ...]]] = {}
         self._selected: dict[tuple[object, ...], tuple[str, ...]] = {}

@@ -37,6 +37,7 @@ def status(run: str | None, limit: int, as_json: bool) -> None:
                 _print_sweep(client.sweep(run), as_json)
             else:
                 _print_run(client.run(run), as_json)
+            _tell_holds(client)
             return
     _list(limit, as_json)
 
@@ -56,6 +57,7 @@ def _list(limit: int, as_json: bool) -> None:
         except NotFoundError:
             reports = []
         warm = client.warm_python()
+        _tell_holds(client)
     if as_json:
         runs = [report.model_dump(mode="json") for report in reports if isinstance(report, RunRecord)]
         sweeps = [report.as_json() for report in reports if isinstance(report, SweepReport)]
@@ -68,6 +70,12 @@ def _list(limit: int, as_json: bool) -> None:
         print_rows(reports)
         if warm.forked or warm.cold:
             click.echo(f"warm Python: {warm}")
+
+
+def _tell_holds(client: Client) -> None:
+    """Workers that take no steps, on standard error: why nothing may go on."""
+    for name, hold in client.holds():
+        click.echo(f"! worker {name} takes no steps: {hold}", err=True)
 
 
 def _print_run(report: RunRecord, as_json: bool) -> None:

@@ -88,8 +88,9 @@ def up(slots: int | None, flower_port: int, no_flower: bool) -> None:
 
 
 @click.command()
+@click.option("--adopt-storage", is_flag=True, help="Have the broker use this storage from now on, instead of another.")
 @_JSON
-def doctor(as_json: bool) -> None:
+def doctor(adopt_storage: bool, as_json: bool) -> None:
     """Check the broker, its persistence and eviction policy, the storage, versions, clocks and workers."""
     from pipeline_queue.contract.settings import settings_from
     from pipeline_queue.doctor import examine
@@ -103,7 +104,7 @@ def doctor(as_json: bool) -> None:
         data = data_folder()
         note = running_service(data)
         settings = data.settings(note.broker_url) if note else None
-    checks = examine(settings, storage_root(), embedded=is_local())
+    checks = examine(settings, storage_root(), embedded=is_local(), adopt=adopt_storage)
     failed = any(check.state == "fail" for check in checks)
     if as_json:
         click.echo(json.dumps({"ok": not failed, "checks": [asdict(check) for check in checks]}, indent=2))

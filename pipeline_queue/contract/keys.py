@@ -15,6 +15,8 @@ RECONCILER = f"{_PREFIX}reconciler"
 SERVER = f"{_PREFIX}server"
 """The run id of the server for which everything here was last made complete from the storage."""
 SWEEPS = f"{_PREFIX}sweeps"
+STORAGE = f"{_PREFIX}storage"
+"""The token of the one storage that belongs to this broker."""
 
 
 def run_key(run: RunId) -> str:

@@ -110,6 +110,8 @@ class LiveWorker:
     storage_token: str = ""
     notes: tuple[str, ...] = field(default=())
     warm: WarmPython = field(default=WarmPython())
+    holds: tuple[str, ...] = field(default=())
+    """Why it takes no steps now."""
 
 
 class Ledger:
@@ -307,8 +309,21 @@ class Ledger:
         """Another one for each start of the server: what it wrote last before it was killed may be gone."""
         return str(self._redis.info("server")["run_id"])
 
+    def storage_token(self) -> str | None:
+        """The token of the storage that belongs to this broker, None before the first use."""
+        with broker_errors(self._url):
+            return cast("str | None", self._redis.get(keys.STORAGE))
+
+    def agree_on_storage(self, token: str, anew: bool = False) -> str:
+        """The token of the broker's storage: this one if there was none, or if it is set `anew`."""
+        with broker_errors(self._url):
+            if self._redis.set(keys.STORAGE, token, nx=not anew):
+                return token
+            return cast("str | None", self._redis.get(keys.STORAGE)) or token
+
     def announce(self, name: str, facts: dict[str, Any]) -> None:
-        """Says that a worker lives. `facts`: queues, slots, busy, version, clock_seconds, notes, warm."""
+        """Says that a worker lives. `facts`: queues, slots, busy, version, clock_seconds, storage_token, notes,
+        holds, warm."""
         with broker_errors(self._url):
             seconds, micros = self._redis.time()
             row = {**facts, "v": 1, "seen": seconds + micros / 1e6}
@@ -339,6 +354,7 @@ class Ledger:
                 storage_token=row.get("storage_token", ""),
                 notes=tuple(row.get("notes", ())),
                 warm=WarmPython.from_json(row.get("warm") or {}),
+                holds=tuple(row.get("holds", ())),
             )
             for name, row in sorted(rows.items())
             if now - row["seen"] <= _WORKER_SECONDS

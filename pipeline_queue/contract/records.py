@@ -18,6 +18,7 @@ Cause = Literal[
     "exit_code",
     "signal",
     "timeout",
+    "memory",
     "missing_outputs",
     "not_started",
     "cancelled",

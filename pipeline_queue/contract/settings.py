@@ -16,12 +16,16 @@ BROKER_URL = "PIPELINE_QUEUE_BROKER_URL"
 STORAGE = "PIPELINE_QUEUE_STORAGE"
 SCRATCH = "PIPELINE_QUEUE_SCRATCH"
 LOG_LIMIT = "PIPELINE_QUEUE_LOG_LIMIT_BYTES"
+STOP_GRACE = "PIPELINE_QUEUE_STOP_GRACE_SECONDS"
 
 RESERVED_PREFIX = "PIPELINE_QUEUE_"
 """Environment variables of this name are ours: steps get only those made for them."""
 
 _SCHEMES = ("redis", "rediss", "redis+socket")
 _DEFAULT_LOG_LIMIT_BYTES = 64 * 1024 * 1024
+# Kubernetes kills after 30 s.
+_DEFAULT_STOP_GRACE_SECONDS = 20.0
+_LONGEST_STOP_GRACE_SECONDS = 30 * 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +33,14 @@ class Settings:
     """Where the broker and the shared storage are.
 
     `scratch` holds working directories while steps run; it is local to a machine. `log_limit_bytes`
-    caps each attempt's log.
+    caps each attempt's log. `stop_grace_seconds` is how long a worker that is told to stop waits for what it runs.
     """
 
     broker_url: str
     storage: Path
     scratch: Path
     log_limit_bytes: int = _DEFAULT_LOG_LIMIT_BYTES
+    stop_grace_seconds: float = _DEFAULT_STOP_GRACE_SECONDS
 
     def __repr__(self) -> str:
         return f"Settings(broker_url={without_password(self.broker_url)!r}, storage={str(self.storage)!r})"
@@ -47,6 +52,7 @@ class Settings:
             STORAGE: str(self.storage),
             SCRATCH: str(self.scratch),
             LOG_LIMIT: str(self.log_limit_bytes),
+            STOP_GRACE: f"{self.stop_grace_seconds:g}",
         }
 
 
@@ -66,6 +72,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         storage=Path(environment[STORAGE]).expanduser().absolute(),
         scratch=_scratch(environment),
         log_limit_bytes=_log_limit(environment),
+        stop_grace_seconds=_stop_grace(environment),
     )
 
 
@@ -104,3 +111,14 @@ def _log_limit(environment: Mapping[str, str]) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise SettingsError(f"{LOG_LIMIT} must be a whole number of bytes above 0, not '{text[:40]}'")
     return int(text)
+
+
+def _stop_grace(environment: Mapping[str, str]) -> float:
+    text = environment.get(STOP_GRACE, str(_DEFAULT_STOP_GRACE_SECONDS))
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= _LONGEST_STOP_GRACE_SECONDS:
+        raise SettingsError(f"{STOP_GRACE} must be a number of seconds from 0 to 30 days, not '{text[:40]}'")
+    return seconds

@@ -14,7 +14,8 @@
     <root>/sweeps/<sweep>/runs/<run>/<step>/       published: outputs/, log, step.json
     <root>/sweeps/<sweep>/shared/<step>-<identity>/     the same, of a step that several runs link to
     <root>/reused/<step>-<identity>/               the same, of a step that runs of all sweeps may link to
-    <root>/sweeps/<sweep>/runs/<run>/<step>.attempt-<n>-<uid>/   in progress, or failed
+    <root>/sweeps/<sweep>/runs/<run>/<step>.attempt-<n>-<uid>/   in progress, or failed; with `.lost`: of a worker that
+                                                   lost its lease before it had ended
 
 `<run>` is the index and the parameters that are not defaults, `0-learning_rate=0.01`, so that a person
 finds outputs by browsing. Everything that assumes a file system (local or NFS) is in this file.
@@ -41,8 +42,9 @@ _MARKER = "pipeline_queue.json"
 _VERSION = 1
 _LABEL_BYTES = 120
 _MOST_IN_A_FOLDER = 1000
-_ATTEMPT = re.compile(r"(?P<step>[^.]+)\.attempt-(?P<number>[1-9][0-9]{0,8})-[0-9a-f]+", re.ASCII)
+_ATTEMPT = re.compile(r"(?P<step>[^.]+)\.attempt-(?P<number>[1-9][0-9]{0,8})-[0-9a-f]+(\.lost)?", re.ASCII)
 
+_LOST = ".lost"
 _THOUSAND = re.compile(r"[0-9]{6,}-[0-9]{6,}", re.ASCII)
 _RUN_FOLDER = re.compile(r"(?P<index>0|[1-9][0-9]{0,8})(-.+)?", re.ASCII)
 
@@ -95,6 +97,24 @@ class RunPaths:
         attempts = [(number, name) for name in names if (number := attempt_number(step, name)) is not None]
         return self.folder / max(attempts)[1] if attempts else None
 
+    def fence_off(self, step: str) -> None:
+        """Takes their folders from attempts that have not ended: a worker that was paused and thinks it still holds the
+        lease can publish nothing and end nothing any more, however late it goes on. Raises OSError."""
+        names = self.names()
+        ended = self._ended_attempts(names)
+        for name in names - ended:
+            if attempt_number(step, name) is None or name.endswith(_LOST):
+                continue
+            record = read_step(self.folder / name)
+            if record is None or record.state != "retrying":
+                with contextlib.suppress(FileNotFoundError):
+                    (self.folder / name).rename(self.folder / f"{name}{_LOST}")
+
+    def _ended_attempts(self, names: frozenset[str]) -> frozenset[str]:
+        """The attempts with which the run ended before it was retried."""
+        ends = [_read_record(RunRecord, self.folder / name) for name in names if name.startswith(f"{RUN_END}.")]
+        return frozenset(step.log.partition("/")[0] for end in ends if end for step in end.steps if step.log)
+
     def end(self) -> RunRecord | None:
         """How the run ended, None while it has not."""
         return _read_record(RunRecord, self.folder / RUN_END)
@@ -125,26 +145,55 @@ class Storage:
     root: Path
 
     @classmethod
-    def open(cls, root: Path) -> Storage:
+    def open(cls, root: Path, expected: str | None = None) -> Storage:
         """The storage at `root`, made ready when the folder is new.
 
-        Raises StorageError when it cannot be written or was made by another version.
+        `expected` is the token of the storage that is in use: then none is made, and another is refused.
+        Raises StorageError also when it cannot be written or was made by another version.
         """
         storage = cls(root)
+        if expected is not None:
+            storage.check(expected)
         try:
             root.mkdir(parents=True, exist_ok=True)
             storage._sweeps().mkdir(exist_ok=True)
             storage._snapshots().mkdir(exist_ok=True)
             if not (root / _MARKER).exists():
                 create_exclusive(root / _MARKER, json.dumps({"v": _VERSION, "token": secrets.token_hex(8)}).encode())
-            marker = json.loads((root / _MARKER).read_bytes())
         except OSError as error:
             raise StorageError(f"the storage {root} cannot be written: {error.strerror or error}") from error
-        except ValueError as error:
-            raise StorageError(f"{root / _MARKER} is not readable JSON; is {root} a storage?") from error
-        if not isinstance(marker, dict) or marker.get("v") != _VERSION:
-            raise StorageError(f"{root} was made by another version of pipeline_queue (this one reads {_VERSION})")
+        storage.token()
         return storage
+
+    def token(self) -> str:
+        """What names this storage wherever it is mounted. Raises StorageError when there is none."""
+        path = self.root / _MARKER
+        try:
+            marker = json.loads(path.read_bytes())
+        except FileNotFoundError as error:
+            raise StorageError(f"{self.root} is no storage: {_MARKER} is not there; is it mounted?") from error
+        except OSError as error:
+            raise StorageError(f"the storage {self.root} cannot be read: {error.strerror or error}") from error
+        except ValueError as error:
+            raise StorageError(f"{path} is not readable JSON; is {self.root} a storage?") from error
+        if not isinstance(marker, dict) or marker.get("v") != _VERSION:
+            raise StorageError(f"{self.root} was made by another version of pipeline_queue (this one reads {_VERSION})")
+        return str(marker.get("token", ""))
+
+    def check(self, expected: str) -> None:
+        """Raises StorageError unless this is the storage of that token."""
+        found = self.token()
+        if found != expected:
+            raise StorageError(
+                f"{self.root} is another storage ({found}) than the one this broker's runs are in ({expected}); "
+                "mount that one; `pipeline-queue doctor --adopt-storage` has the broker use this one from now on"
+            )
+
+    def make_run_folder(self, sweep: str, folder: Path) -> None:
+        """Makes a folder of a run; not where the storage is not mounted. Raises StorageError and OSError."""
+        if not (self.sweep(sweep) / SWEEP).exists():
+            raise StorageError(f"{self.sweep(sweep) / SWEEP} is not there; is the storage mounted?")
+        folder.mkdir(parents=True, exist_ok=True)
 
     def _sweeps(self) -> Path:
         return self.root / "sweeps"
@@ -278,9 +327,10 @@ class Storage:
         return (self.sweep(sweep) / CANCELLED).exists()
 
     def read_sweep(self, sweep: str) -> SweepRecord:
-        """Raises NotFoundError when there is no such sweep."""
+        """Raises NotFoundError when there is no such sweep, StorageError when the storage is not there."""
         record = _read_record(SweepRecord, self.sweep(sweep) / SWEEP)
         if record is None:
+            self.token()
             raise NotFoundError(f"there is no sweep '{sweep}' in {self.root}")
         return record
 
@@ -344,9 +394,12 @@ def attempt_number(step: str, name: str) -> int | None:
     return int(found["number"]) if found and found["step"] == step else None
 
 
-def create_exclusive(path: Path, data: bytes, durable: bool = False) -> bool:
-    """Writes a whole new file or nothing; False when the name is taken. Raises OSError."""
-    temporary = _write_beside(path, data, durable)
+def create_exclusive(path: Path, data: bytes, durable: bool = False, within: Path | None = None) -> bool:
+    """Writes a whole new file or nothing; False when the name is taken. Raises OSError.
+
+    With `within`, a folder of the same file system, only if that folder is there under this name at the last moment.
+    """
+    temporary = _write_beside(within / path.name if within else path, data, durable)
     try:
         os.link(temporary, path)
     except FileExistsError:

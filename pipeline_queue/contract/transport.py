@@ -12,7 +12,7 @@ twice, and cost two transactions a task.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -41,6 +41,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
 
     ack_emulation = False
     _kept: Any = None
+    is_held: Callable[[], bool] = staticmethod(lambda: False)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -54,6 +55,16 @@ class Channel(redis.Channel):  # type: ignore[misc]
                 self._kept = self._create_client()
             client = self._kept
         yield client
+
+    def _brpop_start(self, timeout: float | None = None) -> None:
+        # Not `qos.can_consume`, which leaves a message that comes nevertheless unread in the socket.
+        if not self.is_held():
+            super()._brpop_start(timeout)
+
+
+def hold_messages(is_held: Callable[[], bool]) -> None:
+    """While that is true, channels of this process ask for no message; one that was asked for already may come."""
+    Channel.is_held = staticmethod(is_held)
 
 
 class Transport(redis.Transport):  # type: ignore[misc]

@@ -14,6 +14,7 @@ from pipeline_queue.loading.fields import HELP_KEYS, Entry, Fields, Reading, rea
 from pipeline_queue.loading.nodes import Mapping, Node, Scalar, Sequence, kind_of, size_of
 from pipeline_queue.loading.preloads import Preload, check_preload, read_preload
 from pipeline_queue.loading.programs import Programs
+from pipeline_queue.loading.sizes import read_memory
 from pipeline_queue.parameters import BadValueError, check_bounds, read_value
 from pipeline_queue.pipeline import DEFAULT_QUEUE, Parameter, Reuse, Step, Template
 from pipeline_queue.problems import quoted
@@ -23,7 +24,10 @@ MAX_STEPS = 100
 MAX_RETRIES = 100
 MAX_TIMEOUT_SECONDS = 30 * 24 * 3600
 
-_KEYS = ("run", "args", "env", "timeout", "retries", "queue", "outputs", "reuse", "sources", "preload", *HELP_KEYS)
+_KEYS = (
+    *("run", "args", "env", "timeout", "memory", "retries", "queue", "outputs", "reuse", "sources", "preload"),
+    *HELP_KEYS,
+)
 _RETRIES = Parameter(name="retries", type="int", min=0, max=MAX_RETRIES)
 _SECONDS = Parameter(name="timeout", type="float")
 _DURATION = re.compile(
@@ -86,6 +90,7 @@ def _read_step(context: _Context, entry: Entry) -> Step | None:
         "python": python,
         "env": _read_env(context, fields),
         "timeout_seconds": _read_timeout(fields),
+        "memory_bytes": read_memory(fields),
         "retries": _read_retries(fields),
         "queue": _read_queue(fields),
         "reuse": _read_reuse(fields),

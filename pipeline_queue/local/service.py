@@ -21,15 +21,16 @@ from types import FrameType
 
 from pipeline_queue.contract.errors import BrokerError, PipelineQueueError
 from pipeline_queue.contract.ledger import Ledger
-from pipeline_queue.contract.settings import Settings
-from pipeline_queue.contract.storage import Storage
+from pipeline_queue.contract.settings import STOP_GRACE, Settings
 from pipeline_queue.local.folder import DATA, DataFolder, ServiceNote
 from pipeline_queue.local.server import Server, die_with_parent, remove_leftover, start_server
 from pipeline_queue.pipeline import DEFAULT_QUEUE
+from pipeline_queue.storage_match import open_storage
 
 _START_SECONDS = 60.0
 _INTERVAL_SECONDS = 0.05
 _WORKER_STOP_SECONDS = 10.0
+_WORKER_GRACE_SECONDS = 3.0
 _RESTART_SECONDS = 2.0
 
 
@@ -77,8 +78,9 @@ class Service:
     def _serve(self, server: Server) -> None:
         settings = self.folder.settings(server.broker_url)
         environment = {**os.environ, **settings.environment(), DATA: str(self.folder.root)}
-        storage = Storage.open(settings.storage)
+        environment[STOP_GRACE] = f"{_WORKER_GRACE_SECONDS:g}"
         ledger = Ledger(settings.broker_url)
+        storage = open_storage(settings.storage, ledger)
         worker = self._start_worker(environment)
         flower, flower_url = self._start_flower(environment)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -106,6 +107,14 @@ def test_a_timeout_ends_the_step_and_says_so(cluster: Cluster, folder: Path) -> 
     report = _run(cluster, folder, f"pipeline:\n  steps:\n  - slow: {{run: {_python(code)}, timeout: 2s}}\n")
     assert report.state == "failed"
     assert "longer than its timeout of 2 s" in report.message and "begun" in report.message
+
+
+def test_a_step_over_its_memory_limit_is_ended_and_says_so(cluster: Cluster, folder: Path) -> None:
+    cluster.start_worker()
+    code = 'import time; block = b"x" * 400_000_000; time.sleep(600)'
+    report = _run(cluster, folder, f"pipeline:\n  steps:\n  - big: {{run: {_python(code)}, memory: 200MB}}\n")
+    assert report.state == "failed"
+    assert re.search(r"used \d+ MB of memory, its limit is 200 MB", report.message), report.message
 
 
 def test_retries_run_a_failing_step_again_in_a_fresh_folder(cluster: Cluster, folder: Path) -> None:

@@ -29,7 +29,9 @@ from pipeline_queue.submission import prepare_run
 from pipeline_queue.sweep import Sweep
 from workers.attempt import attempt
 from workers.context import SweepCache, WorkerContext
+from workers.disks import Disks
 from workers.executor import Executor
+from workers.intake import Intake
 from workers.lease import LeaseKeeper, Orders
 from workers.outcome import Outcome
 from workers.workspace import Workspaces
@@ -72,9 +74,12 @@ class Site:
         if keeps_leases:
             leases.start()
             self._stack.callback(leases.stop)
+        intake = Intake()
         return WorkerContext(
             name=name, storage=self.storage, ledger=ledger, executor=executor, leases=leases,
             workspaces=Workspaces(self.settings.scratch, self.storage), sweeps=SweepCache(self.storage),
+            intake=intake,
+            disks=Disks(self.storage, self.settings.scratch, own, intake),
             feed_soon=lambda sweep: None,
             ring_soon=lambda pipeline, chains: None,
             log_limit_bytes=1024 * 1024, environment=dict(os.environ), python=Path(sys.executable), grace_seconds=2.0,

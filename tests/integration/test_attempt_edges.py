@@ -29,8 +29,10 @@ from pipeline_queue.pipeline import Step
 from pipeline_queue.resume import resume_unfinished
 from tests.conftest import GENEROUS_SECONDS, Cluster, wait_until, write_folder
 from tests.integration.attempt_site import Attempting, Site, SubmittedRun, names_in, new_site, shared_server
+from workers import recording
 from workers.attempt import attempt
 from workers.context import SweepCache, WorkerContext
+from workers.outcome import Outcome
 from workers.outputs import Workspace
 from workers.reconciler import Reconciler
 from workers.tasks import register
@@ -178,7 +180,7 @@ def test_a_message_for_what_is_published_or_ended_executes_nothing(site: Site, w
     assert witness.read_text() == "one two "
 
 
-def test_of_two_workers_that_both_ran_a_step_one_publishes_and_the_other_leaves_nothing(
+def test_of_two_workers_that_both_ran_a_step_the_one_with_the_lease_publishes(
     site: Site, witness: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first believes in its lease a moment longer than the server, as one with a stopped clock would."""
@@ -192,10 +194,11 @@ def test_of_two_workers_that_both_ran_a_step_one_publishes_and_the_other_leaves_
     second = Attempting(run, site.worker("two@test", keeps_leases=False), "one")
     wait_until(lambda: witness.read_text() == "one one ", "the second runs it too")
     gate.touch()
-    assert {first.outcome().kind, second.outcome().kind} == {"go_on"}
-    assert names_in(run.paths.folder) == ["one"]
+    assert (first.outcome().kind, second.outcome().kind) == ("dropped", "go_on")
+    lost = [name for name in names_in(run.paths.folder) if name != "one"]
+    assert len(lost) == 1 and lost[0].startswith("one.attempt-1-") and lost[0].endswith(".lost")
     record = read_step(run.paths.step("one"))
-    assert record is not None and record.worker in ("one@test", "two@test")
+    assert record is not None and record.worker == "two@test"
     assert (run.paths.step("one") / "outputs" / "one").read_text() == "one"
 
 
@@ -224,6 +227,40 @@ def test_a_lease_that_an_emptied_server_forgot_is_taken_up_again_unless_another_
     gate.touch()
     assert doing.outcome().kind == "go_on"
     assert site.redis.zcard("pq1:leases") == 0 and run.states()[1] == ["succeeded", "waiting"]
+
+
+@pytest.mark.parametrize("ends_badly", [False, True])
+def test_a_worker_paused_before_its_last_write_writes_nothing_once_another_has_begun(
+    site: Site, witness: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends_badly: bool
+) -> None:
+    """It has looked at its lease, and is stopped until another worker executes the step."""
+    gate, stopped, go_on = tmp_path / "gate", threading.Event(), threading.Event()
+    name = "_end_run" if ends_badly else "publish"
+    real = getattr(recording, name)
+
+    def paused(*args: Any, **kwargs: Any) -> Any:
+        if not stopped.is_set():
+            stopped.set()
+            assert go_on.wait(60)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(recording, name, paused)
+    code = f"import os, sys, time\nfirst = not os.path.exists({str(tmp_path / 'second')!r})\n"
+    code += f"open({str(tmp_path / 'second')!r}, 'w')\nfirst and sys.exit({int(ends_badly)})\n" + _waits_for(gate)
+    run = site.submit(_two_steps(witness, first=code))
+    first = Attempting(run, site.worker("one@test", keeps_leases=False), "one")
+    assert stopped.wait(60)
+    site.redis.hset(run_key(run.id), "one|until", 0)
+    second = Attempting(run, site.worker("two@test"), "one")
+    wait_until(lambda: witness.read_text() == "one one ", "the other executes the step")
+    go_on.set()
+    first.join(60)
+    assert not isinstance(first.result, Outcome) or first.result.kind == "dropped", first.result
+    assert not run.paths.step("one").exists() and run.paths.end() is None
+    gate.touch()
+    assert second.outcome().kind == "go_on"
+    record = read_step(run.paths.step("one"))
+    assert record is not None and (record.worker, record.attempt) == ("two@test", 2)
 
 
 class _Staging(Workspaces):
@@ -530,7 +567,7 @@ def test_after_100_runs_nothing_is_left_in_redis_scratch_or_descriptors(cluster:
     redis = connect(cluster.settings.broker_url)
     wait_until(lambda: cluster.client.unfinished() == 0, "every run is closed")
     for_ever = {str(key) for key in redis.scan_iter() if redis.ttl(key) == -1 and not str(key).startswith("_kombu.")}
-    assert for_ever <= {"pq1:token", "pq1:workers", "pq1:server"}
+    assert for_ever <= {"pq1:storage", "pq1:token", "pq1:workers", "pq1:server"}
     redis.close()
     assert names_in(cluster.settings.scratch / "work") == []
     # Threads of the pool and connections of its clients come up with the work; runs must not add to them.

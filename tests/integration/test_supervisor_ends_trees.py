@@ -258,14 +258,14 @@ def test_a_paused_workers_step_ends_with_its_lease(bench: Bench) -> None:
     assert output.strip() == Cause.LEASE_LOST
 
 
-@pytest.mark.parametrize("kind", ["stubborn", "daemon"])
+@pytest.mark.parametrize("kind", ["stubborn", "daemon", "scrubbed daemon"])
 def test_a_killed_supervisor_takes_its_steps_with_it_and_is_replaced(bench: Bench, kind: str) -> None:
     unrelated = subprocess.Popen(["sleep", "1000"], start_new_session=True)
     try:
         if kind == "stubborn":
             _, future = _begin_stubborn(bench)
         else:
-            daemon = bench.daemon(scrubbed=False)
+            daemon = bench.daemon(scrubbed=kind == "scrubbed daemon")
             _, future = bench.begin_ready(*daemon[:3], daemon[3] + "\ntime.sleep(1000)", *daemon[4:])
         first = bench.executor.supervisor_pid()
         assert first is not None

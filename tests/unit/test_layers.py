@@ -19,6 +19,7 @@ LAYERS = [
     {"planner", "sharing", "sources", "sweep", "space", "snapshot", "loading"},
     {
         "canvas",
+        "storage_match",
         "submission",
         "forgetting",
         "report",

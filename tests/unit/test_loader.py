@@ -332,9 +332,44 @@ def test_a_timeout_is_seconds_or_a_duration(folder: Path, text: str, seconds: fl
 
 
 @pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("2GB", 2 * 10**9),
+        ("2 GB", 2 * 10**9),
+        ("2g", 2 * 10**9),
+        ("1.5GB", 1_500_000_000),
+        ("512MB", 512_000_000),
+        ("2GiB", 2 * 1024**3),
+        ("2Gi", 2 * 1024**3),
+        ("512mib", 512 * 1024**2),
+        ("1TB", 10**12),
+        ("1000000", 10**6),
+        ("4000kB", 4_000_000),
+    ],
+)
+def test_a_memory_limit_is_an_amount_with_its_unit(folder: Path, text: str, size: int) -> None:
+    assert step(folder, f"run: echo, memory: {text}").memory_bytes == size
+
+
+def test_without_a_memory_limit_there_is_none(folder: Path) -> None:
+    assert step(folder, "run: echo").memory_bytes is None
+
+
+@pytest.mark.parametrize(
     ("body", "problem"),
     [
         ("args: x", "step 'a' has no run"),
+        ("run: echo, memory: 2", "memory of step 'a' must be at least 1 MB and at most 1000 TB (write it as 512MB"),
+        ("run: echo, memory: 0GB", "memory of step 'a' must be at least 1 MB"),
+        ("run: echo, memory: 9999TB", "at most 1000 TB"),
+        ("run: echo, memory: -1GB", "'-1GB' is not an amount of memory (write it as 512MB"),
+        ("run: echo, memory: lots", "'lots' is not an amount of memory"),
+        ("run: echo, memory: 2iB", "'2iB' is not an amount of memory"),
+        ("run: echo, memory: 2PB", "'2PB' is not an amount of memory"),
+        ("run: echo, memory: 1e3MB", "'1e3MB' is not an amount of memory"),
+        ("run: echo, memory: [2GB]", "memory of step 'a' must be a single value, not a list"),
+        ("run: echo, memory: ", "memory of step 'a' has nothing after it"),
+        ("run: echo, memory: '${{ parameters.x }}'", "an expression is not allowed in memory of step 'a'"),
         ("run: ", "run of step 'a' has nothing after it"),
         ("run: []", "run of step 'a' names no program"),
         ("run: ''", "run of step 'a' names no program"),

@@ -11,11 +11,11 @@ import pytest
 from pipeline_queue.contract.records import OutputFile
 from pipeline_queue.pipeline import Step
 from workers.executor import ExecutionResult
-from workers.outcome import duration, failure_of, last_lines, read_metrics, signal_name, with_tail
+from workers.outcome import duration, failure_of, last_lines, read_metrics, signal_name, sizes, with_tail
 from workers.outputs import Found
 from workers.supervisor.frames import Cause
 
-STEP = Step(name="train", argv=(("true",),), timeout_seconds=5400.0, outputs=("model.pkl", "sub"))
+STEP = Step(name="train", argv=(("true",),), timeout_seconds=5400.0, memory_bytes=10**9, outputs=("model.pkl", "sub"))
 LEFT = Found((OutputFile(path="model.pkl", size=1), OutputFile(path="sub/x", size=1)), (), ())
 NOTHING = Found((), (), ())
 
@@ -23,7 +23,7 @@ NOTHING = Found((), (), ())
 def _result(cause: Cause, exit_code: int | None = None, signal: int | None = None, **more: Any) -> ExecutionResult:
     fields: dict[str, Any] = {
         "id": "0", "cause": cause, "reason": None, "exit_code": exit_code, "signal": signal, "error": None,
-        "infrastructure": False, "seconds": 1.0, "max_rss_bytes": 0, "log_bytes": 0, "log_dropped_bytes": 0,
+        "infrastructure": False, "seconds": 1.0, "max_rss_bytes": 0, "memory_bytes": None, "log_bytes": 0, "log_dropped_bytes": 0,
     }  # fmt: skip
     return ExecutionResult(**{**fields, **more})
 
@@ -35,6 +35,8 @@ def _result(cause: Cause, exit_code: int | None = None, signal: int | None = Non
         (_result(Cause.SIGNALLED, signal=11), None, "signal", "signal 11 (SIGSEGV)", False),
         (_result(Cause.SIGNALLED, signal=9), None, "signal", "lack of memory", False),
         (_result(Cause.TIMEOUT, 0), None, "timeout", "timeout of 90 min", False),
+        (_result(Cause.MEMORY, signal=9, memory_bytes=1_200_000_000), None, "memory", "1.2 GB of memory, its limit is 1 GB", False),
+        (_result(Cause.OUT_OF_MEMORY, signal=9), None, "memory", "the machine ran out of memory", False),
         (_result(Cause.STOPPED, signal=15), None, "cancelled", "was cancelled", False),
         (_result(Cause.LEASE_LOST, signal=9), None, "lost", "lost touch with the broker", True),
         (_result(Cause.NOT_STARTED, error="no such program"), None, "not_started", "no such program", False),
@@ -130,3 +132,20 @@ def test_metrics_that_are_no_file_are_none(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "latin").write_bytes(b'{"\xe4": 1}')
     assert [read_metrics(tmp_path / name) for name in ("absent", "folder", "latin")] == [{}, {}, {}]
+
+
+@pytest.mark.parametrize(
+    ("used", "limit", "texts"),
+    [
+        (2_100_000_000, 2 * 10**9, ("2.1 GB", "2 GB")),
+        (2_000_100_000, 2 * 10**9, ("2.0001 GB", "2 GB")),
+        (3 * 1024**3, 2 * 1024**3, ("3 GiB", "2 GiB")),
+        (600_000_000, 512_000_000, ("600 MB", "512 MB")),
+        (600 * 1024**2, 512 * 1024**2, ("600 MiB", "512 MiB")),
+        (2_000_000_000, 1_500_000_000, ("2 GB", "1.5 GB")),
+        (1_500_000, 1_000_000, ("1.5 MB", "1 MB")),
+        (9 * 10**12, 8 * 10**12, ("9 TB", "8 TB")),
+    ],
+)
+def test_memory_is_said_in_the_unit_of_its_limit(used: int, limit: int, texts: tuple[str, str]) -> None:
+    assert sizes(used, limit) == texts

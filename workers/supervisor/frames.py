@@ -6,7 +6,8 @@ keeps them as lone surrogates (`surrogateescape`). An unknown version or type is
 Worker to supervisor:
 
     start   id, argv, cwd, env, log, log_limit_bytes, timeout_seconds|null, grace_seconds,
-            lease_seconds|null, leased_at|null, preload, late
+            lease_seconds|null, leased_at|null, memory_bytes|null,
+            preload, late
             Run one step. With `preload` (names of modules; `argv` is then an interpreter and a script) it is forked
             from a warm process that has imported them; `late` names the variables of `env` that may differ between
             steps of one warm process. `env` is all of its environment and should hold PIPELINE_QUEUE_ATTEMPT=<id>.
@@ -19,12 +20,15 @@ Supervisor to worker:
 
     started id, pid        The main process runs; `pid` is also its session and process group.
     ended   id, cause, reason|null, exit_code|null, signal|null, error|null, infrastructure, seconds,
-            max_rss_bytes, log_bytes, log_dropped_bytes, and for one with `preload` notes, warm
+            max_rss_bytes, memory_bytes|null, log_bytes, log_dropped_bytes,
+            and for one with `preload` notes, warm
             Nothing of the tree lives any more and the log is complete. Sent once for every `start`. `notes` are
             sentences; `warm` counts: processes, forked, cold, shared_bytes.
 
 `leased_at` is a reading of `lease_clock()`, taken before the lease was asked for: a frame that lies in a
 socket while either side is paused must not prolong a lease that others already see as expired.
+`memory_bytes` of `start` is what the whole tree may hold, of `ended` the most that was seen, when there is a limit.
+Cause `memory` says that it was over it, `out_of_memory` that the system killed it for its own lack.
 `max_rss_bytes` is never below the supervisor's own few megabytes (a kernel property of vfork).
 """
 
@@ -48,6 +52,8 @@ class Cause(StrEnum):
     EXITED = "exited"
     SIGNALLED = "signalled"
     TIMEOUT = "timeout"
+    MEMORY = "memory"
+    OUT_OF_MEMORY = "out_of_memory"
     STOPPED = "stopped"
     LEASE_LOST = "lease_lost"
     NOT_STARTED = "not_started"
@@ -66,6 +72,7 @@ class StartOrder:
     timeout_seconds: float | None
     grace_seconds: float
     lease_until: float | None
+    memory_bytes: int | None
     preload: tuple[str, ...] = ()
     late: frozenset[str] = frozenset()
 
@@ -94,7 +101,7 @@ def decode_frame(line: bytes) -> dict[str, object]:
 
 def read_start(frame: Mapping[str, object]) -> StartOrder:
     """The order in a `start` frame; raises ValueError naming the field that is wrong."""
-    lease_seconds = _optional_number(frame, "lease_seconds")
+    lease_seconds, memory = _optional_number(frame, "lease_seconds"), _optional_number(frame, "memory_bytes")
     argv, env = frame.get("argv"), frame.get("env")
     if not isinstance(argv, list) or not all(isinstance(word, str) for word in argv):
         raise ValueError("argv is not a list of texts")
@@ -113,6 +120,7 @@ def read_start(frame: Mapping[str, object]) -> StartOrder:
         timeout_seconds=_optional_number(frame, "timeout_seconds"),
         grace_seconds=read_number(frame, "grace_seconds"),
         lease_until=None if lease_seconds is None else read_number(frame, "leased_at") + lease_seconds,
+        memory_bytes=None if memory is None else int(memory),
     )
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from workers.supervisor.frames import Cause, StartOrder
+from workers.supervisor.memory import MemoryWatch, kill_first
 from workers.supervisor.process_tree import descendants, read_status, send_signal
 from workers.supervisor.step_log import StepLog
 from workers.supervisor.step_process import NotStartedError, start_process
@@ -39,6 +40,8 @@ class SupervisedStep:
             raise
         self._started_at = time.monotonic()
         self.timeout_at = None if order.timeout_seconds is None else self._started_at + order.timeout_seconds
+        self.memory = None if order.memory_bytes is None else MemoryWatch(order.memory_bytes)
+        kill_first(self.pid)
         self._exited_at: float | None = None
         self._kill_again_seconds = _KILL_AGAIN_SECONDS
         self._killed: set[tuple[int, int]] = set()
@@ -71,6 +74,10 @@ class SupervisedStep:
         """The first cause stays, and an exit of its own before it; but nothing outranks a lost lease."""
         if cause is Cause.LEASE_LOST or (self.cause is None and not self.has_exited):
             self.cause, self.reason = cause, reason
+
+    def is_over_memory(self, orphans: Iterable[int]) -> bool:
+        """Whether the whole tree holds more than it may; called when its watch says."""
+        return self.memory is not None and self.memory.is_over(self._tree(orphans))
 
     def terminate(self, orphans: Iterable[int], grace_seconds: float) -> None:
         """Ask the whole tree to end; after the grace it is killed."""
@@ -129,6 +136,7 @@ class SupervisedStep:
             "infrastructure": False,
             "seconds": (self._exited_at or time.monotonic()) - self._started_at,
             "max_rss_bytes": usage.ru_maxrss * 1024,
+            "memory_bytes": None if self.memory is None else self.memory.most_bytes,
             "log_bytes": self.log.written_bytes,
             "log_dropped_bytes": self.log.dropped_bytes,
         }

@@ -23,10 +23,12 @@ from workers.supervisor.frames import (
     read_start,
     read_text,
 )
+from workers.supervisor.memory import SystemKills, was_killed
 from workers.supervisor.orphans import Orphans
 from workers.supervisor.process_tree import become_subreaper, descendants, read_status, reap, send_signal
 from workers.supervisor.step_process import NotStartedError
 from workers.supervisor.supervised_step import SupervisedStep
+from workers.supervisor.tree_mark import mark_own_tree
 from workers.supervisor.warm_pool import WarmPool
 from workers.supervisor.warm_step import WarmStep
 
@@ -42,6 +44,7 @@ _NOTHING_RAN = {
     "signal": None,
     "seconds": 0.0,
     "max_rss_bytes": 0,
+    "memory_bytes": None,
     "log_bytes": 0,
     "log_dropped_bytes": 0,
 }
@@ -57,6 +60,7 @@ class Supervisor:
         self._outputs: dict[int, SupervisedStep] = {}
         self._warm = WarmPool(self._poller, self._begin, self._fail)
         self._orphans = Orphans(self._warm.pids)
+        self._system_kills = SystemKills()
         self._is_serving = True
         self._wakeups = _wake_on_child_exit()
         self._poller.register(self._wakeups, select.EPOLLIN)
@@ -110,6 +114,8 @@ class Supervisor:
         step_id = read_text(frame, "id")
         if step_id in self._steps:
             raise ValueError(f"execution {step_id!r} is already running")
+        if not self._steps:
+            self._system_kills.begin()
         try:
             order = read_start(frame)
             step = WarmStep(order, self._warm.facts) if order.preload else SupervisedStep(order)
@@ -163,7 +169,7 @@ class Supervisor:
         leased = False
         for step in self._steps.values():
             leased = leased or step.lease_until is not None
-            for moment in (step.kill_at, step.timeout_at):
+            for moment in (step.kill_at, step.timeout_at, step.memory.check_at if step.memory else None):
                 if moment is not None and (nearest is None or moment < nearest):
                     nearest = moment
         wait = None if nearest is None else min(_LONGEST_WAIT_SECONDS, max(0.0, nearest - time.monotonic()))
@@ -177,11 +183,15 @@ class Supervisor:
         self._warm.keep_deadlines()
         if not self._steps:
             return
+        self._system_kills.keep_looking()
         now, lease_now = time.monotonic(), lease_clock()
         for step in list(self._steps.values()):
             if step.lease_until is not None and step.lease_until <= lease_now:
                 step.lease_until = None
                 step.end_because(Cause.LEASE_LOST)
+                self._kill(step)
+            elif step.memory and step.memory.check_at <= now and self._is_over_memory(step):
+                step.end_because(Cause.MEMORY)
                 self._kill(step)
             elif step.kill_at is not None:
                 if step.kill_at <= now:
@@ -191,6 +201,11 @@ class Supervisor:
                 if not step.notice_exit():
                     step.end_because(Cause.TIMEOUT)
                     step.terminate(self._orphans.of(step.id), step.grace_seconds)
+
+    def _is_over_memory(self, step: SupervisedStep) -> bool:
+        # Nobody tells when a daemon's parent, which is no child of ours, has left it to us.
+        self._orphans.refresh(self._steps.values())
+        return step.is_over_memory(self._orphans.of(step.id))
 
     def _kill(self, step: SupervisedStep) -> None:
         for _ in range(_KILL_ROUNDS):
@@ -216,7 +231,10 @@ class Supervisor:
         self._outputs.pop(step.output, None)
         del self._steps[step.id]
         self._orphans.release(step.id)
-        self._channel.send("ended", {"id": step.id, **step.collect()})
+        ended = step.collect()
+        if was_killed(ended) and self._system_kills.happened_lately():
+            ended["cause"] = Cause.OUT_OF_MEMORY
+        self._channel.send("ended", {"id": step.id, **ended})
 
 
 def _wake_on_child_exit() -> int:
@@ -264,6 +282,7 @@ def main(descriptor: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     become_subreaper()
+    mark_own_tree()
     os.set_inheritable(descriptor, False)
     os.chdir("/")
     Supervisor(socket.socket(fileno=descriptor)).run()

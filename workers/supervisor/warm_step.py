@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from workers.supervisor.frames import Cause, StartOrder
+from workers.supervisor.memory import kill_first
 from workers.supervisor.step_process import encode_argv, encode_env
 from workers.supervisor.supervised_step import SupervisedStep, start_cold
 
@@ -30,11 +31,13 @@ class WarmStep(SupervisedStep):
 
     def is_forked(self, pid: int, output: int) -> None:
         self.pid, self.output = pid, output
+        kill_first(pid)
 
     def start_cold(self, why: str) -> None:
         """Raises NotStartedError."""
         self._notes.append(f"started cold: {why}")
         self.pid, self.output = start_cold(self.order)
+        kill_first(self.pid)
 
     def notice_exit(self) -> bool:
         return self.has_exited if self.pid == _UNBORN else super().notice_exit()
@@ -67,6 +70,7 @@ class WarmStep(SupervisedStep):
             "infrastructure": False,
             "seconds": (self._exited_at or time.monotonic()) - self._started_at,
             "max_rss_bytes": 0,
+            "memory_bytes": None,
             "log_bytes": self.log.written_bytes,
             "log_dropped_bytes": self.log.dropped_bytes,
         }

@@ -1,0 +1,61 @@
+"""Room on a disk: which errors say that there is none, how much there is, and whether a write succeeds."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+_FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
+_PASSING = frozenset((errno.EIO, errno.ESTALE, errno.ETIMEDOUT))
+_LEAST_BYTES = 256 * 1024
+_LEAST_INODES = 2
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether this says that a disk, or somebody's share of it, has no room."""
+    return isinstance(error, OSError) and error.errno in _FULL
+
+
+def is_passing(error: BaseException | None) -> bool:
+    """Whether this is a fault of a disk or of the network to it that may be over the next time."""
+    return isinstance(error, OSError) and error.errno in _PASSING
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What is free for this user; `inodes` None where the file system does not count them."""
+
+    free_bytes: int
+    inodes: int | None
+
+    def is_none(self) -> bool:
+        return self.free_bytes < _LEAST_BYTES or (self.inodes is not None and self.inodes < _LEAST_INODES)
+
+    def __str__(self) -> str:
+        inodes = "" if self.inodes is None else f" and {self.inodes:,} inodes"
+        return f"{self.free_bytes:,} bytes{inodes} free"
+
+
+def room_of(folder: Path) -> Room:
+    """Raises OSError."""
+    found = os.statvfs(folder)
+    return Room(found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None)
+
+
+def try_to_write(folder: Path) -> None:
+    """Writes a file as large as the least room, reads it and removes it. Raises OSError."""
+    probe = folder / f".probe-{secrets.token_hex(6)}"
+    try:
+        with probe.open("xb") as file:
+            file.write(b"\0" * _LEAST_BYTES)
+            file.flush()
+            os.fsync(file.fileno())
+        if probe.stat().st_size != _LEAST_BYTES:
+            raise OSError(errno.EIO, "a file that was written is shorter than it should be")
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink()

@@ -1,0 +1,41 @@
+"""A mark on every process below one supervisor, which leaving its session and clearing its environment do not remove.
+
+It is a resource limit that Linux has kept without a meaning since 2.4.25 (how many file locks): inherited by whatever a
+step starts, and nobody has a reason to change it.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from pathlib import Path
+
+_FILE_LOCKS = 10
+_NAME = "Max file locks"
+_HIGHEST = 2**62
+
+
+def mark_own_tree() -> None:
+    """From now on this process and all it starts carry the mark of its pid; where that is refused, none."""
+    mark = tree_mark(os.getpid())
+    try:
+        resource.setrlimit(_FILE_LOCKS, (mark, mark))
+    except (OSError, ValueError):
+        return
+
+
+def tree_mark(pid: int) -> int:
+    """The mark of the process of this pid, a child of the caller or the caller itself, not marked yet."""
+    above = resource.getrlimit(_FILE_LOCKS)[1]
+    # Lower than what is above: a worker may run within a step of another, and limits can only go down.
+    return (_HIGHEST if above == resource.RLIM_INFINITY else above) - pid
+
+
+def read_tree_mark(pid: int) -> int | None:
+    """The mark a process carries, None when it has none or is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
+    except OSError:
+        return None
+    values = [line.removeprefix(_NAME).split()[1] for line in lines if line.startswith(_NAME)]
+    return int(values[0]) if values and values[0].isdecimal() else None
