@@ -496,3 +496,12 @@ def test_a_killed_worker_leaves_neither_forked_steps_nor_warm_processes(bench: B
         eventually(lambda: not Path(f"/proc/{warm}").exists())
     # The bench's own executor made this process the parent of what the worker left.
     eventually(lambda: os.waitpid(supervisor, os.WNOHANG)[0] == supervisor)
+
+
+def test_a_forked_step_is_held_under_its_memory_limit(warm: WarmBench) -> None:
+    warm.module("counted", "held = bytearray(50_000_000)")
+    script = "import time, counted; mine = bytearray(150_000_000); time.sleep(1000)"
+    result = warm.run(script, "counted", memory_bytes=120_000_000)
+    assert (result.cause, result.notes) == (Cause.MEMORY, ())
+    assert warm.run("import counted; print(len(counted.held))", "counted", memory_bytes=120_000_000).exit_code == 0
+    assert warm.bench.alive() == []
