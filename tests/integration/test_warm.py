@@ -211,7 +211,7 @@ def test_random_draws_differ_between_runs_and_agree_when_seeded(warm: WarmBench)
     warm.module("torch", "seeds = 0\ndef seed():\n    global seeds\n    seeds += 1\n")
     script = "import random, numpy, torch, uuid, secrets, tempfile, multiprocessing\n"
     drawn = "print(random.random(), numpy.random.rand(), numpy.random.default_rng().random(), uuid.uuid4(), " \
-            "secrets.token_hex(), multiprocessing.current_process().authkey, torch.seeds)"  # fmt: skip
+            "secrets.token_hex(), multiprocessing.current_process().authkey.hex(), torch.seeds)"  # fmt: skip
     seeded = "\nrandom.seed(1); numpy.random.seed(1); print(random.random(), numpy.random.rand())"
     preload = ("random", "numpy.random", "torch", "multiprocessing", "tempfile")
     lines = []
