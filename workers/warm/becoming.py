@@ -53,7 +53,7 @@ class Becoming:
     umask: int
     area: ProcessArea
     kept_descriptors: frozenset[int]
-    modules: frozenset[str]
+    modules: tuple[str, ...]
     hideable: frozenset[str]
     changes: Changes
 

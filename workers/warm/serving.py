@@ -64,7 +64,7 @@ def serve(argv: list[str], cold_modules: Collection[str]) -> None:
         umask=umask,
         area=area,
         kept_descriptors=open_descriptors() - descriptors,
-        modules=frozenset(sys.modules),
+        modules=tuple(sys.modules),
         hideable=frozenset(name.partition(".")[0] for name in sys.modules.keys() - set(cold_modules)),
         changes=_changes(environment, os.environb),
     )
