@@ -45,16 +45,16 @@ class Script:
 class Becoming:
     """What the warm process knows that its forks need.
 
-    `changes` is what the imports set in the environment, `kept_descriptors` what they left open, `modules` what they
-    have loaded, and `cold_modules` what a cold start has loaded before its script.
+    `changes` is what the imports set in the environment, `kept_descriptors` what they left open, and `modules` what
+    they have loaded; `hideable` are the names that a file beside a script would have been imported under instead.
     """
 
     supervisor: int
     umask: int
     area: ProcessArea
     kept_descriptors: frozenset[int]
-    modules: frozenset[str]
-    cold_modules: frozenset[str]
+    modules: tuple[str, ...]
+    hideable: frozenset[str]
     changes: Changes
 
     def become(self, order: int, output: int, gate: int) -> Script:
@@ -91,7 +91,7 @@ class Becoming:
         argv = tuple(os.fsdecode(word.encode(*_ENCODING)) for word in fields["argv"])
         environment = {name.encode(*_ENCODING): value.encode(*_ENCODING) for name, value in fields["env"].items()}
         os.chdir(fields["cwd"].encode(*_ENCODING))
-        hidden = shadowing(argv[1], self.modules - self.cold_modules)
+        hidden = shadowing(argv[1], self.hideable)
         if hidden:
             _give_up(gate, f"{hidden} beside the script hides a module that is loaded already")
         self._take_descriptors(output, gate)

@@ -11,7 +11,6 @@ PADDING = b"PIPELINE_QUEUE_PADDING"
 """An environment variable that only makes room."""
 
 # Fields of /proc/self/stat after the name.
-_CODE_START = 23
 _FIELDS = {
     "start_code": 23,
     "end_code": 24,
@@ -25,6 +24,9 @@ _FIELDS = {
     "env_end": 48,
 }
 _PR_SET_MM, _PR_SET_MM_MAP = 35, 14
+_CONTROL = ctypes.PyDLL(None).prctl
+_HEAP_END = ctypes.PyDLL(None).sbrk
+_HEAP_END.restype = ctypes.c_void_p
 
 
 class _Map(ctypes.Structure):
@@ -54,6 +56,7 @@ class ProcessArea:
 
     arguments: tuple[int, int]
     environment: tuple[int, int]
+    layout: _Map
 
     @classmethod
     def of_this_process(cls) -> ProcessArea:
@@ -61,17 +64,18 @@ class ProcessArea:
         for name, value in list(os.environb.items()):
             os.environb[name] = value
         os.environb.pop(PADDING, None)
-        fields = _stat()
-        start, end, environment_start, environment_end = (
-            int(fields[_FIELDS[name]]) for name in ("arg_start", "arg_end", "env_start", "env_end")
-        )
-        return cls((start, end), (environment_start, environment_end))
+        with open("/proc/self/stat", "rb") as file:  # noqa: PTH123
+            fields = file.read().rpartition(b")")[2].split()
+        layout = _Map(**{name: int(fields[field]) for name, field in _FIELDS.items()}, exe_fd=-1)
+        return cls((layout.arg_start, layout.arg_end), (layout.env_start, layout.env_end), layout)
 
     def write(self, arguments: Sequence[bytes], environment: Mapping[bytes, bytes]) -> None:
         """What does not fit is left out, the last first."""
-        arguments_end = _write(self.arguments, arguments)
-        environment_end = _write(self.environment, [name + b"=" + value for name, value in environment.items()])
-        _move_ends(arguments_end, environment_end)
+        self.layout.arg_end = _write(self.arguments, arguments)
+        self.layout.env_end = _write(self.environment, [name + b"=" + value for name, value in environment.items()])
+        # So that nothing follows the text; some kernels allow it only to some, and then zeros follow.
+        self.layout.brk = _HEAP_END(0)
+        _CONTROL(_PR_SET_MM, _PR_SET_MM_MAP, ctypes.byref(self.layout), ctypes.sizeof(_Map), 0)
 
 
 def initial_environment() -> dict[bytes, bytes]:
@@ -92,19 +96,3 @@ def _write(where: tuple[int, int], entries: Sequence[bytes]) -> int:
     if 0 < start < end:
         ctypes.memmove(start, text.ljust(room, b"\0"), room)
     return start + len(text)
-
-
-def _move_ends(arguments_end: int, environment_end: int) -> None:
-    """So that nothing follows the text; some kernels allow it only to some, and then zeros follow."""
-    fields = [int(field) for field in _stat()[_CODE_START:]]
-    numbers = {name: fields[field - _CODE_START] for name, field in _FIELDS.items()}
-    numbers.update(arg_end=arguments_end, env_end=environment_end)
-    libc = ctypes.CDLL(None)
-    libc.sbrk.restype = ctypes.c_void_p
-    numbers["brk"] = libc.sbrk(0)
-    libc.prctl(_PR_SET_MM, _PR_SET_MM_MAP, ctypes.byref(_Map(**numbers, exe_fd=-1)), ctypes.sizeof(_Map), 0)
-
-
-def _stat() -> list[bytes]:
-    with open("/proc/self/stat", "rb") as file:  # noqa: PTH123
-        return file.read().rpartition(b")")[2].split()

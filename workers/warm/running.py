@@ -9,13 +9,14 @@ import ctypes
 import gc
 import importlib.machinery
 import io
+import itertools
 import os
 import signal
 import sys
 import threading
 import types
 import weakref
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NoReturn
@@ -67,7 +68,7 @@ def run_script(script: Script, failure: ImportFailure | None) -> int:
 
 
 @invisible
-def end_step(status: int, preloaded: Collection[str]) -> NoReturn:
+def end_step(status: int, preloaded: Sequence[str]) -> NoReturn:
     """What Python does at its end, in its order, but for taking apart what was imported before the fork.
 
     That would touch, and so copy, all the memory that the forks share, for nobody's good.
@@ -155,12 +156,12 @@ def _exit_status(code: object) -> int:
 
 
 @invisible
-def _let_go(preloaded: Collection[str]) -> None:
+def _let_go(preloaded: Sequence[str]) -> None:
     """Drop what the script made and imported, so that its objects end and its files are written."""
     sys.last_type = sys.last_value = sys.last_traceback = None
     for name in ("stdin", "stdout", "stderr"):
         setattr(sys, name, getattr(sys, f"__{name}__"))
-    names = [name for name in sys.modules if name == "__main__" or name not in preloaded]
+    names = ["__main__", *_imported_since(preloaded)] if "__main__" in sys.modules else _imported_since(preloaded)
     # As Python does: at first what goes by itself, then what still lives is emptied, names with one _ before others.
     living: list[Callable[[], types.ModuleType | None]] = []
     for name in names:
@@ -175,6 +176,15 @@ def _let_go(preloaded: Collection[str]) -> None:
             _empty(vars(found))
         del found
     gc.collect()
+
+
+def _imported_since(preloaded: Sequence[str]) -> list[str]:
+    """What the script imported. Modules stand in order, and even to look at the old ones would copy their memory."""
+    new = list(itertools.takewhile(lambda name: name != preloaded[-1], reversed(sys.modules)))
+    if len(new) > len(sys.modules) - len(preloaded):
+        before = frozenset(preloaded)
+        new = [name for name in new if name not in before]
+    return new[::-1]
 
 
 @invisible

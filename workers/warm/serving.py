@@ -32,6 +32,10 @@ VERSION = 1
 _DESCRIPTORS = 3
 _PR_SET_PDEATHSIG = 1
 _PROGRAM = 4
+# With the interpreter's lock held, so that the fork has it too.
+_FORK = ctypes.PyDLL(None, use_errno=True).fork
+# What modules import when they are first used, which every step would pay for.
+_IMPORTED_LATER = {"argparse": ("shutil", "locale")}
 
 
 @invisible
@@ -46,6 +50,8 @@ def serve(argv: list[str], cold_modules: Collection[str]) -> None:
     umask, descriptors = _umask(), open_descriptors()
     sys.argv[:] = [""]
     failure = _import_all(names)
+    for later in [later for name, later in _IMPORTED_LATER.items() if name in sys.modules]:
+        _import_all(later)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.flush()
@@ -58,8 +64,8 @@ def serve(argv: list[str], cold_modules: Collection[str]) -> None:
         umask=umask,
         area=area,
         kept_descriptors=open_descriptors() - descriptors,
-        modules=frozenset(sys.modules),
-        cold_modules=frozenset(cold_modules),
+        modules=tuple(sys.modules),
+        hideable=frozenset(name.partition(".")[0] for name in sys.modules.keys() - set(cold_modules)),
         changes=_changes(environment, os.environb),
     )
     gc.collect()
@@ -113,7 +119,7 @@ def _wait_until_forked(channel: socket.socket) -> tuple[int, ...]:
     while True:
         descriptors = _receive(channel)
         try:
-            between = os.fork()
+            between = _fork_quickly()
         except OSError as error:
             refuse(descriptors[2], f"it cannot be forked: {error.strerror}")
         else:
@@ -123,6 +129,15 @@ def _wait_until_forked(channel: socket.socket) -> tuple[int, ...]:
             os.waitpid(between, 0)
         for descriptor in descriptors:
             os.close(descriptor)
+
+
+def _fork_quickly() -> int:
+    """C's `fork`: the process in between has no use for all that Python does after one. Raises OSError."""
+    between: int = _FORK()
+    if between < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return between
 
 
 def _leave_to_the_supervisor(gate: int) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib.machinery
 import os
-from collections.abc import Iterable
+from collections.abc import Collection
 
 _ENDINGS = tuple(importlib.machinery.all_suffixes())
 
 
-def shadowing(script: str, loaded: Iterable[str]) -> str | None:
-    """The name of a file or package beside the script that a cold start would have imported instead, or None."""
-    names = {name.partition(".")[0] for name in loaded}
+def shadowing(script: str, names: Collection[str]) -> str | None:
+    """The file or package beside the script that would be imported under one of these names, or None."""
     folder = os.path.dirname(os.path.realpath(script))  # noqa: PTH120
     with os.scandir(folder) as entries:
         for entry in entries:
