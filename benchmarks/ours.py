@@ -16,6 +16,7 @@ class Ours:
     """One sweep of all the runs: snapshot, `sweep.json` on disk, chains, leases, logs, publication."""
 
     name = "pipeline_queue"
+    parameter = "learning_rate"
 
     def __init__(self, folder: Path) -> None:
         self._site = Site(folder)
@@ -40,8 +41,15 @@ class Ours:
 
     def _submit(self, site: Site, pipeline: LoadedPipeline, runs: int) -> list[str]:
         """The ids of the sweeps."""
-        values = ",".join(str(learning_rate(run)) for run in range(runs))
-        return [site.submit(pipeline, f"learning_rate={values}")]
+        values = ",".join(self.value(run) for run in range(runs))
+        return [site.submit(pipeline, f"{self.parameter}={values}")]
+
+    def worker_pid(self) -> int:
+        assert self._worker is not None
+        return self._worker.process.pid
+
+    def value(self, run: int) -> str:
+        return str(learning_rate(run))
 
     def stop(self) -> None:
         self._site.stop()

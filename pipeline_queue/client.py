@@ -36,6 +36,7 @@ from pipeline_queue.contract.records import RunRecord
 from pipeline_queue.contract.settings import Settings, settings_from
 from pipeline_queue.contract.states import ENDED
 from pipeline_queue.contract.storage import CANCELLED, RUN_END, Storage, create_exclusive
+from pipeline_queue.contract.warm_python import WarmPython
 from pipeline_queue.parameters import Given
 from pipeline_queue.pipeline import Value
 from pipeline_queue.report import end_of_run, find_steps, read_run
@@ -408,6 +409,10 @@ class Client:
     def workers(self) -> list[LiveWorker]:
         """The workers heard of in the last seconds."""
         return self._live().workers()
+
+    def warm_python(self) -> WarmPython:
+        """Of all live workers together; nothing when no broker is there to ask."""
+        return sum((worker.warm for worker in self.workers()), WarmPython()) if self._ledger else WarmPython()
 
     def holds(self) -> list[tuple[str, str]]:
         """Worker and reason, for every reason why one takes no steps now; empty without a broker."""

@@ -138,6 +138,8 @@ def _workers(ledger: Ledger) -> Iterator[Check]:
         same = worker.version == __version__
         detail = f"{busy}, version {worker.version}" + ("" if same else f" (this is {__version__})")
         yield Check(f"worker {worker.name}", "ok" if same else "warn", detail)
+        if worker.warm.forked or worker.warm.cold:
+            yield Check(f"worker {worker.name}", "ok", f"warm Python: {worker.warm}")
         for hold in worker.holds:
             yield Check(f"worker {worker.name}", "warn", f"takes no steps: {hold}")
         for note in worker.notes:

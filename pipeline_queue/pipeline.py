@@ -52,7 +52,8 @@ class Step(Frozen):
 
     `argv` is the program and its words and then `args`, split before any value is put in.
     `python` says that the first word is a `.py` file of the pipeline's folder, run by the
-    worker's Python. `sources` are patterns of what the step sees of that folder; empty: all of it.
+    worker's Python; `preload` are modules that such a script finds imported already. `sources` are patterns of what
+    the step sees of that folder; empty: all of it.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Step(Frozen):
     queue: str = DEFAULT_QUEUE
     outputs: tuple[str, ...] = ()
     reuse: Reuse = "sweep"
+    preload: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     help: str = ""
 

@@ -123,7 +123,7 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
 
         def announce(own: Ledger, busy: int) -> None:
             about = {"storage_token": disks.token, "holds": intake.reasons()}
-            own.announce(name, {**_facts(), **about, "queues": sorted(consumed), "slots": slots, "busy": busy})
+            own.announce(name, {**_facts(executor), **about, "queues": sorted(consumed), "slots": slots, "busy": busy})
 
         orders = Orders(renew=executor.renew, stop=executor.stop, kill=executor.kill)
         refusals = Refusals(ledger.dead, name)
@@ -206,9 +206,11 @@ def _when_told_to_stop(close: Callable[[], None]) -> None:
     worker_shutting_down.connect(told, weak=False)
 
 
-def _facts() -> dict[str, Any]:
+def _facts(executor: Executor) -> dict[str, Any]:
     notes = ["PYTHONDONTWRITEBYTECODE is set: imports of steps may be slow"] if sys.dont_write_bytecode else []
-    return {"version": __version__, "clock_seconds": time.time(), "notes": notes}
+    notes += [f"warm Python: steps were {note}" for note in executor.cold_notes()]
+    warm = dict(executor.warm_facts())
+    return {"version": __version__, "clock_seconds": time.time(), "notes": notes, "warm": warm}
 
 
 def _exit(error: PipelineQueueError) -> Any:

@@ -211,6 +211,7 @@ def _ended(this: Try, result: ExecutionResult, failure: Failure | None) -> Try:
             "seconds": round(result.seconds, 6),
             "exit_code": result.exit_code,
             "signal": result.signal,
+            "notes": result.notes,
             "state": "failed" if failure else "succeeded",
         }
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Iterable, Mapping
@@ -12,6 +13,10 @@ from workers.supervisor.frames import ATTEMPT_MARKER, Cause, lease_clock
 from workers.supervisor.process_tree import become_subreaper
 from workers.supervisor_link import SupervisorLink
 
+logger = logging.getLogger(__name__)
+
+_MOST_NOTES = 20
+
 
 @dataclass(frozen=True, slots=True)
 class ExecutionRequest:
@@ -20,6 +25,8 @@ class ExecutionRequest:
     With `lease_seconds` the step is killed once `leased_at + lease_seconds` has passed without a renewal;
     `leased_at` is a reading of `lease_clock()` from before the lease was asked for (None: from now). Its whole tree may
     hold `memory_bytes` (None: no limit).
+    With `preload` the step is forked from a process that has imported these modules, and `argv` is an interpreter and
+    a script; the variables of `env` that `late` names need not be known to that process.
     """
 
     id: str
@@ -32,6 +39,8 @@ class ExecutionRequest:
     grace_seconds: float = 10.0
     lease_seconds: float | None = None
     leased_at: float | None = None
+    preload: tuple[str, ...] = ()
+    late: frozenset[str] = frozenset()
     memory_bytes: int | None = None
 
 
@@ -56,6 +65,7 @@ class ExecutionResult:
     memory_bytes: int | None
     log_bytes: int
     log_dropped_bytes: int
+    notes: tuple[str, ...] = ()
 
 
 _RESULT_FIELDS = tuple(field.name for field in fields(ExecutionResult))
@@ -79,6 +89,8 @@ class Executor:
         self._link: SupervisorLink | None = None
         self._waiting: dict[str, _Waiting] = {}
         self._is_closed = False
+        self._warm_facts: Mapping[str, int] = {}
+        self._cold_notes: dict[str, None] = {}
 
     def start(self) -> None:
         """Start the supervisor; `run` does so by itself when there is none. Raises SupervisorError."""
@@ -136,6 +148,24 @@ class Executor:
         with self._lock:
             return None if self._link is None else self._link.pid
 
+    def warm_facts(self) -> Mapping[str, int]:
+        """Of warm Python, as of the last step that asked for it: processes, forked, cold, shared_bytes."""
+        return self._warm_facts
+
+    def cold_notes(self) -> list[str]:
+        """Why steps that should have been forked were started cold; each was logged when it came first."""
+        with self._lock:
+            return list(self._cold_notes)
+
+    def _note_cold(self, notes: Iterable[str]) -> None:
+        for note in notes:
+            with self._lock:
+                is_new = note not in self._cold_notes and len(self._cold_notes) < _MOST_NOTES
+                if is_new:
+                    self._cold_notes[note] = None
+            if is_new:
+                logger.warning("warm Python: a step was %s", note)
+
     def _tell(self, kind: str, frame: Mapping[str, object]) -> None:
         with self._lock:
             link = self._link
@@ -157,16 +187,22 @@ class Executor:
     def _take(self, _link: SupervisorLink, frame: dict[str, object]) -> None:
         if frame.get("type") != "ended":
             return
+        warm = frame.get("warm")
         with self._lock:
+            if isinstance(warm, dict):
+                self._warm_facts = warm
             waiting = self._waiting.pop(str(frame.get("id")), None)
         if waiting is not None:
-            waiting.inbox.put(_read_result(frame))
+            result = _read_result(frame)
+            self._note_cold(result.notes)
+            waiting.inbox.put(result)
 
     def _lose(self, link: SupervisorLink, text: str) -> None:
         """The supervisor of this link is dead, and its steps are."""
         with self._lock:
             if self._link is link:
                 self._link = None
+                self._warm_facts = {}
             lost = [id for id, waiting in self._waiting.items() if waiting.link is link]
             inboxes = [self._waiting.pop(id).inbox for id in lost]
         for inbox in inboxes:
@@ -188,10 +224,12 @@ def _start_fields(request: ExecutionRequest) -> dict[str, object]:
         "grace_seconds": request.grace_seconds,
         "lease_seconds": request.lease_seconds,
         "leased_at": leased_at,
+        **({"preload": request.preload, "late": sorted(request.late)} if request.preload else {}),
     }
 
 
 def _read_result(frame: dict[str, object]) -> ExecutionResult:
     values = {name: frame.get(name) for name in _RESULT_FIELDS}
+    values["notes"] = tuple(map(str, frame.get("notes") or ()))  # type: ignore[call-overload]
     values["cause"] = Cause(str(frame["cause"]))
     return ExecutionResult(**values)  # type: ignore[arg-type]

@@ -12,16 +12,19 @@ from workers.executor import ExecutionRequest, ExecutionResult
 from workers.job import Try
 from workers.lease import TRUSTED_SECONDS
 from workers.outputs import Workspace
+from workers.preload import late_variables
+from workers.supervisor.frames import ATTEMPT_MARKER
 
 
 def execute(worker: WorkerContext, this: Try, workspace: Workspace) -> ExecutionResult:
     step = this.job.plan.step
+    env = _environment(worker, this)
     return worker.executor.run(
         ExecutionRequest(
             id=this.uid,
             argv=this.record.argv,
             cwd=str(workspace.folder),
-            env=_environment(worker, this),
+            env=env,
             log=str(this.folder / LOG),
             log_limit_bytes=worker.log_limit_bytes,
             timeout_seconds=step.timeout_seconds,
@@ -29,6 +32,8 @@ def execute(worker: WorkerContext, this: Try, workspace: Workspace) -> Execution
             grace_seconds=worker.grace_seconds,
             lease_seconds=TRUSTED_SECONDS,
             leased_at=this.held.asked_at,
+            preload=step.preload,
+            late=late_variables(step, [*env, ATTEMPT_MARKER]),
         )
     )
 

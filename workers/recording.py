@@ -49,7 +49,12 @@ def publish_attempt(worker: WorkerContext, this: Try, workspace: Workspace, foun
     job = this.job
     metrics = read_metrics(workspace.folder / "metrics.json") if found.has("metrics.json") else {}
     record = this.record.model_copy(
-        update={"outputs": found.outputs, "deleted": found.deleted, "notes": found.notes, "metrics": metrics}
+        update={
+            "outputs": found.outputs,
+            "deleted": found.deleted,
+            "notes": (*this.record.notes, *found.notes),
+            "metrics": metrics,
+        }
     )
 
     def patiently(action: Callable[[], _T]) -> _T:

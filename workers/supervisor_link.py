@@ -115,7 +115,8 @@ class SupervisorLink:
             self._process.kill()
             status = self._process.wait()
         with self._running_lock:
-            sessions = {pid for pid in self._running.values() if pid is not None}
+            # In the supervisor's own are its warm processes, and what was forked from them a moment ago.
+            sessions = {self.pid, *(pid for pid in self._running.values() if pid is not None)}
             left = end_strays(set(self._running), sessions, tree_mark(self.pid), _STRAYS_SECONDS)
         # Not before now: a thread that still sends must not meet another socket under this number.
         with self._send_lock:

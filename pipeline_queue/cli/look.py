@@ -56,17 +56,20 @@ def _list(limit: int, as_json: bool) -> None:
             reports = list(islice(client.overview(), limit))
         except NotFoundError:
             reports = []
+        warm = client.warm_python()
         _tell_holds(client)
     if as_json:
         runs = [report.model_dump(mode="json") for report in reports if isinstance(report, RunRecord)]
         sweeps = [report.as_json() for report in reports if isinstance(report, SweepReport)]
-        click.echo(json.dumps({"runs": runs, "sweeps": sweeps}, indent=2))
+        click.echo(json.dumps({"runs": runs, "sweeps": sweeps, "warm_python": asdict(warm)}, indent=2))
     elif not reports:
         click.echo("no runs yet: pipeline-queue run FILE -p name=value")
     else:
         from pipeline_queue.cli.sweep_display import print_rows
 
         print_rows(reports)
+        if warm.forked or warm.cold:
+            click.echo(f"warm Python: {warm}")
 
 
 def _tell_holds(client: Client) -> None:

@@ -19,6 +19,7 @@ from pipeline_queue.contract.settings import Settings
 from pipeline_queue.contract.signing import SigningKey, read_signing_key
 from pipeline_queue.contract.states import RunState, StepState
 from pipeline_queue.contract.sweep_ledger import SweepLedger
+from pipeline_queue.contract.warm_python import WarmPython
 from pipeline_queue.contract.wire import Letter
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ class LiveWorker:
     clock_seconds: float
     storage_token: str = ""
     notes: tuple[str, ...] = field(default=())
+    warm: WarmPython = field(default=WarmPython())
     holds: tuple[str, ...] = field(default=())
     """Why it takes no steps now."""
 
@@ -346,7 +348,7 @@ class Ledger:
 
     def announce(self, name: str, facts: dict[str, Any]) -> None:
         """Says that a worker lives. `facts`: queues, slots, busy, version, clock_seconds, storage_token, notes,
-        holds."""
+        holds, warm."""
         with broker_errors(self._url):
             seconds, micros = self._redis.time()
             row = {**facts, "v": 1, "seen": seconds + micros / 1e6}
@@ -376,6 +378,7 @@ class Ledger:
                 clock_seconds=row["clock_seconds"] - row["seen"],
                 storage_token=row.get("storage_token", ""),
                 notes=tuple(row.get("notes", ())),
+                warm=WarmPython.from_json(row.get("warm") or {}),
                 holds=tuple(row.get("holds", ())),
             )
             for name, row in sorted(rows.items())

@@ -11,13 +11,14 @@ from pipeline_queue.loading.declarations import read_parameters
 from pipeline_queue.loading.document import Document, read_document
 from pipeline_queue.loading.fields import HELP_KEYS, Fields, Reading
 from pipeline_queue.loading.nodes import Mapping, Node, Scalar, kind_of
+from pipeline_queue.loading.preloads import read_preload
 from pipeline_queue.loading.programs import Programs
 from pipeline_queue.loading.steps import read_steps
 from pipeline_queue.parameters import Given
 from pipeline_queue.pipeline import Pipeline
 from pipeline_queue.problems import Problems
 
-_KEYS = ("name", *HELP_KEYS, "parameters", "steps", "sweep")
+_KEYS = ("name", *HELP_KEYS, "parameters", "preload", "steps", "sweep")
 _OUTER_HINT = "put `pipeline:` in the first line and everything else below it, indented"
 
 
@@ -105,7 +106,7 @@ def _read_pipeline(reading: Reading, body: Mapping, path: Path, folder: Path) ->
     name = _name_of_file(path) if name_node is None else reading.name(name_node, "the name of a pipeline")
     help_text = fields.help()
     declared = read_parameters(reading, fields.get("parameters"))
-    steps = read_steps(reading, fields.get("steps"), place, Programs(folder), declared.names)
+    steps = read_steps(reading, fields.get("steps"), place, Programs(folder), declared.names, read_preload(fields))
     sweep = fields.get("sweep")
     if sweep is not None and not isinstance(sweep, Mapping):
         reading.add(sweep, f"sweep must be a mapping, not {kind_of(sweep)}", "write its keys below it, or remove it")

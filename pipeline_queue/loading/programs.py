@@ -42,6 +42,14 @@ class Programs:
             return Found(f"./{program}")
         return Found(program)
 
+    def module_beside(self, script: str, name: str) -> str | None:
+        """The file or package beside the script that `import` would find first, as a path in the folder."""
+        beside = posixpath.dirname(script)
+        for path in (posixpath.join(beside, f"{name}.py"), posixpath.join(beside, name, "__init__.py")):
+            if os.path.lexists(self._folder / path):
+                return path
+        return None
+
     def missing(self, path: str) -> tuple[str, str]:
         """Why this path of the folder is not there, with a hint; empty when it is."""
         try:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import get_args
 
 from pipeline_queue.contract.errors import Place
 from pipeline_queue.expressions import MAX_WORDS, first_expression_offset, parse_template, split_words
 from pipeline_queue.loading.fields import HELP_KEYS, Entry, Fields, Reading, read_entries
 from pipeline_queue.loading.nodes import Mapping, Node, Scalar, Sequence, kind_of, size_of
+from pipeline_queue.loading.preloads import Preload, check_preload, read_preload
 from pipeline_queue.loading.programs import Programs
 from pipeline_queue.loading.sizes import read_memory
 from pipeline_queue.parameters import BadValueError, check_bounds, read_value
@@ -23,7 +24,10 @@ MAX_STEPS = 100
 MAX_RETRIES = 100
 MAX_TIMEOUT_SECONDS = 30 * 24 * 3600
 
-_KEYS = ("run", "args", "env", "timeout", "memory", "retries", "queue", "outputs", "reuse", "sources", *HELP_KEYS)
+_KEYS = (
+    *("run", "args", "env", "timeout", "memory", "retries", "queue", "outputs", "reuse", "sources", "preload"),
+    *HELP_KEYS,
+)
 _RETRIES = Parameter(name="retries", type="int", min=0, max=MAX_RETRIES)
 _SECONDS = Parameter(name="timeout", type="float")
 _DURATION = re.compile(
@@ -45,13 +49,20 @@ class _Context:
     reading: Reading
     programs: Programs
     declared: Collection[str] | None
+    preload: Preload
+    told: set[str] = field(default_factory=set)
 
 
 def read_steps(
-    reading: Reading, node: Node | None, place: Place, programs: Programs, declared: Collection[str] | None
+    reading: Reading,
+    node: Node | None,
+    place: Place,
+    programs: Programs,
+    declared: Collection[str] | None,
+    preload: Preload | None = None,
 ) -> tuple[Step, ...]:
-    """The steps that are right; `place` is where a missing list of them is reported."""
-    context = _Context(reading, programs, declared)
+    """The steps that are right; `place` is where a missing list of them is reported, `preload` the pipeline's own."""
+    context = _Context(reading, programs, declared, preload or Preload())
     if node is None:
         reading.problems.add(place, "the pipeline has no steps", "add `steps:` with a list of one or more")
         return ()
@@ -85,6 +96,7 @@ def _read_step(context: _Context, entry: Entry) -> Step | None:
         "reuse": _read_reuse(fields),
         "outputs": _read_paths(fields, "outputs", "an output"),
         "sources": _read_sources(context, fields),
+        "preload": _read_preload(context, fields, words, python),
         "help": fields.help(),
     }
     return Step.model_validate({"name": entry.name, **step}) if entry.name and words else None
@@ -111,6 +123,19 @@ def _read_run(context: _Context, fields: Fields, node: Node) -> tuple[tuple[Temp
     if found.problem:
         context.reading.add(first, found.problem, found.hint)
     return ((found.program,), *words[1:]), found.python
+
+
+def _read_preload(context: _Context, fields: Fields, words: tuple[Template, ...], python: bool) -> tuple[str, ...]:
+    own = read_preload(fields)
+    if own and own.modules and words and not python:
+        place = context.reading.document.place(own.modules[0][1])
+        message = f"{fields.label('preload')} has no effect: its run is not a Python script of the folder"
+        context.reading.problems.add(place, message, "write `run: script.py`, or remove preload")
+    preload = context.preload if own is None else own
+    if not python:
+        return ()
+    check_preload(context.reading, preload.modules, context.programs, "".join(map(str, words[0])), context.told)
+    return preload.names
 
 
 def _read_args(context: _Context, fields: Fields, node: Node) -> tuple[Template, ...]:

@@ -73,11 +73,12 @@ def test_the_contract_imports_nothing_else_of_ours(path: Path) -> None:
     assert [name for name in ours if not name.startswith("pipeline_queue.contract")] == []
 
 
-@pytest.mark.parametrize("path", _modules("workers/supervisor"), ids=_id)
-def test_the_supervisor_imports_only_the_standard_library_and_itself(path: Path) -> None:
+@pytest.mark.parametrize("path", [*_modules("workers/supervisor"), *_modules("workers/warm")], ids=_id)
+def test_the_small_processes_import_only_the_standard_library_and_themselves(path: Path) -> None:
     allowed = {*sys.stdlib_module_names}
     foreign = [name for name in _imports(path) if name.split(".")[0] not in allowed]
-    assert [name for name in foreign if not name.startswith("workers.supervisor")] == []
+    own = ("workers.warm",) if path.parent.name == "warm" else ("workers.supervisor", "workers.warm")
+    assert [name for name in foreign if not name.startswith(own)] == []
 
 
 @pytest.mark.parametrize("path", _modules("pipeline_queue"), ids=_id)

@@ -6,8 +6,11 @@ keeps them as lone surrogates (`surrogateescape`). An unknown version or type is
 Worker to supervisor:
 
     start   id, argv, cwd, env, log, log_limit_bytes, timeout_seconds|null, grace_seconds,
-            lease_seconds|null, leased_at|null, memory_bytes|null
-            Run one step. `env` is all of its environment and should hold PIPELINE_QUEUE_ATTEMPT=<id>.
+            lease_seconds|null, leased_at|null, memory_bytes|null,
+            preload, late
+            Run one step. With `preload` (names of modules; `argv` is then an interpreter and a script) it is forked
+            from a warm process that has imported them; `late` names the variables of `env` that may differ between
+            steps of one warm process. `env` is all of its environment and should hold PIPELINE_QUEUE_ATTEMPT=<id>.
     renew   ids, lease_seconds, leased_at
             The lease of these executions holds until `leased_at + lease_seconds`.
     stop    id, reason     TERM to the tree, `grace_seconds` later KILL.
@@ -17,8 +20,10 @@ Supervisor to worker:
 
     started id, pid        The main process runs; `pid` is also its session and process group.
     ended   id, cause, reason|null, exit_code|null, signal|null, error|null, infrastructure, seconds,
-            max_rss_bytes, memory_bytes|null, log_bytes, log_dropped_bytes
-            Nothing of the tree lives any more and the log is complete. Sent once for every `start`.
+            max_rss_bytes, memory_bytes|null, log_bytes, log_dropped_bytes,
+            and for one with `preload` notes, warm
+            Nothing of the tree lives any more and the log is complete. Sent once for every `start`. `notes` are
+            sentences; `warm` counts: processes, forked, cold, shared_bytes.
 
 `leased_at` is a reading of `lease_clock()`, taken before the lease was asked for: a frame that lies in a
 socket while either side is paused must not prolong a lease that others already see as expired.
@@ -68,6 +73,8 @@ class StartOrder:
     grace_seconds: float
     lease_until: float | None
     memory_bytes: int | None
+    preload: tuple[str, ...] = ()
+    late: frozenset[str] = frozenset()
 
 
 def lease_clock() -> float:
@@ -100,7 +107,10 @@ def read_start(frame: Mapping[str, object]) -> StartOrder:
         raise ValueError("argv is not a list of texts")
     if not isinstance(env, dict) or not all(isinstance(value, str) for value in env.values()):
         raise ValueError("env is not a mapping of texts")
+    preload, late = _optional_texts(frame, "preload"), _optional_texts(frame, "late")
     return StartOrder(
+        preload=preload,
+        late=frozenset(late),
         id=read_text(frame, "id"),
         argv=tuple(argv),
         cwd=read_text(frame, "cwd"),
@@ -136,6 +146,13 @@ def read_number(frame: Mapping[str, object], name: str) -> float:
     if not -_LARGEST_NUMBER <= value <= _LARGEST_NUMBER:
         raise ValueError(f"{name} is out of range")
     return value
+
+
+def _optional_texts(frame: Mapping[str, object], name: str) -> tuple[str, ...]:
+    value = frame.get(name, [])
+    if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+        raise ValueError(f"{name} is not a list of texts")
+    return tuple(value)
 
 
 def _optional_number(frame: Mapping[str, object], name: str) -> float | None:

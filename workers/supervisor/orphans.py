@@ -37,15 +37,18 @@ class Orphans:
     first seen ends last.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, warm: Collection[int] = ()) -> None:
+        """`warm` are children of ours that belong to no execution."""
         self._known: dict[int, _Orphan] = {}
+        self._warm = warm
+        self._session = os.getsid(0)
 
     def refresh(self, steps: Collection[SupervisedStep]) -> bool:
         """Adopt new orphans and collect dead ones; False when they come and go too fast to know them all.
 
         True is exact for the main processes whose exit was noticed before: their children are ours by then.
         """
-        mains = {step.pid for step in steps}
+        mains = {step.pid for step in steps} | set(self._warm)
         for _ in range(_ROUNDS):
             # One that was dead may have left a child that was not in the list yet.
             if not any([self._meet(pid, steps) for pid in children_of(os.getpid()) if pid not in mains]):
@@ -69,6 +72,8 @@ class Orphans:
             self._known.pop(pid, None)
             return True
         if pid not in self._known and (status := read_status(pid)) is not None:
+            if status.session == self._session:
+                return False  # forked from a warm process a moment ago: not a step yet, or about to end
             owner = _owner(pid, status.session, status.start_ticks, steps)
             suspects = {owner} if owner is not None else {step.id for step in steps}
             self._known[pid] = _Orphan(suspects)

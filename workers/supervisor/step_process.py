@@ -44,7 +44,7 @@ def start_process(argv: Sequence[str], cwd: str, env: Mapping[str, str], output:
 
     Every other descriptor of this process must be close-on-exec. Raises NotStartedError.
     """
-    words, variables = _encode_argv(argv), _encode_env(env)
+    words, variables = encode_argv(argv), encode_env(env)
     # Python's posix_spawn cannot name a directory; this process is single-threaded and has none of its own.
     _enter(cwd)
     try:
@@ -68,7 +68,8 @@ def start_process(argv: Sequence[str], cwd: str, env: Mapping[str, str], output:
         os.chdir("/")
 
 
-def _encode_argv(argv: Sequence[str]) -> list[bytes]:
+def encode_argv(argv: Sequence[str]) -> list[bytes]:
+    """Raises NotStartedError."""
     if not argv or not argv[0]:
         raise NotStartedError("the command is empty")
     words = []
@@ -78,7 +79,8 @@ def _encode_argv(argv: Sequence[str]) -> list[bytes]:
     return words
 
 
-def _encode_env(env: Mapping[str, str]) -> dict[bytes, bytes]:
+def encode_env(env: Mapping[str, str]) -> dict[bytes, bytes]:
+    """Raises NotStartedError."""
     for name in env:
         if not name or "=" in name:
             raise NotStartedError(f"the environment variable {name!r} has an impossible name")

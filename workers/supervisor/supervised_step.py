@@ -7,7 +7,7 @@ import fcntl
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from workers.supervisor.frames import Cause, StartOrder
 from workers.supervisor.memory import MemoryWatch, kill_first
@@ -27,16 +27,16 @@ class SupervisedStep:
     its session and of its process group, cannot come to mean anything else while it is signalled.
     """
 
-    def __init__(self, order: StartOrder) -> None:
-        """Start it; raises NotStartedError."""
+    def __init__(self, order: StartOrder, start: Callable[[StartOrder], tuple[int, int]] | None = None) -> None:
+        """Start it, by `start_cold` unless told otherwise; raises NotStartedError."""
         self.id = order.id
         self.grace_seconds = order.grace_seconds
         self.lease_until = order.lease_until
-        self._log = _open_log(order)
+        self.log = _open_log(order)
         try:
-            self.pid, self.output = _start(order)
+            self.pid, self.output = (start or start_cold)(order)
         except NotStartedError:
-            self._log.close()
+            self.log.close()
             raise
         self._started_at = time.monotonic()
         self.timeout_at = None if order.timeout_seconds is None else self._started_at + order.timeout_seconds
@@ -112,7 +112,7 @@ class SupervisedStep:
             data = os.read(self.output, _CHUNK_BYTES)
         except BlockingIOError:
             return True
-        self._log.append(data)
+        self.log.append(data)
         return bool(data)
 
     def close_output(self) -> None:
@@ -124,7 +124,7 @@ class SupervisedStep:
         """Release everything, once the tree is dead, and return what the `ended` frame says."""
         _, status, usage = os.wait4(self.pid, 0)
         self._drain()
-        self._log.close()
+        self.log.close()
         killed_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         by_itself = Cause.EXITED if killed_by is None else Cause.SIGNALLED
         return {
@@ -137,8 +137,8 @@ class SupervisedStep:
             "seconds": (self._exited_at or time.monotonic()) - self._started_at,
             "max_rss_bytes": usage.ru_maxrss * 1024,
             "memory_bytes": None if self.memory is None else self.memory.most_bytes,
-            "log_bytes": self._log.written_bytes,
-            "log_dropped_bytes": self._log.dropped_bytes,
+            "log_bytes": self.log.written_bytes,
+            "log_dropped_bytes": self.log.dropped_bytes,
         }
 
     def _tree(self, orphans: Iterable[int]) -> dict[int, int]:
@@ -160,7 +160,7 @@ class SupervisedStep:
                 data = os.read(self.output, _CHUNK_BYTES)
                 if not data:
                     break
-                self._log.append(data)
+                self.log.append(data)
         self.close_output()
 
 
@@ -174,7 +174,7 @@ def _open_log(order: StartOrder) -> StepLog:
     raise NotStartedError(f"the log file {order.log!r} cannot be opened: {reason}", True)
 
 
-def _start(order: StartOrder) -> tuple[int, int]:
+def start_cold(order: StartOrder) -> tuple[int, int]:
     """The pid of the main process and the descriptor its output is read from."""
     try:
         reader, writer = os.pipe2(os.O_CLOEXEC)

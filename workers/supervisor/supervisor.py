@@ -29,6 +29,8 @@ from workers.supervisor.process_tree import become_subreaper, descendants, read_
 from workers.supervisor.step_process import NotStartedError
 from workers.supervisor.supervised_step import SupervisedStep
 from workers.supervisor.tree_mark import mark_own_tree
+from workers.supervisor.warm_pool import WarmPool
+from workers.supervisor.warm_step import WarmStep
 
 _LEFTOVER_GRACE_SECONDS = 2.0
 _KILL_ROUNDS = 8
@@ -56,7 +58,8 @@ class Supervisor:
         self._channel = FrameChannel(channel, self._poller)
         self._steps: dict[str, SupervisedStep] = {}
         self._outputs: dict[int, SupervisedStep] = {}
-        self._orphans = Orphans()
+        self._warm = WarmPool(self._poller, self._begin, self._fail)
+        self._orphans = Orphans(self._warm.pids)
         self._system_kills = SystemKills()
         self._is_serving = True
         self._wakeups = _wake_on_child_exit()
@@ -90,6 +93,7 @@ class Supervisor:
             if step is not None and not step.copy_output():
                 del self._outputs[descriptor]
                 step.close_output()
+            self._warm.handle(descriptor)
 
     def _obey(self, line: bytes) -> None:
         try:
@@ -113,7 +117,8 @@ class Supervisor:
         if not self._steps:
             self._system_kills.begin()
         try:
-            step = SupervisedStep(read_start(frame))
+            order = read_start(frame)
+            step = WarmStep(order, self._warm.facts) if order.preload else SupervisedStep(order)
         except NotStartedError as error:
             self._report_not_started(step_id, error)
             return
@@ -121,9 +126,21 @@ class Supervisor:
             self._report_not_started(step_id, NotStartedError(f"the order to start it is malformed: {error}", True))
             return
         self._steps[step_id] = step
+        if isinstance(step, WarmStep):
+            self._warm.start(step)
+        else:
+            self._begin(step)
+
+    def _begin(self, step: SupervisedStep) -> None:
+        """Its main process runs."""
         self._outputs[step.output] = step
         self._poller.register(step.output, select.EPOLLIN)
-        self._channel.send("started", {"id": step_id, "pid": step.pid})
+        self._channel.send("started", {"id": step.id, "pid": step.pid})
+
+    def _fail(self, step: SupervisedStep, error: NotStartedError) -> None:
+        del self._steps[step.id]
+        step.log.close()
+        self._report_not_started(step.id, error)
 
     def _report_not_started(self, step_id: str, error: NotStartedError) -> None:
         why = {"cause": Cause.NOT_STARTED, "error": error.text, "infrastructure": error.infrastructure}
@@ -148,7 +165,7 @@ class Supervisor:
 
     def _seconds_to_wait(self) -> float | None:
         """Until the nearest deadline of any step, None when there is none."""
-        nearest: float | None = None
+        nearest = self._warm.deadline()
         leased = False
         for step in self._steps.values():
             leased = leased or step.lease_until is not None
@@ -163,6 +180,7 @@ class Supervisor:
         return max(0.0, min(_LEASE_CHECK_SECONDS if wait is None else wait, _LEASE_CHECK_SECONDS, *leases))
 
     def _keep_deadlines(self) -> None:
+        self._warm.keep_deadlines()
         if not self._steps:
             return
         self._system_kills.keep_looking()
@@ -197,6 +215,7 @@ class Supervisor:
 
     def _settle(self) -> None:
         """After a death among our children: end every execution whose whole tree is dead."""
+        self._warm.settle()
         exited = [step for step in self._steps.values() if step.notice_exit()]
         if not self._orphans.refresh(self._steps.values()):
             signal.raise_signal(signal.SIGCHLD)

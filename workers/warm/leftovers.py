@@ -1,0 +1,76 @@
+"""What imports have left behind in a warm process that no fork of it could have for its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import threading
+import time
+
+_THREADS_END_SECONDS = 1.0
+# Devices without a state of their own: sharing one is as good as opening it again.
+_HARMLESS = frozenset({"/dev/null", "/dev/zero", "/dev/urandom", "/dev/random", "/dev/full"})
+
+
+def what_forbids_forking(before: frozenset[int]) -> str | None:
+    """Why steps cannot be forked from this process, None when they can; `before`: what was open before the imports."""
+    return _running_threads() or _shared_descriptors(open_descriptors() - before)
+
+
+def open_descriptors() -> frozenset[int]:
+    found = {int(name) for name in os.listdir("/proc/self/fd")}  # noqa: PTH208
+    return frozenset(number for number in found if _is_open(number))
+
+
+def reopen(number: int) -> None:
+    """Give this process its own position in a file that it shares with the warm process."""
+    path = f"/proc/self/fd/{number}"
+    with contextlib.suppress(OSError):
+        if not stat.S_ISREG(os.fstat(number).st_mode):
+            return
+        flags = _flags(number)
+        position = os.lseek(number, 0, os.SEEK_CUR)
+        inheritable = os.get_inheritable(number)
+        own = os.open(path, flags)
+        os.lseek(own, position, os.SEEK_SET)
+        os.dup2(own, number, inheritable)
+        os.close(own)
+
+
+def _flags(number: int) -> int:
+    with open(f"/proc/self/fdinfo/{number}", "rb") as file:  # noqa: PTH123
+        fields = dict(line.split(b":", 1) for line in file.read().splitlines() if b":" in line)
+    return int(fields[b"flags"], 8) & (os.O_ACCMODE | os.O_APPEND | os.O_CLOEXEC)
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
+
+
+def _running_threads() -> str | None:
+    names = sorted(thread.name for thread in threading.enumerate() if thread is not threading.main_thread())
+    if names:
+        return f"importing them left threads running: {', '.join(names)[:200]}"
+    # Libraries that are made for it end their threads when their process forks: what is left after one does not.
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    until = time.monotonic() + _THREADS_END_SECONDS
+    while (count := len(os.listdir("/proc/self/task")) - 1) and time.monotonic() < until:  # noqa: PTH208
+        time.sleep(0.01)
+    return f"importing them left {count} threads running that do not end for a fork" if count else None
+
+
+def _shared_descriptors(left: frozenset[int]) -> str | None:
+    for number in sorted(left):
+        with contextlib.suppress(OSError):
+            target = os.readlink(f"/proc/self/fd/{number}")  # noqa: PTH115 - the text is no path
+            if not stat.S_ISREG(os.fstat(number).st_mode) and target not in _HARMLESS:
+                return f"importing them left {target[:200]} open, which its forks would share"
+    return None
