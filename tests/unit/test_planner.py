@@ -78,7 +78,7 @@ def test_every_step_has_a_message_with_the_runs_values() -> None:
         ({"one", "run.json"}, []),
         ({"cancel.requested"}, ["one", "two", "three"]),
     ],
-    ids=str,
+    ids=lambda names: str(sorted(names)),
 )
 def test_a_ring_carries_what_is_not_published(names: set[str], expected: list[str]) -> None:
     assert [message.step for message in remaining(THREE, RUN, {"x": ""}, names)] == expected
