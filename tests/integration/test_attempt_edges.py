@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,11 @@ from pipeline_queue.contract.ledger import Ledger
 from pipeline_queue.contract.messages import TASK_NAME, StepMessage
 from pipeline_queue.contract.storage import read_step
 from pipeline_queue.contract.sweep_ledger import Opening
-from pipeline_queue.local.server import Server, start_server
+from pipeline_queue.local.server import start_server
 from pipeline_queue.pipeline import Step
 from pipeline_queue.resume import resume_unfinished
 from tests.conftest import GENEROUS_SECONDS, Cluster, wait_until, write_folder
-from tests.integration.attempt_site import Attempting, Site, SubmittedRun, names_in, new_site, shared_server
+from tests.integration.attempt_site import Attempting, Site, SubmittedRun, names_in, new_site
 from workers import recording
 from workers.attempt import attempt
 from workers.context import SweepCache, WorkerContext
@@ -37,18 +37,6 @@ from workers.outputs import Workspace
 from workers.reconciler import Reconciler
 from workers.tasks import register
 from workers.workspace import Workspaces
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with shared_server(tmp_path_factory.mktemp("server")) as server:
-        yield server
-
-
-@pytest.fixture
-def site(server: Server, tmp_path: Path) -> Iterator[Site]:
-    with new_site(server, tmp_path) as site:
-        yield site
 
 
 @pytest.fixture

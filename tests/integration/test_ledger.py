@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +13,12 @@ from pipeline_queue.contract.errors import BrokerError
 from pipeline_queue.contract.identity import RunId
 from pipeline_queue.contract.ledger import Ending, Lease, Ledger, Refusal
 from pipeline_queue.contract.sweep_ledger import Opening
-from pipeline_queue.local.server import Server, start_server
+from pipeline_queue.local.server import start_server
 from tests.conftest import wait_until
-from tests.integration.attempt_site import Site, new_site, shared_server
+from tests.integration.attempt_site import Site
 
 RUN = RunId("train-7k3m9q2x", 0)
 OTHER = RunId("train-7k3m9q2x", 1)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with shared_server(tmp_path_factory.mktemp("server")) as server:
-        yield server
-
-
-@pytest.fixture
-def site(server: Server, tmp_path: Path) -> Iterator[Site]:
-    with new_site(server, tmp_path) as site:
-        yield site
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from pipeline_queue.contract.storage import Storage, read_step
 from pipeline_queue.local.server import Server, start_server
 from pipeline_queue.storage_match import open_storage
 from tests.conftest import GENEROUS_SECONDS, Cluster, plain_environment, wait_until, write_folder
-from tests.integration.attempt_site import Attempting, Site, names_in, new_site, shared_server
+from tests.integration.attempt_site import Attempting, Site, names_in, new_site
 from tests.integration.small_disk import SmallDisk, small_disk
 from workers import disks, recording
 from workers.context import SweepCache
@@ -35,18 +35,6 @@ from workers.tasks import register
 from workers.workspace import Workspaces
 
 FILLS = pytest.mark.parametrize("fill", [SmallDisk.fill_bytes, SmallDisk.fill_inodes], ids=["bytes", "inodes"])
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with shared_server(tmp_path_factory.mktemp("server")) as server:
-        yield server
-
-
-@pytest.fixture
-def site(server: Server, tmp_path: Path) -> Iterator[Site]:
-    with new_site(server, tmp_path) as site:
-        yield site
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,9 @@ from pipeline_queue.contract.keys import flight_key
 from pipeline_queue.contract.ledger import Ending, Lease
 from pipeline_queue.contract.messages import TASK_NAME
 from pipeline_queue.contract.wire import Caller, list_of, lists_of
-from pipeline_queue.local.server import Server
 from pipeline_queue.planner import messages
 from tests.conftest import GENEROUS_SECONDS, Cluster, wait_until, write_folder
-from tests.integration.attempt_site import Site, SubmittedRun, new_site, shared_server
+from tests.integration.attempt_site import Site, SubmittedRun
 from workers.context import SweepCache
 from workers.reconciler import Reconciler
 
@@ -41,18 +39,6 @@ pipeline:
 """
 # What Celery leaves among the properties by accident, and the queue of its answers, which we have none of.
 _UNUSED = {"argsrepr": None, "kwargsrepr": None, "reply_to": ""}
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with shared_server(tmp_path_factory.mktemp("server")) as server:
-        yield server
-
-
-@pytest.fixture
-def site(server: Server, tmp_path: Path) -> Iterator[Site]:
-    with new_site(server, tmp_path) as site:
-        yield site
 
 
 def _opened(payload: str) -> dict[str, Any]:
