@@ -501,9 +501,9 @@ class Client:
         return self._ledger
 
     def _writable(self) -> Storage:
-        """The storage, made ready once."""
+        """The storage, made ready once; the broker's own, if there is one to ask."""
         if self._opened is None:
-            self._opened = open_storage(self._root, self._live())
+            self._opened = open_storage(self._root, self._ledger) if self._ledger else Storage.open(self._root)
         return self._opened
 
     def _storage(self) -> Storage:
