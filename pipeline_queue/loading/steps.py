@@ -238,6 +238,7 @@ def _read_reuse(fields: Fields) -> str:
     if text not in get_args(Reuse):
         hint = "write sweep (runs of a sweep that need the same step share it), always (runs of all sweeps) or never"
         fields.reading.add(node, f"{quoted(text)} is no way to reuse a step", hint)
+        return "sweep"
     return text
 
 
@@ -257,7 +258,7 @@ def _read_sources(context: _Context, fields: Fields) -> tuple[str, ...]:
     node = fields.get("sources")
     sources = _read_paths(fields, "sources", "a source")
     for source in sources:
-        if node is not None and not WILDCARDS & set(source):
+        if node is not None and not WILDCARDS & set(source) and not source.startswith(("/", "..")):
             problem, hint = context.programs.missing(source)
             if problem:
                 context.reading.add(node, f"{fields.label('sources')}: {problem}", hint)

@@ -44,6 +44,10 @@ pipeline:
         retries: 2
         queue: gpu
         outputs: [model.pkl, metrics.json]
+        reuse: always
+        sources: [train.py, "*.csv"]
+        memory: 2GB
+        preload: [json, os.path]
   sweep:
     grid: {learning_rate: {logspace: [1e-4, 1e-1, 7]}, optimizer: [sgd, adam]}
 """
@@ -57,7 +61,7 @@ TOKENS = [
     "\x85".encode(), "\ufeff".encode(), "\uffff".encode(), "😀".encode(), "e\u0301".encode(),
     "\u202e".encode(), "٣".encode(), b"pipeline", b"parameters", b"steps", b"name", b"run", b"args",
     b"type", b"default", b"choices", b"min", b"max", b"sweep", b"env", b"timeout", b"retries", b"queue",
-    b"outputs", b"help", b"../x.py", b"/x.py", b"train.py", b"1h30m", b"99999999999",
+    b"outputs", b"help", b"reuse", b"sources", b"memory", b"preload", b"never", b"2GiB", b"**/*.csv", b"../x.py", b"/x.py", b"train.py", b"1h30m", b"99999999999",
 ]  # fmt: skip
 LONG = [
     b"[" * 3_000, b"{a: " * 3_000, b"- " * 3_000, b"? " * 3_000, b"x" * 100_000, b"9" * 100_000,

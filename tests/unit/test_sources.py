@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline_queue.contract.errors import PipelineFileError
 from pipeline_queue.contract.identity import RunId
 from pipeline_queue.loading.loader import load_pipeline
 from pipeline_queue.pipeline import Parameter, Pipeline, Step
@@ -82,6 +83,19 @@ def test_sources_are_read_and_a_wrong_one_has_its_place(tmp_path: Path) -> None:
     file.write_text(text)
     step = load_pipeline(file).pipeline.steps[0]
     assert (step.sources, step.reuse) == (("prepare.py", "*.csv"), "always")
+
+
+def test_a_wrong_way_of_reuse_and_sources_outside_are_told_at_their_places(tmp_path: Path) -> None:
+    file = tmp_path / "pipeline.yaml"
+    file.write_text("pipeline:\n  steps:\n    - a: {run: ls, reuse: alway, sources: [../x, /etc, here]}\n")
+    with pytest.raises(PipelineFileError) as refused:
+        load_pipeline(file)
+    assert [problem.message for problem in refused.value.problems] == [
+        "'alway' is no way to reuse a step",
+        "sources of step 'a': there is no 'here' in the pipeline's folder",
+        "'../x' cannot be a source",
+        "'/etc' cannot be a source",
+    ]
 
 
 def _always(**fields: object) -> Pipeline:
