@@ -18,7 +18,7 @@ from pipeline_queue.sweep import Sweep
 
 logger = logging.getLogger(__name__)
 
-_LOST_SECONDS = 10.0
+_LOST_SECONDS = 5.0
 _MOST_RUNS = 500
 _MOST_MESSAGES = 20_000
 
