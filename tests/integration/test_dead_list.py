@@ -2,27 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from pipeline_queue.contract import keys
 from pipeline_queue.contract.dead_list import MOST_ROWS
-from pipeline_queue.local.server import Server
-from tests.integration.attempt_site import Site, new_site, shared_server
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with shared_server(tmp_path_factory.mktemp("server")) as running:
-        yield running
-
-
-@pytest.fixture
-def site(server: Server, tmp_path: Path) -> Iterator[Site]:
-    with new_site(server, tmp_path) as made:
-        yield made
+from tests.integration.attempt_site import Site
 
 
 def test_a_row_tells_what_why_when_and_where(site: Site) -> None:
