@@ -26,6 +26,8 @@ class Limits:
     after_seconds: float | None = None
     extra_share: float | None = None
     exits: int | None = None
+    all_faults: bool = False
+    """Whether every fault that was planned must have been played before the work was done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,10 @@ class Scenario:
         with Lab(size.plan, product, server, seed) as lab:
             looks = [Look(notes=keep_when_done(lab))]
             stop = self.meddle(lab, seed) if self.meddle else Look
-            played = play(lab, size.work, self.schedule(size, seed), lambda: looks.append(stop()))
+            schedule = self.schedule(size, seed)
+            played = play(lab, size.work, schedule, lambda: looks.append(stop()))
+            if self.limits.all_faults and len(played.faults) < len(schedule):
+                looks.append(Look(short=[f"{len(played.faults)} of {len(schedule)} planned faults were played"]))
             if self.look_closer:
                 looks.append(self.look_closer(lab, played))
             return self._row(product, seed, text, played, sum(looks, Look()))

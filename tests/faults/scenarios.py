@@ -13,6 +13,8 @@ from tests.faults.scenario import Limits, Scenario, Size
 from tests.faults.schedule import Fault, Schedule, lasting, single
 
 _LEASE_SECONDS = 15.0
+_CUT_AT_ONCE = 2
+"""Half of the machines of a full lab: the others have to take over."""
 _SEVERAL_AT_ONE_RUN = Limits(recovery_seconds=None)
 """Faults come so close that one run may meet a second before it has begun again."""
 
@@ -35,11 +37,11 @@ def _flushes(size: Size, seed: int) -> Schedule:
 
 
 def _cuts(seconds: float, size: Size, seed: int) -> Schedule:
-    return lasting(seed, ("cut", "heal"), size.plan.names(), 3.0, seconds, size.faults)
+    return lasting(seed, ("cut", "heal"), size.plan.names(), 3.0, seconds, size.faults, _CUT_AT_ONCE)
 
 
 def _pauses(seconds: float, size: Size, seed: int) -> Schedule:
-    return lasting(seed, ("pause", "continue"), size.plan.names(), 2.0, seconds, size.faults)
+    return lasting(seed, ("pause", "continue"), size.plan.names(), 2.0, seconds, size.faults, _CUT_AT_ONCE)
 
 
 def _full_disks(seconds: float, size: Size, seed: int) -> Schedule:
@@ -66,14 +68,15 @@ _POWER = Scenario(
     name="power loss",
     fault="a machine loses its power (its pid namespace is killed)",
     quick=Size(Plan(machines=3, isolated=True), Work(30), 2),
-    full=Size(Plan(machines=4, isolated=True), Work(500), 20),
+    full=Size(Plan(machines=4, isolated=True), Work(500, "0.5:0.5:0.5"), 20),
     schedule=_power,
+    limits=Limits(all_faults=True),
 )
 _SERVER = Scenario(
     name="server kill",
     fault="Redis is killed (-9) and started again, append-only file every second",
     quick=Size(Plan(machines=2), Work(40), 2),
-    full=Size(Plan(machines=4), Work(500), 50),
+    full=Size(Plan(machines=4), Work(500, "1:1:1"), 50),
     schedule=lambda size, seed: _restarts(3.0 if size.work.runs < 200 else 20.0, size, seed),
     limits=Limits(standstill_seconds=10.0, exits=0),
 )
@@ -89,17 +92,18 @@ _PARTITION = Scenario(
     name="partition",
     fault="a machine is cut off from Redis without a word, in mid-step",
     quick=Size(Plan(machines=3, isolated=True), Work(6, "0.2:13:0.2"), 1),
-    full=Size(Plan(machines=4, isolated=True), Work(300, "0.2:13:0.2"), 30),
+    full=Size(Plan(machines=4, isolated=True), Work(400, "0.2:13:0.2"), 30),
     schedule=lambda size, seed: _cuts(25.0 if size.faults == 1 else 60.0, size, seed),
-    limits=Limits(exits=0),
+    limits=Limits(exits=0, all_faults=True),
     look_closer=dead_after_cut,
 )
 _PAUSE = Scenario(
     name="pause",
     fault="a whole machine is stopped (SIGSTOP) at random and goes on later",
     quick=Size(Plan(machines=3), Work(24), 3),
-    full=Size(Plan(machines=4), Work(500), 50),
+    full=Size(Plan(machines=4), Work(500, "4:4:4"), 50),
     schedule=lambda size, seed: _pauses(18.0 if size.faults <= 3 else 45.0, size, seed),
+    limits=Limits(all_faults=True),
 )
 _MESSAGES = Scenario(
     name="messages",

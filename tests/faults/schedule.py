@@ -34,17 +34,28 @@ def single(seed: int, kinds: Sequence[str], targets: Sequence[str], every_second
 
 
 def lasting(
-    seed: int, kinds: tuple[str, str], targets: Sequence[str], every_seconds: float, seconds: float, count: int
+    seed: int,
+    kinds: tuple[str, str],
+    targets: Sequence[str],
+    every_seconds: float,
+    seconds: float,
+    count: int,
+    at_once: int | None = None,
 ) -> Schedule:
-    """Faults that begin (the first kind) and are undone `seconds` later (the second); a target has one at a time."""
+    """Faults that begin (the first kind) and are undone `seconds` later (the second); a target has one at a time.
+
+    No more than `at_once` targets are broken at the same time, or all of them if None: the others take over.
+    """
     chance = random.Random(seed)
     begin, end = kinds
     free_at = dict.fromkeys(targets, 0.0)
+    ways = [0.0] * (at_once or len(targets))
     faults: list[Fault] = []
     for moment in _moments(chance, every_seconds, count):
         target = chance.choice(targets)
-        second = round(max(moment, free_at[target]), 2)
-        free_at[target] = second + seconds + every_seconds
+        way = min(range(len(ways)), key=ways.__getitem__)
+        second = round(max(moment, free_at[target], ways[way]), 2)
+        free_at[target] = ways[way] = second + seconds + every_seconds
         faults += [Fault(second, begin, target), Fault(round(second + seconds, 2), end, target)]
     return tuple(sorted(faults))
 

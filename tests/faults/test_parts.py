@@ -38,6 +38,15 @@ def test_a_machine_has_one_lasting_fault_at_a_time() -> None:
         assert kinds == ["cut", "heal"] * (len(kinds) // 2)
 
 
+def test_only_so_many_machines_are_broken_at_once() -> None:
+    down: set[str] = set()
+    most = 0
+    for fault in lasting(5, ("cut", "heal"), ("m1", "m2", "m3", "m4"), 3.0, 60.0, 30, at_once=2):
+        (down.add if fault.kind == "cut" else down.remove)(fault.target)
+        most = max(most, len(down))
+    assert most == 2
+
+
 @pytest.mark.parametrize("edge", EDGES, ids=lambda edge: edge.name)
 def test_every_edge_is_a_place_in_the_product(edge) -> None:  # type: ignore[no-untyped-def]
     owner, name = find(edge)
