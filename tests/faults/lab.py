@@ -25,6 +25,15 @@ _LOCK = "lock"
 
 
 @dataclass(frozen=True, slots=True)
+class BadSteps:
+    """How many of each kind misbehave, how much each big log holds, and when the product is to end them."""
+
+    copies: int
+    log_bytes: int
+    timeout: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What a lab is made of."""
 
@@ -38,6 +47,7 @@ class Plan:
     clocks: Mapping[str, int] = field(default_factory=dict)
     """Machine -> by how many seconds its clock is wrong."""
     edges: EdgePlan | None = None
+    bad_steps: BadSteps | None = None
 
     def names(self) -> tuple[str, ...]:
         return tuple(f"m{number + 1}" for number in range(self.machines))

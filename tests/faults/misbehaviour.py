@@ -10,32 +10,31 @@ from pipeline_queue.client import Client
 from pipeline_queue.contract.settings import Settings
 from tests.faults.bad_pipeline import bad
 from tests.faults.bad_pipeline.bad import ENDS_WELL, KINDS
-from tests.faults.lab import Lab
+from tests.faults.lab import BadSteps, Lab
 from tests.faults.look import Look
 from tests.faults.products import submit_sweep
 
 _END_SECONDS = 600.0
 _MOST_GROWTH_BYTES = 64 << 20
+_MEMORY_CAUSE = "of memory, its limit is"
 
 
-def misbehave(copies: int, log_bytes: int, timeout: str) -> Callable[[Lab, int], Callable[[], Look]]:
-    """`copies` of every kind of bad step."""
-
-    def begin(lab: Lab, _: int) -> Callable[[], Look]:
-        before = {name: machine.memory_bytes() for name, machine in lab.machines.items()}
-        sweep = _submit(lab, copies, log_bytes, timeout)
-        return lambda: _ended(lab, sweep, copies) + _memory(lab, before)
-
-    return begin
+def misbehave(lab: Lab, _: int) -> Callable[[], Look]:
+    """As the lab's plan says."""
+    plan = lab.plan.bad_steps
+    assert plan is not None
+    before = {name: machine.memory_bytes() for name, machine in lab.machines.items()}
+    sweep = _submit(lab, plan)
+    return lambda: _ended(lab, sweep, plan.copies) + _memory(lab, before)
 
 
-def _submit(lab: Lab, copies: int, log_bytes: int, timeout: str) -> str:
+def _submit(lab: Lab, plan: BadSteps) -> str:
     source, folder = Path(bad.__file__).parent, lab.folder / "bad"
     folder.mkdir()
     (folder / "bad.py").write_bytes((source / "bad.py").read_bytes())
-    text = (source / "pipeline.yaml").read_text().replace("TIMEOUT", timeout)
+    text = (source / "pipeline.yaml").read_text().replace("TIMEOUT", plan.timeout)
     (folder / "pipeline.yaml").write_text(text)
-    texts = (f"kind={','.join(KINDS)}", f"copy=range(0,{copies})", f"log_bytes={log_bytes}")
+    texts = (f"kind={','.join(KINDS)}", f"copy=range(0,{plan.copies})", f"log_bytes={plan.log_bytes}")
     return submit_sweep(lab.server.url, lab.storage, folder / "pipeline.yaml", texts)
 
 
@@ -54,6 +53,8 @@ def _ended(lab: Lab, sweep: str, copies: int) -> Look:
         for kind, count in wanted.items()
         if done.count(kind) != count
     ]
+    if not any(_MEMORY_CAUSE in failure for failure in failures):
+        red.append("bad steps: none is said to have gone over its memory limit")
     return Look(red=red, notes=[f"bad steps: {'; '.join(failures)}"])
 
 

@@ -33,6 +33,7 @@ class LossyProxy:
         return int(serving.result(10).sockets[0].getsockname()[1])
 
     def stop(self) -> None:
+        asyncio.run_coroutine_threadsafe(_cancel_others(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
 
@@ -65,6 +66,14 @@ class LossyProxy:
                         return
                 writer.write(data)
                 await writer.drain()
+
+
+async def _cancel_others() -> None:
+    """Connections that are still open."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 class _Asked:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from tests.faults.cuts import dead_after_cut
+from tests.faults.due_retries import retry_steps
 from tests.faults.edge_names import EDGES, WRITE_EDGES, EdgePlan
 from tests.faults.edges import edges_hit, pause_machines
-from tests.faults.lab import Plan
+from tests.faults.lab import BadSteps, Plan
 from tests.faults.meddling import meddle_with_messages
 from tests.faults.misbehaviour import misbehave
 from tests.faults.play import Work
@@ -128,6 +129,7 @@ _CLOCKS = Scenario(
     quick=Size(Plan(machines=3, clocks={"m1": 3600, "m2": -3600}), Work(30), 1),
     full=Size(Plan(machines=4, clocks={"m1": 3600, "m2": -3600}), Work(500), 20),
     schedule=_kills,
+    meddle=retry_steps(20),
 )
 
 
@@ -155,10 +157,10 @@ _WRITES = Scenario(
 _BAD = Scenario(
     name="bad steps",
     fault="nine kinds of bad steps among good ones",
-    quick=Size(Plan(machines=2), Work(20), 0),
-    full=Size(Plan(machines=4), Work(200), 0),
+    quick=Size(Plan(machines=2, bad_steps=BadSteps(1, 200 << 20, "5s")), Work(20), 0),
+    full=Size(Plan(machines=4, bad_steps=BadSteps(4, 5 << 30, "2m")), Work(200, idle_seconds=180.0), 0),
     schedule=_nothing,
-    meddle=misbehave(copies=1, log_bytes=200 << 20, timeout="5s"),
+    meddle=misbehave,
     baseline=False,
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from pipeline_queue.contract.broker import connect
 from tests.conftest import wait_until
 from tests.faults import clocks, disk, namespaces
+from tests.faults.due_retries import judge
 from tests.faults.edge_names import EDGES
 from tests.faults.edge_worker import Edges, find
 from tests.faults.namespaces import Network
@@ -45,6 +47,22 @@ def test_only_so_many_machines_are_broken_at_once() -> None:
         (down.add if fault.kind == "cut" else down.remove)(fault.target)
         most = max(most, len(down))
     assert most == 2
+
+
+def _flaky(*waits: float) -> list[str]:
+    at, lines = 100.0, [{"n": 0, "event": "begin", "boot": 99.8}]
+    for wait in waits:
+        lines += [{"n": 0, "event": "failed", "boot": at}, {"n": 0, "event": "begin", "boot": at + wait}]
+        at += wait + 0.2
+    return [json.dumps(line) for line in lines]
+
+
+def test_retries_at_their_time_are_fine_and_early_missing_and_late_ones_are_told() -> None:
+    right = judge(_flaky(1.0, 2.01, 4.3), 1)
+    assert (right.red, right.short) == ([], [])
+    assert "0.90 s after failure 1, not 1 s" in judge(_flaky(0.9, 2.0, 4.0), 1).red[0]
+    assert "failed 2 times, not 3" in judge(_flaky(1.0, 2.0), 1).red[0]
+    assert judge(_flaky(1.0, 2.0, 99.0), 1).short
 
 
 @pytest.mark.parametrize("edge", EDGES, ids=lambda edge: edge.name)

@@ -1,0 +1,1 @@
+"""Steps that fail a few times before they end well."""
