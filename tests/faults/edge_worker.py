@@ -91,6 +91,12 @@ def _spare_last_attempts(edges: Edges) -> None:
     LeaseKeeper.keep = kept  # type: ignore[method-assign]
 
 
+def _begins_last_attempt(result: Any) -> bool:
+    from pipeline_queue.contract.ledger import MOST_DEATHS, Lease
+
+    return isinstance(result, Lease) and result.attempt >= MOST_DEATHS
+
+
 def find(edge: Edge) -> tuple[Any, str]:
     """The object and the name in it. Raises AttributeError when the product has no such place any more."""
     module, _, path = edge.place.partition(":")
@@ -108,7 +114,7 @@ def _wrapped(call: Callable[..., Any], edge: Edge, edges: Edges) -> Callable[...
         if is_here and edge.when == "before":
             edges.meet(edge.name)
         result = call(*args, **kwargs)
-        if is_here and edge.when == "after":
+        if is_here and edge.when == "after" and not _begins_last_attempt(result):
             edges.meet(edge.name)
         return result
 
