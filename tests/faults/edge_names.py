@@ -67,6 +67,8 @@ class EdgePlan:
     action: Literal["kill", "pause"]
     times: int
     edges: tuple[Edge, ...]
+    pause_seconds: float = 18.0
+    """A little more than a lease."""
 
     def environment(self, folder: Path) -> dict[str, str]:
         """Of such a worker."""

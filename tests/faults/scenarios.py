@@ -147,10 +147,10 @@ _WRITES = Scenario(
     name="pause at writes",
     fault="a machine is stopped at each of its writes and goes on when its lease is gone",
     quick=Size(Plan(edges=EdgePlan("pause", 1, WRITE_EDGES[1::3])), Work(24, "0.1:0.1:0.1"), 0),
-    full=Size(Plan(machines=4, edges=EdgePlan("pause", 6, WRITE_EDGES)), Work(500, "0.1:0.1:0.1"), 0),
+    full=Size(Plan(machines=4, edges=EdgePlan("pause", 6, WRITE_EDGES, 45.0)), Work(500, "0.1:0.1:0.1"), 0),
     schedule=_nothing,
     limits=_SEVERAL_AT_ONE_RUN,
-    meddle=pause_machines(18.0),
+    meddle=pause_machines,
     look_closer=edges_hit,
     baseline=False,
 )
