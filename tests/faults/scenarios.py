@@ -12,7 +12,7 @@ from tests.faults.misbehaviour import misbehave
 from tests.faults.play import Work
 from tests.faults.scenario import Limits, Scenario, Size
 from tests.faults.schedule import Fault, Schedule, lasting, single
-from tests.faults.warmth import outlived_warm_processes
+from tests.faults.warmth import KILL, warm_processes_killed
 
 _LEASE_SECONDS = 15.0
 _CUT_AT_ONCE = 2
@@ -26,7 +26,7 @@ def _kills(size: Size, seed: int) -> Schedule:
 
 
 def _warm_kills(size: Size, seed: int) -> Schedule:
-    kinds = ("kill warm process", "kill worker", "kill supervisor")
+    kinds = (KILL, "kill worker", "kill supervisor")
     return single(seed, kinds, size.plan.names(), 3.0, size.faults)
 
 
@@ -77,7 +77,7 @@ _WARM_KILLS = Scenario(
     quick=Size(Plan(machines=3), Work(40, "0.7:0.7:0.7"), 6),
     full=Size(Plan(machines=4), Work(1000), 400),
     schedule=_warm_kills,
-    look_closer=outlived_warm_processes,
+    look_closer=warm_processes_killed,
     baseline=False,
     warm=True,
 )
