@@ -13,6 +13,7 @@ from tests.faults.pipeline.step import STEPS
 from tests.faults.play import Played, Work, play
 from tests.faults.products import Ours, Product
 from tests.faults.schedule import Schedule
+from tests.faults.warmth import were_forked
 
 MOST_SHOWN = 5
 
@@ -80,9 +81,11 @@ class Scenario:
     look_closer: Callable[[Lab, Played], Look] | None = None
     baseline: bool = True
     """Whether the hand-written chain can be put to the same test."""
+    warm: bool = False
+    """Whether steps are forked from warm processes, whatever product is given."""
 
     def run(self, full: bool, seed: int, product: Product | None = None, server: str | None = None) -> Row:
-        product = product or Ours()
+        product = Ours(warm=True) if self.warm else product or Ours()
         size = self.full if full else self.quick
         text = size.text or f"{size.work.runs} x 3"
         missing = size.plan.missing()
@@ -95,6 +98,8 @@ class Scenario:
             played = play(lab, size.work, schedule, lambda: looks.append(stop()))
             if self.limits.all_faults and len(played.faults) < len(schedule):
                 looks.append(Look(short=[f"{len(played.faults)} of {len(schedule)} planned faults were played"]))
+            if product.warm:
+                looks.append(were_forked(played))
             if self.look_closer:
                 looks.append(self.look_closer(lab, played))
             return self._row(product, seed, text, played, sum(looks, Look()))

@@ -12,6 +12,7 @@ from tests.faults.misbehaviour import misbehave
 from tests.faults.play import Work
 from tests.faults.scenario import Limits, Scenario, Size
 from tests.faults.schedule import Fault, Schedule, lasting, single
+from tests.faults.warmth import KILL, warm_processes_killed
 
 _LEASE_SECONDS = 15.0
 _CUT_AT_ONCE = 2
@@ -22,6 +23,11 @@ _SEVERAL_AT_ONE_RUN = Limits(recovery_seconds=None)
 
 def _kills(size: Size, seed: int) -> Schedule:
     return single(seed, ("kill worker", "kill supervisor"), size.plan.names(), 3.0, size.faults)
+
+
+def _warm_kills(size: Size, seed: int) -> Schedule:
+    kinds = (KILL, "kill worker", "kill supervisor")
+    return single(seed, kinds, size.plan.names(), 3.0, size.faults)
 
 
 def _power(size: Size, seed: int) -> Schedule:
@@ -64,6 +70,16 @@ _KILLS = Scenario(
     quick=Size(Plan(machines=3), Work(40), 4),
     full=Size(Plan(machines=4), Work(1000), 400),
     schedule=_kills,
+)
+_WARM_KILLS = Scenario(
+    name="warm kills",
+    fault="SIGKILL of a random warm process, worker or supervisor every 3 s, with warm steps",
+    quick=Size(Plan(machines=3), Work(40, "0.7:0.7:0.7"), 6),
+    full=Size(Plan(machines=4), Work(1000), 400),
+    schedule=_warm_kills,
+    look_closer=warm_processes_killed,
+    baseline=False,
+    warm=True,
 )
 _POWER = Scenario(
     name="power loss",
@@ -165,5 +181,5 @@ _BAD = Scenario(
 )
 
 SCENARIOS = (
-    _KILLS, _POWER, _SERVER, _FLUSH, _PARTITION, _PAUSE, _WRITES, _EDGES, _MESSAGES, _DISK, _BAD, _CLOCKS
+    _KILLS, _WARM_KILLS, _POWER, _SERVER, _FLUSH, _PARTITION, _PAUSE, _WRITES, _EDGES, _MESSAGES, _DISK, _BAD, _CLOCKS
 )  # fmt: skip
