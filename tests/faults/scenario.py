@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 
+from tests.faults.actions import UNDO
 from tests.faults.checker import Findings, check
 from tests.faults.lab import Lab, Plan
 from tests.faults.logs import keep_when_done
@@ -96,13 +97,18 @@ class Scenario:
             stop = self.meddle(lab, seed) if self.meddle else Look
             schedule = self.schedule(size, seed)
             played = play(lab, size.work, schedule, lambda: looks.append(stop()))
-            if self.limits.all_faults and len(played.faults) < len(schedule):
-                looks.append(Look(short=[f"{len(played.faults)} of {len(schedule)} planned faults were played"]))
+            looks.append(self._all_played(schedule, played))
             if product.warm:
                 looks.append(were_forked(played))
             if self.look_closer:
                 looks.append(self.look_closer(lab, played))
             return self._row(product, seed, text, played, sum(looks, Look()))
+
+    def _all_played(self, schedule: Schedule, played: Played) -> Look:
+        planned = sum(fault.kind not in UNDO for fault in schedule)
+        begun = sum(fault.kind not in UNDO for fault, _ in played.faults)
+        is_short = self.limits.all_faults and begun < planned
+        return Look(short=[f"{begun} of {planned} planned faults were played"] if is_short else [])
 
     def _row(self, product: Product, seed: int, text: str, played: Played, look: Look) -> Row:
         found = check(played.evidence)
