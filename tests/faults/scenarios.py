@@ -163,8 +163,13 @@ _EDGES = Scenario(
 _WRITES = Scenario(
     name="pause at writes",
     fault="a machine is stopped at each of its writes and goes on when its lease is gone",
-    quick=Size(Plan(edges=EdgePlan("pause", 1, WRITE_EDGES[1::3])), Work(24, "0.1:0.1:0.1"), 0),
-    full=Size(Plan(machines=4, edges=EdgePlan("pause", 6, WRITE_EDGES, 45.0)), Work(500, "0.1:0.1:0.1"), 0),
+    quick=Size(Plan(edges=EdgePlan("pause", 1, WRITE_EDGES[1::3], spacing_seconds=0.2)), Work(24, "0.1:0.1:0.1"), 0),
+    # About four of six machines sleep at a time.
+    full=Size(
+        Plan(machines=6, edges=EdgePlan("pause", 6, WRITE_EDGES, 45.0, spacing_seconds=11.0)),
+        Work(600, "1.5:1.5:1.5", idle_seconds=180.0),
+        0,
+    ),
     schedule=_nothing,
     limits=_SEVERAL_AT_ONE_RUN,
     meddle=pause_machines,
