@@ -140,7 +140,11 @@ def _execute_and_record(worker: WorkerContext, job: Job, lease: Lease, held: Hel
 
 
 def _died(worker: WorkerContext, this: Try, failure: Failure) -> Outcome:
-    """Records the end of an attempt that is not the step's doing; too many in a row are this worker's."""
+    """Records the end of an attempt that is not the step's doing; too many in a row are this worker's.
+
+    Not those of a worker that was cut off or paused: then every step that runs here ends at once.
+    """
+    this.check_lease()
     if failure.is_death:
         worker.intake.note_death(f"{this.job.run} {this.job.step}", failure.message)
     return record_failure(worker, this, failure)
@@ -163,7 +167,8 @@ def _begun(worker: WorkerContext, job: Job, lease: Lease, held: Held, uid: str) 
 def _executed(worker: WorkerContext, this: Try) -> Outcome:
     step = this.job.plan.step
     if this.lease.attempt > 1:
-        this.job.paths.fence_off(step.name)
+        this.check_lease()
+        this.job.paths.fence_off(step.name, this.lease.attempt)
         if read_step(this.job.target) is not None:
             return record_published(worker, this.job)
     _make_folder(worker, this)
@@ -173,6 +178,7 @@ def _executed(worker: WorkerContext, this: Try) -> Outcome:
     if this.held.cancelled:
         return record_failure(worker, this, _cancelled(step.name))
     result = execute(worker, this, workspace)
+    this.check_lease()
     found = find_outputs(workspace, step.outputs) if result.exit_code == 0 else None
     failure = failure_of(step, result, found)
     if failure is not None:

@@ -28,6 +28,8 @@ from tests.conftest import GENEROUS_SECONDS, Cluster, plain_environment, wait_un
 from tests.integration.attempt_site import Attempting, Site, names_in, new_site
 from tests.integration.small_disk import SmallDisk, small_disk
 from workers import disks, recording
+from workers import launch as launch_module
+from workers import lease as lease_module
 from workers.context import SweepCache
 from workers.outputs import Workspace
 from workers.reconciler import Reconciler
@@ -264,6 +266,19 @@ def test_a_worker_on_which_five_steps_in_a_row_die_takes_no_more(site: Site, wit
             site.submit(_one_step(witness)).attempt(broken, "one")
     (reason,) = worker.intake.reasons()
     assert "5 steps in a row" in reason and "no step can be begun here" in reason
+
+
+def test_a_worker_that_was_cut_off_from_the_broker_takes_steps_again(
+    site: Site, witness: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that ran on it has ended at once, for lack of a lease: that says nothing about this machine."""
+    for module in (lease_module, launch_module):
+        monkeypatch.setattr(module, "TRUSTED_SECONDS", 1.0)
+    worker = site.worker(keeps_leases=False)
+    runs = [site.submit(_one_step(witness, _waits_for(tmp_path / "never"))) for _ in range(6)]
+    doing = [Attempting(run, worker, "one") for run in runs]
+    assert [one.outcome().kind for one in doing] == ["dropped"] * 6
+    assert worker.intake.is_open(), worker.intake.reasons()
 
 
 # The right storage.
