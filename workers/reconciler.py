@@ -83,8 +83,11 @@ class Reconciler:
             self._incomplete_since = now
         if now - self._incomplete_since < _SETTLE_SECONDS:
             return
+        filling = self._ledger.begin_filling()
         resumed = resume_unfinished(self._storage, self._ledger)
-        self._ledger.note_complete()
+        self._ledger.note_complete(filling)
+        # Emptied again meanwhile, it is looked at again, after the same time.
+        self._incomplete_since = None
         if resumed.runs:
             logger.warning("the server had lost its memory: %d unfinished runs are taken up again", resumed.runs)
 

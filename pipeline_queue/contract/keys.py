@@ -20,6 +20,11 @@ STORAGE = f"{_PREFIX}storage"
 """The token of the one storage that belongs to this broker."""
 
 
+def filling_key(mark: str) -> str:
+    """Is there while somebody makes the server complete, unless it is emptied meanwhile."""
+    return f"{_PREFIX}filling:{mark}"
+
+
 def run_key(run: RunId) -> str:
     return f"{_PREFIX}run:{run}"
 

@@ -6,6 +6,7 @@ It can be lost at any time: the storage is the truth, and what is missing here i
 from __future__ import annotations
 
 import json
+import secrets
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ MOST_DEATHS = 3
 """Infrastructure deaths of one step after which it is given up."""
 
 _REMEMBER_SECONDS = 300
+_REMEMBER_FILLING_SECONDS = 24 * 3600
 _WORKER_SECONDS = 15.0
 _PUT_OFF_SECONDS = 15.0
 _MOST_DUE = 200
@@ -121,6 +123,14 @@ class LiveWorker:
     """Why it takes no steps now."""
 
 
+@dataclass(frozen=True, slots=True)
+class Filling:
+    """One making of a server complete: its run id, and a mark that is in it until it is emptied."""
+
+    server: str
+    mark: str
+
+
 class Ledger:
     """Thread-safe; every method raises BrokerError when Redis is not there."""
 
@@ -141,6 +151,7 @@ class Ledger:
         self._due = register(scripts.DUE)
         self._hold = register(scripts.HOLD)
         self._let_go = register(scripts.LET_GO)
+        self._note_complete = register(scripts.NOTE_COMPLETE)
 
     @classmethod
     def of(cls, settings: Settings) -> Ledger:
@@ -320,10 +331,18 @@ class Ledger:
         with broker_errors(self._url):
             return bool(self._redis.get(keys.SERVER) == self._server_id())
 
-    def note_complete(self) -> None:
-        """Everything unfinished on the storage is known here now."""
+    def begin_filling(self) -> Filling:
+        """Everything unfinished on the storage is about to be made known here."""
         with broker_errors(self._url):
-            self._redis.set(keys.SERVER, self._server_id())
+            filling = Filling(self._server_id(), secrets.token_hex(8))
+            self._redis.set(keys.filling_key(filling.mark), filling.server, ex=_REMEMBER_FILLING_SECONDS)
+        return filling
+
+    def note_complete(self, filling: Filling) -> bool:
+        """Everything is known here now; False when the server was emptied or restarted meanwhile."""
+        with broker_errors(self._url):
+            names = [keys.filling_key(filling.mark), keys.SERVER]
+            return bool(self._note_complete(keys=names, args=[filling.server]))
 
     def _server_id(self) -> str:
         """Another one for each start of the server: what it wrote last before it was killed may be gone."""

@@ -515,6 +515,16 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """
 
+# Notes that the server is complete, unless it was emptied since that was begun.
+# KEYS  1 this filling, 2 server
+# ARGV  1 run id of the server when it was begun
+# result 1 noted | 0 it was emptied
+NOTE_COMPLETE = """
+if redis.call('DEL', KEYS[1]) == 0 then return 0 end
+redis.call('SET', KEYS[2], ARGV[1])
+return 1
+"""
+
 # Lets go of such a lock, if it is still this holder's.
 # KEYS  1 lock
 # ARGV  1 holder

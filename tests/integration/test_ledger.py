@@ -204,6 +204,17 @@ def test_nothing_of_a_run_stays_for_ever(site: Site) -> None:
     assert site.ledger.active() == 0
 
 
+def test_a_server_that_is_emptied_while_it_is_filled_is_not_complete(site: Site) -> None:
+    assert not site.ledger.is_complete()
+    filling = site.ledger.begin_filling()
+    site.redis.flushall()
+    assert not site.ledger.note_complete(filling) and not site.ledger.is_complete()
+    # Two at once do not keep each other from it.
+    first, second = site.ledger.begin_filling(), site.ledger.begin_filling()
+    assert site.ledger.note_complete(first) and site.ledger.note_complete(second)
+    assert site.ledger.is_complete() and set(site.keys()) == {"pq1:server"}
+
+
 def test_one_reconciler_holds_and_another_takes_over_when_it_is_silent(site: Site) -> None:
     assert site.ledger.hold_reconciler("one", 0.2) and site.ledger.hold_reconciler("one", 0.2)
     assert not site.ledger.hold_reconciler("two", 0.2)
