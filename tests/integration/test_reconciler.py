@@ -1,0 +1,153 @@
+"""The reconciler's look at what waits, is due or lost: what it reads, what it rings, what does not stop it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline_queue.canvas import ring
+from pipeline_queue.contract.identity import RunId
+from pipeline_queue.contract.keys import flight_key
+from pipeline_queue.contract.storage import Storage
+from pipeline_queue.contract.sweep_ledger import Opening, SweepLedger
+from pipeline_queue.contract.wire import lists_of, run_of
+from pipeline_queue.loading.loader import load_pipeline
+from pipeline_queue.loading.sweep import SweepRequest, build_space
+from pipeline_queue.resume import resume_unfinished
+from pipeline_queue.submission import prepare_sweep
+from pipeline_queue.sweep import Sweep
+from tests.conftest import wait_until, write_folder
+from tests.integration.attempt_site import Site
+from workers.context import SweepCache
+from workers.reconciler import Reconciler
+from workers.sweep_ends import Lookout
+
+PIPELINE = "pipeline:\n  parameters:\n  - {name: n, type: int, default: 0}\n  steps:\n  - one: {run: /bin/true}\n"
+
+
+@pytest.fixture
+def read_lists(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each list of a queue was read."""
+    counted: Counter[str] = Counter()
+    real = SweepLedger.queued_messages
+
+    def counting(self: SweepLedger, name: str) -> Iterator[str]:
+        counted[name] += 1
+        return real(self, name)
+
+    monkeypatch.setattr(SweepLedger, "queued_messages", counting)
+    return counted
+
+
+def _lookout(site: Site) -> Lookout:
+    return Lookout(site.ledger, site.storage, SweepCache(site.storage))
+
+
+def _long_ago(site: Site) -> None:
+    """Every run in flight was looked at long ago."""
+    for key in site.redis.scan_iter(flight_key("*")):
+        for index in site.redis.zrange(key, 0, -1):
+            site.redis.zadd(key, {index: 1})
+
+
+def _queued(site: Site) -> list[str]:
+    return sorted(str(run_of(one)) for name in lists_of("default") for one in site.redis.lrange(name, 0, -1))
+
+
+def _submit_sweep(site: Site, folder: Path, runs: int) -> Sweep:
+    """Taken into its window, and nobody was told of it."""
+    write_folder(folder, pipeline_yaml=PIPELINE)
+    loaded = load_pipeline(folder / "pipeline.yaml")
+    built = build_space(loaded, SweepRequest(texts=(f"n=range(0,{runs})",)))
+    submission = prepare_sweep(loaded, built, "", site.storage.root)
+    with submission.snapshot:
+        return submission.commit(site.storage)
+
+
+def test_of_many_runs_that_wait_the_queues_are_read_once_and_what_is_lost_is_rung(
+    site: Site, read_lists: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them is a sweep of its own: a reading for each would take minutes when there are thousands."""
+    runs = [site.submit(PIPELINE) for _ in range(20)]
+    for run in runs:
+        ring(site.ledger, run.sweep.pipeline, [run.message("one")])
+    monkeypatch.setattr("pipeline_queue.contract.sweep_ledger._PAGE", 3)
+    names = sorted(str(run.id) for run in runs)
+    lookout = _lookout(site)
+    _long_ago(site)
+    lookout.look_after_all(lambda: True)
+    assert _queued(site) == names
+    assert set(read_lists.values()) == {1}
+    site.redis.rpop("default", 7)
+    assert len(_queued(site)) == 13
+    _long_ago(site)
+    lookout.look_after_all(lambda: True)
+    assert _queued(site) == names
+
+
+def test_of_many_runs_that_are_due_the_queue_is_read_once_and_none_is_rung_twice(
+    site: Site, read_lists: Counter[str]
+) -> None:
+    runs = [site.submit(PIPELINE) for _ in range(20)]
+    ring(site.ledger, runs[0].sweep.pipeline, [runs[0].message("one")])
+    for run in runs:
+        site.ledger.ring_later(run.id, "one", 0)
+        site.redis.zadd("pq1:leases", {f"{run.id} one": 1})
+    reconciler = Reconciler("one@test", site.ledger, site.storage, SweepCache(site.storage))
+    reconciler._ring_due()
+    assert _queued(site) == sorted(str(run.id) for run in runs)
+    assert read_lists == {"default": 1}
+
+
+def test_a_look_ends_when_another_took_over(site: Site) -> None:
+    runs = [site.submit(PIPELINE) for _ in range(3)]
+    answers = iter([True, False])
+    _long_ago(site)
+    _lookout(site).look_after_all(lambda: next(answers))
+    assert _queued(site) == [] and len(runs) == 3
+
+
+def _damage(storage: Storage, sweep: Sweep, index: int) -> None:
+    folder = sweep.paths(storage, RunId(sweep.record.id, index)).folder
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text("{")
+
+
+def test_a_run_that_cannot_be_read_does_not_keep_others_of_its_sweep_from_being_rung(
+    site: Site, tmp_path: Path
+) -> None:
+    sweep = _submit_sweep(site, tmp_path / "project", 5)
+    site.ledger.sweeps.open(Opening(sweep.record.id, 5))
+    site.ledger.sweeps.allot(sweep.record.id, 8, 200)
+    _damage(site.storage, sweep, 2)
+    _long_ago(site)
+    _lookout(site).look_after_all(lambda: True)
+    assert _queued(site) == [f"{sweep.record.id}.{index}" for index in (0, 1, 3, 4)]
+
+
+def test_a_damaged_run_does_not_keep_its_sweep_from_being_taken_up_again(site: Site, tmp_path: Path) -> None:
+    sweep = _submit_sweep(site, tmp_path / "project", 5)
+    _damage(site.storage, sweep, 2)
+    assert resume_unfinished(site.storage, site.ledger).runs == 4
+    assert _queued(site) == [f"{sweep.record.id}.{index}" for index in (0, 1, 3, 4)]
+    live = site.ledger.sweeps.read(sweep.record.id)
+    assert live is not None and live.failed == 1
+
+
+def test_a_sweep_whose_files_fail_does_not_keep_others_from_being_taken_up_and_is_tried_again(
+    site: Site, tmp_path: Path
+) -> None:
+    bad, good = (_submit_sweep(site, tmp_path / name, 3) for name in ("bad", "good"))
+    runs = site.storage.sweep(bad.record.id) / "runs"
+    runs.symlink_to(runs)  # listing it is an OSError, for root too
+    reconciler = Reconciler("one@test", site.ledger, site.storage, SweepCache(site.storage))
+    reconciler.start()
+    wait_until(lambda: len(_queued(site)) == 3, "the good one is taken up")
+    assert not site.ledger.is_complete()
+    runs.unlink()
+    wait_until(site.ledger.is_complete, "the other is taken up too")
+    reconciler.stop()
+    assert _queued(site) == sorted(f"{one.record.id}.{index}" for one in (bad, good) for index in range(3))
