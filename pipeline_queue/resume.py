@@ -78,13 +78,17 @@ def take_up(ledger: Ledger, storage: Storage, sweep: Sweep) -> int:
     allowed = sweep.failures_allowed()
     stopped = allowed is not None and states.count("failed") > allowed
     is_over = (cursor == total or stopped) and not again
-    ledger.sweeps.open(
+    if not is_over and not cancelled:
+        # A server that came back with an older memory may know a sweep as ended that was opened again since.
+        ledger.sweeps.drop_ended(name, again)
+    is_paused = storage.is_paused(name)
+    is_new = ledger.sweeps.open(
         Opening(
             sweep=name,
             total=total,
             max_parallel=sweep.settings.max_parallel,
             max_failures=allowed,
-            state="stopped" if stopped else "paused" if storage.is_paused(name) else "running",
+            state="stopped" if stopped else "paused" if is_paused else "running",
             cursor=cursor,
             succeeded=states.count("succeeded"),
             failed=states.count("failed"),
@@ -94,6 +98,8 @@ def take_up(ledger: Ledger, storage: Storage, sweep: Sweep) -> int:
     if cancelled or is_over:
         ledger.sweeps.cancel(name) if cancelled else ledger.sweeps.end(name)
         return 0
+    if not is_new:
+        ledger.sweeps.pause(name) if is_paused else ledger.sweeps.resume(name)
     ledger.sweeps.redo(name, dict.fromkeys(again, ""))
     feed(ledger, storage, sweep, ledger.workers())
     return total - len(ended) - passed_over

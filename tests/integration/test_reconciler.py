@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from redis import Redis
 
 from pipeline_queue.canvas import ring
 from pipeline_queue.contract.identity import RunId
@@ -17,6 +19,7 @@ from pipeline_queue.contract.wire import lists_of, run_of
 from pipeline_queue.loading.loader import load_pipeline
 from pipeline_queue.loading.sweep import SweepRequest, build_space
 from pipeline_queue.resume import resume_unfinished
+from pipeline_queue.retry import retry
 from pipeline_queue.submission import prepare_sweep
 from pipeline_queue.sweep import Sweep
 from tests.conftest import wait_until, write_folder
@@ -135,6 +138,55 @@ def test_a_damaged_run_does_not_keep_its_sweep_from_being_taken_up_again(site: S
     assert _queued(site) == [f"{sweep.record.id}.{index}" for index in (0, 1, 3, 4)]
     live = site.ledger.sweeps.read(sweep.record.id)
     assert live is not None and live.failed == 1
+
+
+class _Memory:
+    """A server's memory at one moment, as a snapshot on disk or an append-only file that was cut keeps it."""
+
+    def __init__(self, site: Site) -> None:
+        self._redis = Redis(
+            unix_socket_path=urlsplit(site.settings.broker_url).path,
+            password=urlsplit(site.settings.broker_url).password,
+        )
+        self._kept = {key: self._redis.dump(key) for key in self._redis.keys()}
+
+    def restore(self) -> None:
+        """The server comes back with it."""
+        self._redis.flushall()
+        for key, value in self._kept.items():
+            self._redis.restore(key, 0, value)
+        self._redis.delete("pq1:server")
+        self._redis.close()
+
+
+def test_a_retry_that_a_restarted_server_forgot_is_done(site: Site) -> None:
+    """Its memory is of before: it knows the sweep as ended."""
+    run = site.submit(PIPELINE.replace("/bin/true", "/bin/false"))
+    assert run.attempt(site.worker(), "one").kind == "failed"
+    memory = _Memory(site)
+    assert retry(site.ledger, site.storage, run.sweep) == 1
+    memory.restore()
+    assert _queued(site) == []
+    assert resume_unfinished(site.storage, site.ledger).runs == 1
+    assert _queued(site) == [str(run.id)]
+    assert run.attempt(site.worker(), "one").kind == "failed"
+
+
+@pytest.mark.parametrize("paused", [True, False])
+def test_a_pause_or_its_end_that_a_restarted_server_forgot_holds(site: Site, tmp_path: Path, paused: bool) -> None:
+    sweep = _submit_sweep(site, tmp_path / "project", 5)
+    name = sweep.record.id
+    site.ledger.sweeps.open(Opening(name, 5))
+    site.storage.set_paused(name, not paused)
+    if not paused:
+        site.ledger.sweeps.pause(name)
+    memory = _Memory(site)
+    site.storage.set_paused(name, paused)
+    memory.restore()
+    resume_unfinished(site.storage, site.ledger)
+    live = site.ledger.sweeps.read(name)
+    assert live is not None and live.state == ("paused" if paused else "running")
+    assert len(_queued(site)) == (0 if paused else 5)
 
 
 def test_a_sweep_whose_files_fail_does_not_keep_others_from_being_taken_up_and_is_tried_again(
