@@ -29,7 +29,7 @@ from workers.recording import (
     record_published,
 )
 from workers.shared_steps import join_shared
-from workers.supervisor.frames import lease_clock
+from workers.supervisor.frames import Cause, lease_clock
 from workers.trees import remove_tree
 
 logger = logging.getLogger(__name__)
@@ -182,7 +182,7 @@ def _executed(worker: WorkerContext, this: Try) -> Outcome:
     found = find_outputs(workspace, step.outputs) if result.exit_code == 0 else None
     failure = failure_of(step, result, found)
     if failure is not None:
-        failure = _cancelled(step.name) if this.held.cancelled else _blamed(worker, failure)
+        failure = _really(worker, this, result, failure)
     ended = _ended(this, result, failure)
     if failure is not None and failure.infrastructure:
         return _died(worker, ended, failure)
@@ -192,8 +192,12 @@ def _executed(worker: WorkerContext, this: Try) -> Outcome:
     return record_failure(worker, ended, failure or Failure("lost", "the step vanished", True))
 
 
-def _blamed(worker: WorkerContext, failure: Failure) -> Failure:
-    """What a failure was really of, if it was of a disk."""
+def _really(worker: WorkerContext, this: Try, result: ExecutionResult, failure: Failure) -> Failure:
+    """What a failure was really of: a cancel, this worker's own stop, or a disk."""
+    if this.held.cancelled:
+        return _cancelled(this.job.step)
+    if result.cause is Cause.STOPPED:
+        return handed_back(this.job.step, f"its worker stops: {result.reason}")
     if failure.cause == "not_started" and failure.infrastructure:
         return not_begun(failure, worker.disks.trouble("storage", is_suspect=True))
     return blamed_on_disk(failure, worker.disks.trouble("scratch") or worker.disks.trouble("storage"))

@@ -148,7 +148,7 @@ class _Memory:
             unix_socket_path=urlsplit(site.settings.broker_url).path,
             password=urlsplit(site.settings.broker_url).password,
         )
-        self._kept = {key: self._redis.dump(key) for key in self._redis.keys()}
+        self._kept = {key: self._redis.dump(key) for key in self._redis.scan_iter()}
 
     def restore(self) -> None:
         """The server comes back with it."""

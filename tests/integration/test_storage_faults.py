@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -174,6 +175,24 @@ def test_a_passing_error_at_any_write_is_tried_again_and_executes_nothing_twice(
     assert run.attempt(worker, "one").kind == "go_on"
     assert failures == [] and witness.read_text() == "ran "
     assert run.states() == ("succeeded", ["succeeded"])
+
+
+def test_a_passing_error_after_much_has_been_moved_is_tried_again(
+    site: Site, witness: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disks, "_PASSING_SECONDS", 0.5)
+    real, failures = recording.move_outputs, [OSError(errno.ESTALE, os.strerror(errno.ESTALE))]
+
+    def slow(*arguments: Any) -> Any:
+        if failures:
+            time.sleep(1)
+            raise failures.pop()
+        return real(*arguments)
+
+    monkeypatch.setattr(recording, "move_outputs", slow)
+    run, worker = site.submit(_one_step(witness)), site.worker()
+    assert run.attempt(worker, "one").kind == "go_on"
+    assert failures == [] and witness.read_text() == "ran "
 
 
 def test_a_move_that_failed_half_way_goes_on_where_it_was(
