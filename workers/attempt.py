@@ -54,7 +54,8 @@ def attempt(worker: WorkerContext, message: StepMessage, caller: Caller | None =
             return joined
         uid = secrets.token_hex(6)
         claimed_at = lease_clock()
-        lease = worker.ledger.claim(job.run, job.step, uid, worker.name, job.attempts_made())
+        leads = (job.shared.scope, job.shared.name) if job.shared else None
+        lease = worker.ledger.claim(job.run, job.step, uid, worker.name, job.attempts_made(), leads)
         if isinstance(lease, Refusal):
             return _refused(worker, job, lease)
         if lease.is_hungry:

@@ -19,7 +19,7 @@ from pipeline_queue.contract.identity import RunId
 from pipeline_queue.contract.settings import Settings
 from pipeline_queue.contract.signing import SigningKey, read_signing_key
 from pipeline_queue.contract.states import RunState, StepState
-from pipeline_queue.contract.sweep_ledger import SweepLedger
+from pipeline_queue.contract.sweep_ledger import SHARED_SECONDS, SweepLedger
 from pipeline_queue.contract.warm_python import WarmPython
 from pipeline_queue.contract.wire import Letter
 
@@ -50,6 +50,8 @@ class Lease:
     failures: int
     is_hungry: bool = False
     """The claim began a run of a sweep that is to take more into its window."""
+    leads: tuple[str, str] | None = None
+    """Scope and name of the shared step that it executes."""
 
     @classmethod
     def decided(cls, run: RunId, step: str) -> Lease:
@@ -206,11 +208,19 @@ class Ledger:
             pipe.scard(keys.SWEEPS)
             return int(max(pipe.execute()))
 
-    def claim(self, run: RunId, step: str, holder: str, worker: str, attempts: int = 0) -> Lease | Refusal:
+    def claim(
+        self,
+        run: RunId,
+        step: str,
+        holder: str,
+        worker: str,
+        attempts: int = 0,
+        leads: tuple[str, str] | None = None,
+    ) -> Lease | Refusal:
         """The lease for one more attempt, or why not.
 
         `holder` names this very claim, so that one whose answer was lost can be made again; `attempts` is how many
-        the storage knows of, for when Redis has forgotten them.
+        the storage knows of, for when Redis has forgotten them; `leads` the shared step that it is for.
         """
         with broker_errors(self._url):
             reply = self._claim(
@@ -226,16 +236,18 @@ class Ledger:
                 args=[str(run), step, holder, worker, int(LEASE_SECONDS * 1000), MOST_DEATHS, attempts],
             )
         if reply[0] == "run":
-            return Lease(run, step, int(reply[1]), reply[2], failures=int(reply[3]), is_hungry=bool(reply[4]))
+            number, token, failures, hungry = reply[1:]
+            return Lease(run, step, int(number), token, int(failures), bool(hungry), leads)
         return Refusal(reply[0], " ".join(str(part) for part in reply[1:]))
 
     def renew(self, leases: Sequence[Lease], worker: str = "") -> list[Literal["held", "cancelled", "lost"]]:
         """One answer for each lease, in order; a server that was emptied takes them up again as this worker's."""
         if not leases:
             return []
-        args: list[str | int] = [int(LEASE_SECONDS * 1000), worker]
+        args: list[str | int] = [int(LEASE_SECONDS * 1000), worker, SHARED_SECONDS]
         for lease in leases:
             args += [str(lease.run), lease.step, lease.token, lease.attempt, lease.failures]
+            args += [keys.leaders_key(lease.leads[0]), lease.leads[1]] if lease.leads else ["", ""]
         with broker_errors(self._url):
             answers: list[Literal["held", "cancelled", "lost"]] = self._renew(
                 keys=[keys.LEASES, keys.ACTIVE, *(keys.run_key(lease.run) for lease in leases)], args=args

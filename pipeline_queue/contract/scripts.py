@@ -334,9 +334,10 @@ return {'run', attempts + 1, token, tonumber(f[9] or 0), hungry}
 )
 
 # Extends leases that are still held, and takes those up again of which a server that was emptied knows nothing: whoever
-# claimed since has written a state.
+# claimed since has written a state. Then the run leads its shared step again too, unless another does by now.
 # KEYS  1 leases, 2 active runs, 3.. run hashes, one per lease
-# ARGV  1 lease ms, 2 worker, then run, step, token, attempt, failures for each
+# ARGV  1 lease ms, 2 worker, 3 seconds to keep a lead, then run, step, token, attempt, failures, leaders (hash) or '',
+#       shared step for each
 # result one of 'held' | 'cancelled' (held, but an end is asked for) | 'lost' for each, in order
 RENEW = (
     _NOW
@@ -344,7 +345,7 @@ RENEW = (
 local result = {}
 local expiry = now + tonumber(ARGV[1])
 for i = 3, #KEYS do
-  local at = 5 * i - 12
+  local at = 7 * i - 17
   local run, step, token = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local f = redis.call('HMGET', KEYS[i], step..'|token', step..'|state', 'cancel', 'state')
   local over = f[4] == 'succeeded' or f[4] == 'failed' or f[4] == 'cancelled'
@@ -354,6 +355,10 @@ for i = 3, #KEYS do
                step..'|started', now)
     redis.call('HSETNX', KEYS[i], 'created', now)
     redis.call('SADD', KEYS[2], run)
+    if ARGV[at + 5] ~= '' then
+      redis.call('HSETNX', ARGV[at + 5], ARGV[at + 6], run)
+      redis.call('EXPIRE', ARGV[at + 5], ARGV[3])
+    end
     f = {token, 'running', f[3]}
   end
   if f[1] ~= token or f[2] ~= 'running' then

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SweepState = Literal["running", "paused", "stopped", "cancelled"]
 
 _REMEMBER_SECONDS = 300
-_SHARED_SECONDS = 7 * 24 * 3600
+SHARED_SECONDS = 7 * 24 * 3600
 _BATCH = 1000
 _PAGE = 500
 
@@ -241,7 +241,7 @@ class SweepLedger:
             keys.shared_failures_key(run.sweep),
         ]
         with broker_errors(self._url):
-            answer = self._join(keys=names, args=[str(run), step, shared, _SHARED_SECONDS])
+            answer = self._join(keys=names, args=[str(run), step, shared, SHARED_SECONDS])
         return Joined(*answer)
 
     def forget_shared(self, sweep: str) -> None:
@@ -262,7 +262,7 @@ class SweepLedger:
         """The runs that were parked for a shared step; the caller rings them. A `failure` is the sweep's."""
         names = [keys.leaders_key(scope), keys.parked_key(scope, shared), keys.shared_failures_key(sweep)]
         with broker_errors(self._url):
-            runs = self._release(keys=names, args=[shared, failure, _SHARED_SECONDS])
+            runs = self._release(keys=names, args=[shared, failure, SHARED_SECONDS])
         return [RunId.parse(run) for run in runs]
 
     def has_work(self) -> bool:

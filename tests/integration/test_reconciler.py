@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ from pipeline_queue.retry import retry
 from pipeline_queue.submission import prepare_sweep
 from pipeline_queue.sweep import Sweep
 from tests.conftest import wait_until, write_folder
-from tests.integration.attempt_site import Site
+from tests.integration.attempt_site import Attempting, Site, SubmittedRun
 from workers.context import SweepCache
 from workers.reconciler import Reconciler
 from workers.sweep_ends import Lookout
@@ -60,9 +61,9 @@ def _queued(site: Site) -> list[str]:
     return sorted(str(run_of(one)) for name in lists_of("default") for one in site.redis.lrange(name, 0, -1))
 
 
-def _submit_sweep(site: Site, folder: Path, runs: int) -> Sweep:
-    """Taken into its window, and nobody was told of it."""
-    write_folder(folder, pipeline_yaml=PIPELINE)
+def _submit_sweep(site: Site, folder: Path, runs: int, pipeline: str = PIPELINE) -> Sweep:
+    """Committed, and nobody was told of it."""
+    write_folder(folder, pipeline_yaml=pipeline)
     loaded = load_pipeline(folder / "pipeline.yaml")
     built = build_space(loaded, SweepRequest(texts=(f"n=range(0,{runs})",)))
     submission = prepare_sweep(loaded, built, "", site.storage.root)
@@ -187,6 +188,31 @@ def test_a_pause_or_its_end_that_a_restarted_server_forgot_holds(site: Site, tmp
     live = site.ledger.sweeps.read(name)
     assert live is not None and live.state == ("paused" if paused else "running")
     assert len(_queued(site)) == (0 if paused else 5)
+
+
+def test_a_shared_step_that_runs_while_redis_is_emptied_is_not_begun_beside(site: Site, tmp_path: Path) -> None:
+    witness, gate = tmp_path / "witness", tmp_path / "gate"
+    code = f"open({str(witness)!r}, 'a').write('ran ')\nimport os, time\n"
+    code += f"while not os.path.exists({str(gate)!r}): time.sleep(0.01)"
+    text = PIPELINE.replace("/bin/true", json.dumps(["python", "-c", code]))
+    sweep = _submit_sweep(
+        site, tmp_path / "project", 2, text + "  - two: {run: /bin/true, args: '${{ parameters.n }}'}\n"
+    )
+    site.ledger.sweeps.open(Opening(sweep.record.id, 2))
+    site.ledger.sweeps.allot(sweep.record.id, 8, 200)
+    first, second = (
+        SubmittedRun(site, sweep, run, sweep.paths(site.storage, run)) for run in map(sweep.run_id, (0, 1))
+    )
+    worker = site.worker()
+    doing = Attempting(first, worker, "one")
+    wait_until(witness.exists, "the first runs it")
+    site.redis.flushall()
+    wait_until(lambda: site.redis.exists(f"pq1:run:{first.id}"), "its lease is known again")
+    outcome = second.attempt(worker, "one")
+    assert (outcome.kind, witness.read_text()) == ("retry", "ran "), "it waits for the first"
+    gate.touch()
+    assert doing.outcome().kind == "go_on"
+    assert second.attempt(worker, "one").kind == "go_on" and witness.read_text() == "ran "
 
 
 def test_a_sweep_whose_files_fail_does_not_keep_others_from_being_taken_up_and_is_tried_again(
