@@ -148,6 +148,7 @@ class Ledger:
         self._close = register(scripts.CLOSE)
         self._claim = register(scripts.CLAIM)
         self._renew = register(scripts.RENEW)
+        self._renew_when_full = register(scripts.RENEW_WHEN_FULL)
         self._record = register(scripts.RECORD)
         self._cancel = register(scripts.CANCEL)
         self._due = register(scripts.DUE)
@@ -248,10 +249,16 @@ class Ledger:
         for lease in leases:
             args += [str(lease.run), lease.step, lease.token, lease.attempt, lease.failures]
             args += [keys.leaders_key(lease.leads[0]), lease.leads[1]] if lease.leads else ["", ""]
+        from redis.exceptions import OutOfMemoryError
+
+        names = [keys.LEASES, keys.ACTIVE, *(keys.run_key(lease.run) for lease in leases)]
+        answers: list[Literal["held", "cancelled", "lost"]]
         with broker_errors(self._url):
-            answers: list[Literal["held", "cancelled", "lost"]] = self._renew(
-                keys=[keys.LEASES, keys.ACTIVE, *(keys.run_key(lease.run) for lease in leases)], args=args
-            )
+            try:
+                answers = self._renew(keys=names, args=args)
+            except OutOfMemoryError:
+                # What runs goes on: only new work waits for memory.
+                answers = self._renew_when_full(keys=names, args=args)
             return answers
 
     def send(self, letters: Sequence[Letter]) -> None:

@@ -373,6 +373,9 @@ return result
 """
 )
 
+# The same for a server that is out of memory, which Redis 7 and Valkey allow: it takes next to none.
+RENEW_WHEN_FULL = "#!lua flags=allow-oom\n" + RENEW
+
 # Records how an attempt ended, or with token '*' what the storage has decided already, whoever holds the lease; and
 # puts the message of the run's next step on its queue, unless that step is under way or done.
 # KEYS  1 run hash, 2 leases, 3 retries (sorted set: due ms), 4 active runs, 5 sweep hash, 6 flight, 7 causes,

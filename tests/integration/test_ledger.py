@@ -109,6 +109,18 @@ def test_a_renewal_tells_what_became_of_each_lease(site: Site) -> None:
 
 
 @pytest.mark.usefixtures("short_leases")
+def test_leases_are_renewed_while_the_server_is_out_of_memory(site: Site) -> None:
+    lease = site.ledger.claim(RunId("train-00000000", 0), "one", "a", "one@test")
+    assert isinstance(lease, Lease)
+    site.redis.config_set("maxmemory", "1")
+    try:
+        with pytest.raises(BrokerError, match="maxmemory"):
+            site.ledger.claim(RunId("train-00000000", 1), "one", "b", "one@test")
+        assert site.ledger.renew([lease]) == ["held"]
+    finally:
+        site.redis.config_set("maxmemory", "0")
+
+
 def test_an_ending_counts_only_while_the_lease_is_the_own_one(site: Site) -> None:
     old = _claim(site)
     wait_until(site.ledger.due, "the lease ran out")
