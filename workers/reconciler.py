@@ -14,7 +14,7 @@ from pipeline_queue.contract.identity import RunId
 from pipeline_queue.contract.ledger import Ledger
 from pipeline_queue.contract.storage import Storage
 from pipeline_queue.contract.wire import list_of
-from pipeline_queue.resume import resume_unfinished
+from pipeline_queue.resume import resume_unfinished, take_up
 from pipeline_queue.sweep import Sweep
 from workers.context import SweepCache
 from workers.lost_messages import Queued, ring_unless_ended
@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 _INTERVAL_SECONDS = 0.5
 _TERM_SECONDS = 5.0
 _EXTEND_SECONDS = 1.0
+_SUBMIT_SECONDS = 20.0
 _SETTLE_SECONDS = 3.0
 """Workers renew each second, and so tell an emptied server of what they execute."""
 
@@ -69,6 +70,7 @@ class Reconciler:
                     continue
                 self._fill_emptied_server()
                 self._ring_due()
+                self._start_submitted()
                 self._lookout.look_after_all(self._goes_on)
             except PipelineQueueError as error:
                 logger.warning("reconciler waits: %s", error)
@@ -106,6 +108,19 @@ class Reconciler:
         self._incomplete_since = None
         if resumed.runs:
             logger.warning("the server had lost its memory: %d unfinished runs are taken up again", resumed.runs)
+
+    def _start_submitted(self) -> None:
+        """Takes up what a submitter committed and could not make known any more."""
+        for name in self._ledger.sweeps.submissions_before(self._ledger.time() - _SUBMIT_SECONDS):
+            try:
+                count = take_up(self._ledger, self._storage, self._sweeps.get(name))
+                logger.warning("its submitter was lost sweep=%s: %d runs are taken up", name, count)
+            except NotFoundError:
+                pass  # lost before the commit point: it does not exist
+            except (StorageError, OSError) as error:
+                logger.warning("not taken up sweep=%s: %s", name, error)
+                continue
+            self._ledger.sweeps.forget_submission(name)
 
     def _ring_due(self) -> None:
         queued = Queued(self._ledger)

@@ -130,6 +130,21 @@ class SweepLedger:
                 )
             )
 
+    def note_submission(self, sweep: str, at: float) -> None:
+        """The sweep is about to be committed and opened, unless whoever does is lost in between. `at`: Redis' clock."""
+        with broker_errors(self._url):
+            self._redis.zadd(keys.SUBMITTED, {sweep: at})
+
+    def forget_submission(self, sweep: str) -> None:
+        """It is opened, or was never committed."""
+        with broker_errors(self._url):
+            self._redis.zrem(keys.SUBMITTED, sweep)
+
+    def submissions_before(self, at: float) -> list[str]:
+        """Sweeps noted before that time, of Redis' clock, and not opened since."""
+        with broker_errors(self._url):
+            return cast(list[str], self._redis.zrangebyscore(keys.SUBMITTED, "-inf", at))
+
     def allot(self, sweep: str, most_unstarted: int, most_in_flight: int) -> Allotment:
         """Takes the sweep's next runs into its window: the caller rings them. Empty while there are enough."""
         with broker_errors(self._url):

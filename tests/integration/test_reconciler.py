@@ -12,6 +12,7 @@ import pytest
 from redis import Redis
 
 from pipeline_queue.canvas import ring
+from pipeline_queue.client import Client
 from pipeline_queue.contract.identity import RunId
 from pipeline_queue.contract.keys import flight_key
 from pipeline_queue.contract.storage import Storage
@@ -139,6 +140,32 @@ def test_a_damaged_run_does_not_keep_its_sweep_from_being_taken_up_again(site: S
     assert _queued(site) == [f"{sweep.record.id}.{index}" for index in (0, 1, 3, 4)]
     live = site.ledger.sweeps.read(sweep.record.id)
     assert live is not None and live.failed == 1
+
+
+def test_what_a_submitter_committed_is_started_though_it_was_lost_before_it_could(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_folder(tmp_path / "project", pipeline_yaml=PIPELINE)
+    with Client(site.storage.root, site.settings) as client:
+        loaded = client.load(tmp_path / "project" / "pipeline.yaml")
+        run = client.submit(loaded)
+        assert not site.redis.exists("pq1:submitted"), "nothing is left of one that is started"
+        site.redis.flushall()
+        for lost_in in ("pipeline_queue.client.Client._start", "pipeline_queue.contract.storage.Storage.commit_sweep"):
+            with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+                patched.setattr(lost_in, _lost)
+                client.submit(loaded)
+    assert site.redis.zcard("pq1:submitted") == 2 and _queued(site) == []
+    committed = next(name for name in site.storage.sweeps() if name != run.partition(".")[0])
+    monkeypatch.setattr("workers.reconciler._SUBMIT_SECONDS", -1.0)
+    reconciler = Reconciler("one@test", site.ledger, site.storage, SweepCache(site.storage))
+    reconciler._start_submitted()
+    assert _queued(site) == [f"{committed}.0"]
+    assert not site.redis.exists("pq1:submitted")
+
+
+def _lost(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
 
 
 class _Memory:
