@@ -230,6 +230,8 @@ class Client:
             dropped = self._ledger.sweeps.drop_ended(name, [0] if len(found.space) == 1 else [])
         if state not in ENDED_SWEEP or not dropped:
             raise InputError(f"{name} has not ended ({state}); cancel it first")
+        if self._ledger:
+            self._ledger.sweeps.note_forgotten(name)
         remove_sweep(self._writable(), found.record)
         return name
 

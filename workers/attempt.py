@@ -7,7 +7,7 @@ import secrets
 import time
 from dataclasses import replace
 
-from pipeline_queue.contract.errors import BrokerError, StorageError, SupervisorError
+from pipeline_queue.contract.errors import BrokerError, NotFoundError, StorageError, SupervisorError
 from pipeline_queue.contract.ledger import Lease, Refusal
 from pipeline_queue.contract.messages import StepMessage
 from pipeline_queue.contract.records import StepRecord
@@ -44,7 +44,12 @@ def attempt(worker: WorkerContext, message: StepMessage, caller: Caller | None =
     Raises InputError for a run or step that does not exist, MessageError for values that are not the run's,
     BrokerError and StorageError when those are gone.
     """
-    job = job_of(worker, message, caller)
+    try:
+        job = job_of(worker, message, caller)
+    except NotFoundError:
+        if worker.ledger.sweeps.was_forgotten(message.run.sweep):
+            return Outcome("dropped", "its sweep was forgotten")
+        raise
     try:
         settled = _settled(worker, job)
         if settled:

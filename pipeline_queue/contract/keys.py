@@ -27,6 +27,11 @@ def filling_key(mark: str) -> str:
     return f"{_PREFIX}filling:{mark}"
 
 
+def forgotten_key(sweep: str) -> str:
+    """Is there for a while after a sweep was removed: messages of it may come late."""
+    return f"{_PREFIX}forgotten:{sweep}"
+
+
 def run_key(run: RunId) -> str:
     return f"{_PREFIX}run:{run}"
 

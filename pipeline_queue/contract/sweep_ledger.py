@@ -130,6 +130,15 @@ class SweepLedger:
                 )
             )
 
+    def note_forgotten(self, sweep: str) -> None:
+        """It is removed from the storage, and what may still come of it is nobody's fault."""
+        with broker_errors(self._url):
+            self._redis.set(keys.forgotten_key(sweep), "", ex=SHARED_SECONDS)
+
+    def was_forgotten(self, sweep: str) -> bool:
+        with broker_errors(self._url):
+            return bool(self._redis.exists(keys.forgotten_key(sweep)))
+
     def note_submission(self, sweep: str, at: float) -> None:
         """The sweep is about to be committed and opened, unless whoever does is lost in between. `at`: Redis' clock."""
         with broker_errors(self._url):

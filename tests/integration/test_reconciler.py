@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ from redis import Redis
 
 from pipeline_queue.canvas import ring
 from pipeline_queue.client import Client
+from pipeline_queue.contract.errors import InputError
 from pipeline_queue.contract.identity import RunId
 from pipeline_queue.contract.keys import flight_key
 from pipeline_queue.contract.storage import Storage
@@ -26,7 +28,9 @@ from pipeline_queue.submission import prepare_sweep
 from pipeline_queue.sweep import Sweep
 from tests.conftest import wait_until, write_folder
 from tests.integration.attempt_site import Attempting, Site, SubmittedRun
+from workers.attempt import attempt
 from workers.context import SweepCache
+from workers.outcome import Outcome
 from workers.reconciler import Reconciler
 from workers.sweep_ends import Lookout
 
@@ -256,3 +260,14 @@ def test_a_sweep_whose_files_fail_does_not_keep_others_from_being_taken_up_and_i
     wait_until(site.ledger.is_complete, "the other is taken up too")
     reconciler.stop()
     assert _queued(site) == sorted(f"{one.record.id}.{index}" for one in (bad, good) for index in range(3))
+
+
+def test_a_late_message_of_a_forgotten_sweep_is_no_bad_message(site: Site) -> None:
+    run, worker = site.submit(PIPELINE), site.worker()
+    assert run.attempt(worker, "one").kind == "go_on"
+    with Client(site.storage.root, site.settings) as client:
+        client.forget(run.id.sweep)
+    assert run.attempt(site.worker("two@test"), "one") == Outcome("dropped", "its sweep was forgotten")
+    unknown = replace(run.message("one"), run=RunId("train-00000000", 0))
+    with pytest.raises(InputError):
+        attempt(worker, unknown)
