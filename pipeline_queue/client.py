@@ -157,10 +157,12 @@ class Client:
         """Accepts a prepared sweep and starts its first runs; its id. Errors as of `submit`."""
         with submission.snapshot:
             ledger, storage = self._live(), self._writable()
-            ledger.time()
+            now = ledger.time()
             self._celery()  # refuses an unusable signing key
-            sweep = submission.commit(storage)
+            # Lost after the commit, it is started by the reconciler.
+            sweep = submission.commit(storage, lambda name: ledger.sweeps.note_submission(name, now))
         self._start(sweep, is_new=not submission.name)
+        ledger.sweeps.forget_submission(sweep.record.id)
         return sweep.record.id
 
     def sweep(self, sweep: str) -> SweepReport:
@@ -228,6 +230,8 @@ class Client:
             dropped = self._ledger.sweeps.drop_ended(name, [0] if len(found.space) == 1 else [])
         if state not in ENDED_SWEEP or not dropped:
             raise InputError(f"{name} has not ended ({state}); cancel it first")
+        if self._ledger:
+            self._ledger.sweeps.note_forgotten(name)
         remove_sweep(self._writable(), found.record)
         return name
 

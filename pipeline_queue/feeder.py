@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pipeline_queue.canvas import START_PRIORITY, ring_new
+from pipeline_queue.contract.errors import StorageError
 from pipeline_queue.contract.identity import RunId
 from pipeline_queue.contract.ledger import Ledger, LiveWorker
 from pipeline_queue.contract.storage import RUN_END, Storage
 from pipeline_queue.planner import messages, remaining
 from pipeline_queue.sweep import Sweep
+
+logger = logging.getLogger(__name__)
 
 _FEWEST_UNSTARTED = 8
 _UNSTARTED_FOR_EACH_SLOT = 2
@@ -61,8 +65,13 @@ def _ring_again(ledger: Ledger, storage: Storage, sweep: Sweep, runs: Iterable[R
     chains = []
     for run in runs:
         paths = sweep.paths(storage, run)
-        end = paths.end()
-        todo = remaining(sweep.pipeline, run, sweep.parameters(run), paths.names() - {RUN_END})
+        try:
+            end = paths.end()
+            todo = remaining(sweep.pipeline, run, sweep.parameters(run), paths.names() - {RUN_END})
+        except (StorageError, OSError) as error:
+            # In flight without a message: the reconciler comes to it again.
+            logger.warning("not rung run=%s: %s", run, error)
+            continue
         if end is not None:
             ledger.close_run(run, end.state)
         else:

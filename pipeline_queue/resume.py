@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from pipeline_queue.contract.errors import NotFoundError, StorageError
 from pipeline_queue.contract.ledger import Ledger
-from pipeline_queue.contract.storage import Storage
+from pipeline_queue.contract.storage import RunPaths, Storage
 from pipeline_queue.contract.sweep_ledger import Opening
 from pipeline_queue.feeder import feed
 from pipeline_queue.sweep import Sweep
@@ -17,9 +17,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Resumed:
-    """What was taken up again: how many sweeps, and the queues that their steps need."""
+    """What was taken up again: how many runs, and the queues that their steps need.
+
+    `failed`: how many sweeps could not be read just now, and are to be tried again.
+    """
 
     runs: int = 0
+    failed: int = 0
     queues: set[str] = field(default_factory=set)
 
 
@@ -34,6 +38,10 @@ def resume_unfinished(storage: Storage, ledger: Ledger) -> Resumed:
             continue  # its submitter was stopped before the commit point: it does not exist
         except StorageError as error:
             logger.error("passed over: %s", error)
+            continue
+        except OSError as error:
+            logger.error("passed over for now sweep=%s: %s", name, error)
+            resumed.failed += 1
             continue
         if unfinished:
             resumed.runs += unfinished
@@ -53,9 +61,9 @@ def take_up(ledger: Ledger, storage: Storage, sweep: Sweep) -> int:
     cursor = 0
     for index, paths in storage.run_folders(name):
         cursor = max(cursor, index + 1)
-        end = paths.end()
-        if end is not None:
-            ended[index] = end.state
+        state = _end_state(paths)
+        if state is not None:
+            ended[index] = state
     cancelled = storage.is_cancelled(name)
     if len(ended) == total == 1:
         return 0
@@ -70,13 +78,17 @@ def take_up(ledger: Ledger, storage: Storage, sweep: Sweep) -> int:
     allowed = sweep.failures_allowed()
     stopped = allowed is not None and states.count("failed") > allowed
     is_over = (cursor == total or stopped) and not again
-    ledger.sweeps.open(
+    if not is_over and not cancelled:
+        # A server that came back with an older memory may know a sweep as ended that was opened again since.
+        ledger.sweeps.drop_ended(name, again)
+    is_paused = storage.is_paused(name)
+    is_new = ledger.sweeps.open(
         Opening(
             sweep=name,
             total=total,
             max_parallel=sweep.settings.max_parallel,
             max_failures=allowed,
-            state="stopped" if stopped else "paused" if storage.is_paused(name) else "running",
+            state="stopped" if stopped else "paused" if is_paused else "running",
             cursor=cursor,
             succeeded=states.count("succeeded"),
             failed=states.count("failed"),
@@ -86,6 +98,18 @@ def take_up(ledger: Ledger, storage: Storage, sweep: Sweep) -> int:
     if cancelled or is_over:
         ledger.sweeps.cancel(name) if cancelled else ledger.sweeps.end(name)
         return 0
+    if not is_new:
+        ledger.sweeps.pause(name) if is_paused else ledger.sweeps.resume(name)
     ledger.sweeps.redo(name, dict.fromkeys(again, ""))
     feed(ledger, storage, sweep, ledger.workers())
     return total - len(ended) - passed_over
+
+
+def _end_state(paths: RunPaths) -> str | None:
+    """How a run ended, None while it has not. One whose end is damaged has failed: its sweep goes on without it."""
+    try:
+        end = paths.end()
+    except StorageError as error:
+        logger.error("counted as failed: %s", error)
+        return "failed"
+    return end.state if end else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -37,23 +37,28 @@ class Submission:
     settings: SweepSettings
     name: str = ""
 
-    def commit(self, storage: Storage) -> Sweep:
-        """Writes the snapshot and then `sweep.json`, which makes it exist. Raises StorageError."""
+    def commit(self, storage: Storage, note: Callable[[str], None] = lambda _: None) -> Sweep:
+        """Writes the snapshot and then `sweep.json`, which makes it exist. Raises StorageError.
+
+        `note` is told its name just before.
+        """
         self.snapshot.store(storage)
         try:
             if self.name:
-                return self._commit_named(storage)
+                return self._commit_named(storage, note)
             for _ in range(_MOST_NAMES_TRIED):
                 record = self._record(new_sweep_id(self.loaded.pipeline.name))
+                note(record.id)
                 if storage.commit_sweep(record, self.loaded.text.encode()):
                     return Sweep(record, self.loaded.pipeline, self.space, self.settings)
         except OSError as error:
             raise StorageError(f"the submission cannot be written to {storage.root}: {error.strerror}") from error
         raise StorageError(f"no free name for a sweep of '{self.loaded.pipeline.name}' in {storage.root}")
 
-    def _commit_named(self, storage: Storage) -> Sweep:
+    def _commit_named(self, storage: Storage, note: Callable[[str], None]) -> Sweep:
         """Finds the sweep of this name if it is the same one. Raises InputError when it is another."""
         record = self._record(named_sweep_id(self.loaded.pipeline.name, self.name))
+        note(record.id)
         if storage.commit_sweep(record, self.loaded.text.encode(), may_exist=True):
             return Sweep(record, self.loaded.pipeline, self.space, self.settings)
         known = storage.read_sweep(record.id)

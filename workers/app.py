@@ -43,6 +43,8 @@ _COLLECTION_THRESHOLDS = (20_000, 20, 20)
 _SWITCH_SECONDS = 0.0005
 """A thread that has just been answered waits at most so long for its turn; Python's own 5 ms is a whole short step."""
 _STOP_LOOK_SECONDS = 0.2
+# With the grace before it still within the 30 s that Kubernetes gives.
+_TERM_SECONDS = 3.0
 _STOPPING = "it was told to stop"
 
 
@@ -78,15 +80,16 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
             _exit(error)
 
     def stop(self, parent: Any) -> None:
-        """A warm shutdown: Celery takes no more messages, and the steps that run are waited for, up to the grace."""
+        """A warm shutdown: Celery takes no more messages, and the steps that run are waited for, up to the grace.
+
+        Those that run still get TERM, so that they can write down how far they came, and are handed back.
+        """
         worker: WorkerContext | None = getattr(parent.app, "worker_context", None)
         if worker is not None:
             worker.intake.hold("stop", _STOPPING)
-            until = time.monotonic() + self._grace_seconds
-            while not worker.leases.wait_until_none(_STOP_LOOK_SECONDS):
-                # A second signal (QUIT, or INT twice) asks for a cold shutdown, which nobody else looks at by now.
-                if time.monotonic() > until or state.should_terminate not in (None, False):
-                    break
+            if not _ended_within(worker, self._grace_seconds):
+                worker.executor.end_all(_STOPPING)
+                _ended_within(worker, _TERM_SECONDS)
         self.terminate(parent)
 
     def terminate(self, parent: Any) -> None:
@@ -183,6 +186,16 @@ def application() -> Celery:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     register(app)
     return app
+
+
+def _ended_within(worker: WorkerContext, seconds: float) -> bool:
+    """Waits for the steps that run; False when some still do."""
+    until = time.monotonic() + seconds
+    while not worker.leases.wait_until_none(_STOP_LOOK_SECONDS):
+        # A second signal (QUIT, or INT twice) asks for a cold shutdown, which nobody else looks at by now.
+        if time.monotonic() > until or state.should_terminate not in (None, False):
+            return False
+    return True
 
 
 def _when_ready(start: Callable[[], None]) -> None:

@@ -7,7 +7,7 @@ import secrets
 import time
 from dataclasses import replace
 
-from pipeline_queue.contract.errors import BrokerError, StorageError, SupervisorError
+from pipeline_queue.contract.errors import BrokerError, NotFoundError, StorageError, SupervisorError
 from pipeline_queue.contract.ledger import Lease, Refusal
 from pipeline_queue.contract.messages import StepMessage
 from pipeline_queue.contract.records import StepRecord
@@ -29,7 +29,7 @@ from workers.recording import (
     record_published,
 )
 from workers.shared_steps import join_shared
-from workers.supervisor.frames import lease_clock
+from workers.supervisor.frames import Cause, lease_clock
 from workers.trees import remove_tree
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,12 @@ def attempt(worker: WorkerContext, message: StepMessage, caller: Caller | None =
     Raises InputError for a run or step that does not exist, MessageError for values that are not the run's,
     BrokerError and StorageError when those are gone.
     """
-    job = job_of(worker, message, caller)
+    try:
+        job = job_of(worker, message, caller)
+    except NotFoundError:
+        if worker.ledger.sweeps.was_forgotten(message.run.sweep):
+            return Outcome("dropped", "its sweep was forgotten")
+        raise
     try:
         settled = _settled(worker, job)
         if settled:
@@ -54,7 +59,8 @@ def attempt(worker: WorkerContext, message: StepMessage, caller: Caller | None =
             return joined
         uid = secrets.token_hex(6)
         claimed_at = lease_clock()
-        lease = worker.ledger.claim(job.run, job.step, uid, worker.name, job.attempts_made())
+        leads = (job.shared.scope, job.shared.name) if job.shared else None
+        lease = worker.ledger.claim(job.run, job.step, uid, worker.name, job.attempts_made(), leads)
         if isinstance(lease, Refusal):
             return _refused(worker, job, lease)
         if lease.is_hungry:
@@ -140,7 +146,11 @@ def _execute_and_record(worker: WorkerContext, job: Job, lease: Lease, held: Hel
 
 
 def _died(worker: WorkerContext, this: Try, failure: Failure) -> Outcome:
-    """Records the end of an attempt that is not the step's doing; too many in a row are this worker's."""
+    """Records the end of an attempt that is not the step's doing; too many in a row are this worker's.
+
+    Not those of a worker that was cut off or paused: then every step that runs here ends at once.
+    """
+    this.check_lease()
     if failure.is_death:
         worker.intake.note_death(f"{this.job.run} {this.job.step}", failure.message)
     return record_failure(worker, this, failure)
@@ -163,7 +173,8 @@ def _begun(worker: WorkerContext, job: Job, lease: Lease, held: Held, uid: str) 
 def _executed(worker: WorkerContext, this: Try) -> Outcome:
     step = this.job.plan.step
     if this.lease.attempt > 1:
-        this.job.paths.fence_off(step.name)
+        this.check_lease()
+        this.job.paths.fence_off(step.name, this.lease.attempt)
         if read_step(this.job.target) is not None:
             return record_published(worker, this.job)
     _make_folder(worker, this)
@@ -173,10 +184,11 @@ def _executed(worker: WorkerContext, this: Try) -> Outcome:
     if this.held.cancelled:
         return record_failure(worker, this, _cancelled(step.name))
     result = execute(worker, this, workspace)
+    this.check_lease()
     found = find_outputs(workspace, step.outputs) if result.exit_code == 0 else None
     failure = failure_of(step, result, found)
     if failure is not None:
-        failure = _cancelled(step.name) if this.held.cancelled else _blamed(worker, failure)
+        failure = _really(worker, this, result, failure)
     ended = _ended(this, result, failure)
     if failure is not None and failure.infrastructure:
         return _died(worker, ended, failure)
@@ -186,8 +198,12 @@ def _executed(worker: WorkerContext, this: Try) -> Outcome:
     return record_failure(worker, ended, failure or Failure("lost", "the step vanished", True))
 
 
-def _blamed(worker: WorkerContext, failure: Failure) -> Failure:
-    """What a failure was really of, if it was of a disk."""
+def _really(worker: WorkerContext, this: Try, result: ExecutionResult, failure: Failure) -> Failure:
+    """What a failure was really of: a cancel, this worker's own stop, or a disk."""
+    if this.held.cancelled:
+        return _cancelled(this.job.step)
+    if result.cause is Cause.STOPPED:
+        return handed_back(this.job.step, f"its worker stops: {result.reason}")
     if failure.cause == "not_started" and failure.infrastructure:
         return not_begun(failure, worker.disks.trouble("storage", is_suspect=True))
     return blamed_on_disk(failure, worker.disks.trouble("scratch") or worker.disks.trouble("storage"))

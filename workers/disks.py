@@ -75,13 +75,15 @@ class Disks:
         `check` raises what is to end the wait, and is asked before each repetition. The action must be one that can be
         done again.
         """
-        passing_until = time.monotonic() + _PASSING_SECONDS
+        passing_until: float | None = None
         with contextlib.ExitStack() as stack:
             is_waiting = False
             while True:
                 try:
                     return action()
                 except OSError as error:
+                    # From the first: what came before it may have taken long, of many or large files.
+                    passing_until = passing_until or time.monotonic() + _PASSING_SECONDS
                     if not is_full(error) and not (is_passing(error) and time.monotonic() < passing_until):
                         raise
                     if not is_waiting:

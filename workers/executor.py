@@ -125,12 +125,13 @@ class Executor:
         """End one execution at once."""
         self._tell("kill", {"id": id, "reason": reason})
 
-    def kill_all(self, reason: str) -> None:
-        """End every execution at once."""
+    def end_all(self, reason: str) -> None:
+        """Start nothing any more, and end every execution: TERM to its tree, KILL after its grace."""
         with self._lock:
+            self._is_closed = True
             ids = list(self._waiting)
         for id in ids:
-            self.kill(id, reason)
+            self.stop(id, reason)
 
     def close(self) -> None:
         """End the supervisor and everything it runs; a `run` that still waits raises SupervisorError."""

@@ -8,23 +8,26 @@ import threading
 import time
 from collections.abc import Callable
 
+from pipeline_queue.canvas import BEGUN_PRIORITY
 from pipeline_queue.contract.errors import BrokerError, NotFoundError, PipelineQueueError, StorageError
 from pipeline_queue.contract.identity import RunId
 from pipeline_queue.contract.ledger import Ledger
 from pipeline_queue.contract.storage import Storage
-from pipeline_queue.contract.wire import lists_of, run_of
-from pipeline_queue.resume import resume_unfinished
+from pipeline_queue.contract.wire import list_of
+from pipeline_queue.resume import resume_unfinished, take_up
+from pipeline_queue.sweep import Sweep
 from workers.context import SweepCache
-from workers.lost_messages import ring_unless_ended
-from workers.sweep_ends import look_after
+from workers.lost_messages import Queued, ring_unless_ended
+from workers.sweep_ends import Lookout
 
 logger = logging.getLogger(__name__)
 
 _INTERVAL_SECONDS = 0.5
 _TERM_SECONDS = 5.0
+_EXTEND_SECONDS = 1.0
+_SUBMIT_SECONDS = 20.0
 _SETTLE_SECONDS = 3.0
 """Workers renew each second, and so tell an emptied server of what they execute."""
-_MOST_MESSAGES = 2_000
 
 
 class Reconciler:
@@ -43,7 +46,9 @@ class Reconciler:
         self._ledger = ledger
         self._storage = storage
         self._sweeps = sweeps
+        self._lookout = Lookout(ledger, storage, sweeps)
         self._incomplete_since: float | None = None
+        self._held_at = 0.0
         self._may_ring = may_ring
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
@@ -60,15 +65,27 @@ class Reconciler:
     def _run(self) -> None:
         while not self._stopping.wait(_INTERVAL_SECONDS):
             try:
-                if self._may_ring() and self._ledger.hold_reconciler(self._name, _TERM_SECONDS):
-                    self._fill_emptied_server()
-                    for run, step in self._ledger.due():
-                        self._ring_or_wait(run, step)
-                    look_after(self._ledger, self._storage, self._sweeps)
+                if not self._is_active():
+                    self._incomplete_since = None
+                    continue
+                self._fill_emptied_server()
+                self._ring_due()
+                self._start_submitted()
+                self._lookout.look_after_all(self._goes_on)
             except PipelineQueueError as error:
                 logger.warning("reconciler waits: %s", error)
             except Exception:
                 logger.exception("reconciler waits")
+
+    def _is_active(self) -> bool:
+        self._held_at = time.monotonic()
+        return self._may_ring() and self._ledger.hold_reconciler(self._name, _TERM_SECONDS)
+
+    def _goes_on(self) -> bool:
+        """Whether this one is still the active one, in a look that takes long."""
+        if self._stopping.is_set():
+            return False
+        return time.monotonic() - self._held_at < _EXTEND_SECONDS or self._is_active()
 
     def _fill_emptied_server(self) -> None:
         """Takes every unfinished sweep up again when the server was emptied, or restarted and may lack its last writes.
@@ -83,19 +100,43 @@ class Reconciler:
             self._incomplete_since = now
         if now - self._incomplete_since < _SETTLE_SECONDS:
             return
+        filling = self._ledger.begin_filling()
         resumed = resume_unfinished(self._storage, self._ledger)
-        self._ledger.note_complete()
+        if not resumed.failed:
+            self._ledger.note_complete(filling)
+        # Emptied again meanwhile, or not filled whole, it is looked at again after the same time.
+        self._incomplete_since = None
         if resumed.runs:
             logger.warning("the server had lost its memory: %d unfinished runs are taken up again", resumed.runs)
 
-    def _ring_or_wait(self, run: RunId, step: str) -> None:
+    def _start_submitted(self) -> None:
+        """Takes up what a submitter committed and could not make known any more."""
+        for name in self._ledger.sweeps.submissions_before(self._ledger.time() - _SUBMIT_SECONDS):
+            try:
+                count = take_up(self._ledger, self._storage, self._sweeps.get(name))
+                logger.warning("its submitter was lost sweep=%s: %d runs are taken up", name, count)
+            except NotFoundError:
+                pass  # lost before the commit point: it does not exist
+            except (StorageError, OSError) as error:
+                logger.warning("not taken up sweep=%s: %s", name, error)
+                continue
+            self._ledger.sweeps.forget_submission(name)
+
+    def _ring_due(self) -> None:
+        queued = Queued(self._ledger)
+        for run, step in self._ledger.due():
+            # All of them, for they are put off: what is not rung now waits again.
+            self._ring_or_wait(run, step, queued)
+            self._goes_on()
+
+    def _ring_or_wait(self, run: RunId, step: str, queued: Queued) -> None:
         """One run that cannot be read now must not keep the others from being rung; it is due again in a while."""
         try:
-            self._ring(run, step)
+            self._ring(run, step, queued)
         except (StorageError, OSError) as error:
             logger.warning("not rung run=%s step=%s: %s", run, step, error)
 
-    def _ring(self, run: RunId, step: str) -> None:
+    def _ring(self, run: RunId, step: str, queued: Queued) -> None:
         """Rings the run from its first unpublished step, or closes it when there is nothing to do."""
         try:
             sweep = self._sweeps.get(run.sweep)
@@ -104,13 +145,16 @@ class Reconciler:
             self._ledger.forget_due(run, step)
             self._ledger.forget_run(run)
             return
-        if self._is_rung(run, {one.queue for one in sweep.pipeline.steps}):
+        lists = _lists_of_rings(sweep)
+        if queued.has(run, lists):
             return  # no worker has come to it yet: another message would only be one more
         rung = ring_unless_ended(self._ledger, self._storage, sweep, run)
+        if rung:
+            queued.add(run, lists[0])
         if not rung or step in paths.names():
             self._ledger.forget_due(run, step)
 
-    def _is_rung(self, run: RunId, queues: set[str]) -> bool:
-        """Whether a ring of the run waits in a queue; they lie in the list that is read first."""
-        messages = self._ledger.sweeps.queued_messages([lists_of(queue)[0] for queue in queues], _MOST_MESSAGES)
-        return messages is not None and any(run_of(message) == run for message in messages)
+
+def _lists_of_rings(sweep: Sweep) -> list[str]:
+    """The Redis lists in which a ring of one of its runs may wait: of each queue the one that is read first."""
+    return sorted({list_of(step.queue, BEGUN_PRIORITY) for step in sweep.pipeline.steps})

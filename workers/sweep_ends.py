@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from pipeline_queue.contract.errors import NotFoundError, StorageError
 from pipeline_queue.contract.identity import RunId
@@ -12,40 +13,53 @@ from pipeline_queue.contract.storage import Storage
 from pipeline_queue.contract.sweep_ledger import LiveSweep
 from pipeline_queue.feeder import feed
 from workers.context import SweepCache
-from workers.lost_messages import ring_lost
+from workers.lost_messages import LostMessages
 
 logger = logging.getLogger(__name__)
 
 
-def look_after(ledger: Ledger, storage: Storage, sweeps: SweepCache) -> None:
-    """One look at every sweep that has not ended. Raises BrokerError."""
-    workers = ledger.workers()
-    for name in ledger.sweeps.unended():
+class Lookout:
+    """The reconciler's look at sweeps; for one thread, and `ledger` is that thread's own."""
+
+    def __init__(self, ledger: Ledger, storage: Storage, sweeps: SweepCache) -> None:
+        self._ledger = ledger
+        self._storage = storage
+        self._sweeps = sweeps
+        self._lost = LostMessages(ledger, storage, sweeps)
+
+    def look_after_all(self, goes_on: Callable[[], bool]) -> None:
+        """One look at every sweep that has not ended, while `goes_on`. Raises BrokerError."""
+        workers = self._ledger.workers()
+        for name in self._ledger.sweeps.unended():
+            if not goes_on():
+                return
+            try:
+                self._look_after(name, workers)
+            except (StorageError, OSError) as error:
+                # One that cannot be read now must not keep the others waiting.
+                logger.warning("passed over sweep=%s: %s", name, error)
+        self._lost.ring()
+
+    def _look_after(self, name: str, workers: list[LiveWorker]) -> None:
+        live = self._ledger.sweeps.read(name)
         try:
-            _look_after(ledger, storage, sweeps, workers, name)
-        except (StorageError, OSError) as error:
-            # One that cannot be read now must not keep the others waiting.
-            logger.warning("passed over sweep=%s: %s", name, error)
+            if live is not None and live.ended_at is None:
+                self._keep_going(name, live, workers)
+                return
+            if live is not None and live.total > 1:
+                self._sweeps.get(name)
+                self._storage.end_sweep(end_of(name, live))
+        except NotFoundError:
+            for index in self._ledger.sweeps.in_flight(name):
+                self._ledger.forget_run(RunId(name, index))
+        self._ledger.sweeps.forget_ended(name)
 
-
-def _look_after(ledger: Ledger, storage: Storage, sweeps: SweepCache, workers: list[LiveWorker], name: str) -> None:
-    live = ledger.sweeps.read(name)
-    try:
-        sweep = sweeps.get(name)
-    except NotFoundError:
-        for index in ledger.sweeps.in_flight(name):
-            ledger.forget_run(RunId(name, index))
-        ledger.sweeps.forget_ended(name)
-        return
-    if live is None:
-        ledger.sweeps.forget_ended(name)
-    elif live.ended_at is not None:
-        if live.total > 1:
-            storage.end_sweep(end_of(name, live))
-        ledger.sweeps.forget_ended(name)
-    else:
-        feed(ledger, storage, sweep, workers)
-        ring_lost(ledger, storage, sweep)
+    def _keep_going(self, name: str, live: LiveSweep, workers: list[LiveWorker]) -> None:
+        """Its record is read only when there is something to be done: of thousands that wait, few are kept read."""
+        if live.has_more:
+            feed(self._ledger, self._storage, self._sweeps.get(name), workers)
+        if self._lost.may_be_in(live):
+            self._lost.look_at(self._sweeps.get(name))
 
 
 def end_of(name: str, live: LiveSweep) -> SweepEnd:

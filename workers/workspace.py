@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
+from typing import TypeVar
 
 from pipeline_queue.contract.errors import StorageError
 from pipeline_queue.contract.storage import OUTPUTS, Storage, read_step
@@ -25,7 +26,11 @@ from workers.trees import Mark, copy_entry, remove_entry, remove_tree, walk
 _YOUNG_SECONDS = 60.0
 _UNUSED_SECONDS = 7 * 24 * 3600.0
 
+_MOST_KEPT = 64
+
 _Staged = dict[str, Mark | None]
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 
 
 class Workspaces:
@@ -75,9 +80,12 @@ class Workspaces:
         if step is None or not step.sources:
             return names
         key = (snapshot, step.sources, step.argv)
-        if key not in self._selected:
-            self._selected[key] = select_sources(step, names)
-        return self._selected[key]
+        selected = self._selected.get(key)
+        if selected is None:
+            selected = select_sources(step, names)
+            with self._extracting:
+                _keep(self._selected, key, selected)
+        return selected
 
     def discard(self, uid: str) -> None:
         remove_tree(self._work / uid)
@@ -102,8 +110,9 @@ class Workspaces:
         return removed
 
     def _extracted(self, digest: str) -> tuple[Path, tuple[str, ...]]:
-        if digest in self._known:
-            return self._known[digest]
+        known = self._known.get(digest)
+        if known is not None:
+            return known
         with self._extracting:
             if digest not in self._known:
                 folder = self._snapshots / digest
@@ -111,7 +120,7 @@ class Workspaces:
                     self._extract(digest, folder)
                 os.utime(folder)
                 names = sorted((path.relative_to(folder).as_posix() for path in walk(folder)), key=str.encode)
-                self._known[digest] = (folder, tuple(names))
+                _keep(self._known, digest, (folder, tuple(names)))
             return self._known[digest]
 
     def _extracted_anew(self, digest: str) -> tuple[Path, tuple[str, ...]]:
@@ -153,6 +162,13 @@ def private_folder(folder: Path) -> Path:
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
         raise StorageError(f"{folder} is not a folder of this user; set PIPELINE_QUEUE_SCRATCH to one that is")
     return folder
+
+
+def _keep(kept: dict[_Key, _Value], key: _Key, value: _Value) -> None:
+    """A worker lives for months and meets many snapshots: the oldest goes."""
+    kept[key] = value
+    while len(kept) > _MOST_KEPT:
+        del kept[next(iter(kept))]
 
 
 def _fill(folder: Path, source: Path, names: Iterable[str], staged: _Staged) -> None:

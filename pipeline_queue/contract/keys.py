@@ -15,9 +15,21 @@ RECONCILER = f"{_PREFIX}reconciler"
 SERVER = f"{_PREFIX}server"
 """The run id of the server for which everything here was last made complete from the storage."""
 SWEEPS = f"{_PREFIX}sweeps"
+SUBMITTED = f"{_PREFIX}submitted"
+"""Sweeps that a submitter is about to commit and make known, by time."""
 DEAD = f"{_PREFIX}dead"
 STORAGE = f"{_PREFIX}storage"
 """The token of the one storage that belongs to this broker."""
+
+
+def filling_key(mark: str) -> str:
+    """Is there while somebody makes the server complete, unless it is emptied meanwhile."""
+    return f"{_PREFIX}filling:{mark}"
+
+
+def forgotten_key(sweep: str) -> str:
+    """Is there for a while after a sweep was removed: messages of it may come late."""
+    return f"{_PREFIX}forgotten:{sweep}"
 
 
 def run_key(run: RunId) -> str:

@@ -6,6 +6,7 @@ It can be lost at any time: the storage is the truth, and what is missing here i
 from __future__ import annotations
 
 import json
+import secrets
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from pipeline_queue.contract.identity import RunId
 from pipeline_queue.contract.settings import Settings
 from pipeline_queue.contract.signing import SigningKey, read_signing_key
 from pipeline_queue.contract.states import RunState, StepState
-from pipeline_queue.contract.sweep_ledger import SweepLedger
+from pipeline_queue.contract.sweep_ledger import SHARED_SECONDS, SweepLedger
 from pipeline_queue.contract.warm_python import WarmPython
 from pipeline_queue.contract.wire import Letter
 
@@ -30,6 +31,7 @@ MOST_DEATHS = 3
 """Infrastructure deaths of one step after which it is given up."""
 
 _REMEMBER_SECONDS = 300
+_REMEMBER_FILLING_SECONDS = 24 * 3600
 _WORKER_SECONDS = 15.0
 _PUT_OFF_SECONDS = 15.0
 _MOST_DUE = 200
@@ -48,6 +50,8 @@ class Lease:
     failures: int
     is_hungry: bool = False
     """The claim began a run of a sweep that is to take more into its window."""
+    leads: tuple[str, str] | None = None
+    """Scope and name of the shared step that it executes."""
 
     @classmethod
     def decided(cls, run: RunId, step: str) -> Lease:
@@ -121,6 +125,14 @@ class LiveWorker:
     """Why it takes no steps now."""
 
 
+@dataclass(frozen=True, slots=True)
+class Filling:
+    """One making of a server complete: its run id, and a mark that is in it until it is emptied."""
+
+    server: str
+    mark: str
+
+
 class Ledger:
     """Thread-safe; every method raises BrokerError when Redis is not there."""
 
@@ -136,11 +148,13 @@ class Ledger:
         self._close = register(scripts.CLOSE)
         self._claim = register(scripts.CLAIM)
         self._renew = register(scripts.RENEW)
+        self._renew_when_full = register(scripts.RENEW_WHEN_FULL)
         self._record = register(scripts.RECORD)
         self._cancel = register(scripts.CANCEL)
         self._due = register(scripts.DUE)
         self._hold = register(scripts.HOLD)
         self._let_go = register(scripts.LET_GO)
+        self._note_complete = register(scripts.NOTE_COMPLETE)
 
     @classmethod
     def of(cls, settings: Settings) -> Ledger:
@@ -195,11 +209,19 @@ class Ledger:
             pipe.scard(keys.SWEEPS)
             return int(max(pipe.execute()))
 
-    def claim(self, run: RunId, step: str, holder: str, worker: str, attempts: int = 0) -> Lease | Refusal:
+    def claim(
+        self,
+        run: RunId,
+        step: str,
+        holder: str,
+        worker: str,
+        attempts: int = 0,
+        leads: tuple[str, str] | None = None,
+    ) -> Lease | Refusal:
         """The lease for one more attempt, or why not.
 
         `holder` names this very claim, so that one whose answer was lost can be made again; `attempts` is how many
-        the storage knows of, for when Redis has forgotten them.
+        the storage knows of, for when Redis has forgotten them; `leads` the shared step that it is for.
         """
         with broker_errors(self._url):
             reply = self._claim(
@@ -215,20 +237,28 @@ class Ledger:
                 args=[str(run), step, holder, worker, int(LEASE_SECONDS * 1000), MOST_DEATHS, attempts],
             )
         if reply[0] == "run":
-            return Lease(run, step, int(reply[1]), reply[2], failures=int(reply[3]), is_hungry=bool(reply[4]))
+            number, token, failures, hungry = reply[1:]
+            return Lease(run, step, int(number), token, int(failures), bool(hungry), leads)
         return Refusal(reply[0], " ".join(str(part) for part in reply[1:]))
 
     def renew(self, leases: Sequence[Lease], worker: str = "") -> list[Literal["held", "cancelled", "lost"]]:
         """One answer for each lease, in order; a server that was emptied takes them up again as this worker's."""
         if not leases:
             return []
-        args: list[str | int] = [int(LEASE_SECONDS * 1000), worker]
+        args: list[str | int] = [int(LEASE_SECONDS * 1000), worker, SHARED_SECONDS]
         for lease in leases:
             args += [str(lease.run), lease.step, lease.token, lease.attempt, lease.failures]
+            args += [keys.leaders_key(lease.leads[0]), lease.leads[1]] if lease.leads else ["", ""]
+        from redis.exceptions import OutOfMemoryError
+
+        names = [keys.LEASES, keys.ACTIVE, *(keys.run_key(lease.run) for lease in leases)]
+        answers: list[Literal["held", "cancelled", "lost"]]
         with broker_errors(self._url):
-            answers: list[Literal["held", "cancelled", "lost"]] = self._renew(
-                keys=[keys.LEASES, keys.ACTIVE, *(keys.run_key(lease.run) for lease in leases)], args=args
-            )
+            try:
+                answers = self._renew(keys=names, args=args)
+            except OutOfMemoryError:
+                # What runs goes on: only new work waits for memory.
+                answers = self._renew_when_full(keys=names, args=args)
             return answers
 
     def send(self, letters: Sequence[Letter]) -> None:
@@ -320,10 +350,18 @@ class Ledger:
         with broker_errors(self._url):
             return bool(self._redis.get(keys.SERVER) == self._server_id())
 
-    def note_complete(self) -> None:
-        """Everything unfinished on the storage is known here now."""
+    def begin_filling(self) -> Filling:
+        """Everything unfinished on the storage is about to be made known here."""
         with broker_errors(self._url):
-            self._redis.set(keys.SERVER, self._server_id())
+            filling = Filling(self._server_id(), secrets.token_hex(8))
+            self._redis.set(keys.filling_key(filling.mark), filling.server, ex=_REMEMBER_FILLING_SECONDS)
+        return filling
+
+    def note_complete(self, filling: Filling) -> bool:
+        """Everything is known here now; False when the server was emptied or restarted meanwhile."""
+        with broker_errors(self._url):
+            names = [keys.filling_key(filling.mark), keys.SERVER]
+            return bool(self._note_complete(keys=names, args=[filling.server]))
 
     def _server_id(self) -> str:
         """Another one for each start of the server: what it wrote last before it was killed may be gone."""

@@ -334,9 +334,10 @@ return {'run', attempts + 1, token, tonumber(f[9] or 0), hungry}
 )
 
 # Extends leases that are still held, and takes those up again of which a server that was emptied knows nothing: whoever
-# claimed since has written a state.
+# claimed since has written a state. Then the run leads its shared step again too, unless another does by now.
 # KEYS  1 leases, 2 active runs, 3.. run hashes, one per lease
-# ARGV  1 lease ms, 2 worker, then run, step, token, attempt, failures for each
+# ARGV  1 lease ms, 2 worker, 3 seconds to keep a lead, then run, step, token, attempt, failures, leaders (hash) or '',
+#       shared step for each
 # result one of 'held' | 'cancelled' (held, but an end is asked for) | 'lost' for each, in order
 RENEW = (
     _NOW
@@ -344,7 +345,7 @@ RENEW = (
 local result = {}
 local expiry = now + tonumber(ARGV[1])
 for i = 3, #KEYS do
-  local at = 5 * i - 12
+  local at = 7 * i - 17
   local run, step, token = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local f = redis.call('HMGET', KEYS[i], step..'|token', step..'|state', 'cancel', 'state')
   local over = f[4] == 'succeeded' or f[4] == 'failed' or f[4] == 'cancelled'
@@ -354,6 +355,10 @@ for i = 3, #KEYS do
                step..'|started', now)
     redis.call('HSETNX', KEYS[i], 'created', now)
     redis.call('SADD', KEYS[2], run)
+    if ARGV[at + 5] ~= '' then
+      redis.call('HSETNX', ARGV[at + 5], ARGV[at + 6], run)
+      redis.call('EXPIRE', ARGV[at + 5], ARGV[3])
+    end
     f = {token, 'running', f[3]}
   end
   if f[1] ~= token or f[2] ~= 'running' then
@@ -367,6 +372,9 @@ end
 return result
 """
 )
+
+# The same for a server that is out of memory, which Redis 7 and Valkey allow: it takes next to none.
+RENEW_WHEN_FULL = "#!lua flags=allow-oom\n" + RENEW
 
 # Records how an attempt ended, or with token '*' what the storage has decided already, whoever holds the lease; and
 # puts the message of the run's next step on its queue, unless that step is under way or done.
@@ -512,6 +520,16 @@ HOLD = """
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+
+# Notes that the server is complete, unless it was emptied since that was begun.
+# KEYS  1 this filling, 2 server
+# ARGV  1 run id of the server when it was begun
+# result 1 noted | 0 it was emptied
+NOTE_COMPLETE = """
+if redis.call('DEL', KEYS[1]) == 0 then return 0 end
+redis.call('SET', KEYS[2], ARGV[1])
 return 1
 """
 

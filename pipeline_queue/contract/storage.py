@@ -97,13 +97,17 @@ class RunPaths:
         attempts = [(number, name) for name in names if (number := attempt_number(step, name)) is not None]
         return self.folder / max(attempts)[1] if attempts else None
 
-    def fence_off(self, step: str) -> None:
+    def fence_off(self, step: str, attempt: int) -> None:
         """Takes their folders from attempts that have not ended: a worker that was paused and thinks it still holds the
-        lease can publish nothing and end nothing any more, however late it goes on. Raises OSError."""
+        lease can publish nothing and end nothing any more, however late it goes on. Raises OSError.
+
+        Not from those that began after `attempt`: whoever calls this may have been paused itself.
+        """
         names = self.names()
         ended = self._ended_attempts(names)
         for name in names - ended:
-            if attempt_number(step, name) is None or name.endswith(_LOST):
+            number = attempt_number(step, name)
+            if number is None or number > attempt or name.endswith(_LOST):
                 continue
             record = read_step(self.folder / name)
             if record is None or record.state != "retrying":

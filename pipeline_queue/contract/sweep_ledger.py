@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 SweepState = Literal["running", "paused", "stopped", "cancelled"]
 
 _REMEMBER_SECONDS = 300
-_SHARED_SECONDS = 7 * 24 * 3600
+SHARED_SECONDS = 7 * 24 * 3600
 _BATCH = 1000
+_PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,13 @@ class LiveSweep:
     now: float
     causes: tuple[Cause, ...]
     done_before: int = 0
+    unseen_seconds: float | None = None
+    """How long ago `untracked` last asked about the run in flight whose turn it is; None when none is in flight."""
+
+    @property
+    def has_more(self) -> bool:
+        """Whether runs of it have yet to be taken into its window."""
+        return self.cursor < self.total or self.redo > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +129,30 @@ class SweepLedger:
                     ],
                 )
             )
+
+    def note_forgotten(self, sweep: str) -> None:
+        """It is removed from the storage, and what may still come of it is nobody's fault."""
+        with broker_errors(self._url):
+            self._redis.set(keys.forgotten_key(sweep), "", ex=SHARED_SECONDS)
+
+    def was_forgotten(self, sweep: str) -> bool:
+        with broker_errors(self._url):
+            return bool(self._redis.exists(keys.forgotten_key(sweep)))
+
+    def note_submission(self, sweep: str, at: float) -> None:
+        """The sweep is about to be committed and opened, unless whoever does is lost in between. `at`: Redis' clock."""
+        with broker_errors(self._url):
+            self._redis.zadd(keys.SUBMITTED, {sweep: at})
+
+    def forget_submission(self, sweep: str) -> None:
+        """It is opened, or was never committed."""
+        with broker_errors(self._url):
+            self._redis.zrem(keys.SUBMITTED, sweep)
+
+    def submissions_before(self, at: float) -> list[str]:
+        """Sweeps noted before that time, of Redis' clock, and not opened since."""
+        with broker_errors(self._url):
+            return cast(list[str], self._redis.zrangebyscore(keys.SUBMITTED, "-inf", at))
 
     def allot(self, sweep: str, most_unstarted: int, most_in_flight: int) -> Allotment:
         """Takes the sweep's next runs into its window: the caller rings them. Empty while there are enough."""
@@ -233,7 +265,7 @@ class SweepLedger:
             keys.shared_failures_key(run.sweep),
         ]
         with broker_errors(self._url):
-            answer = self._join(keys=names, args=[str(run), step, shared, _SHARED_SECONDS])
+            answer = self._join(keys=names, args=[str(run), step, shared, SHARED_SECONDS])
         return Joined(*answer)
 
     def forget_shared(self, sweep: str) -> None:
@@ -254,7 +286,7 @@ class SweepLedger:
         """The runs that were parked for a shared step; the caller rings them. A `failure` is the sweep's."""
         names = [keys.leaders_key(scope), keys.parked_key(scope, shared), keys.shared_failures_key(sweep)]
         with broker_errors(self._url):
-            runs = self._release(keys=names, args=[shared, failure, _SHARED_SECONDS])
+            runs = self._release(keys=names, args=[shared, failure, SHARED_SECONDS])
         return [RunId.parse(run) for run in runs]
 
     def has_work(self) -> bool:
@@ -277,14 +309,16 @@ class SweepLedger:
             indexes = self._untracked(keys=names, args=[sweep, int(seconds * 1000), most, *steps])
         return [RunId(sweep, int(index)) for index in indexes]
 
-    def queued_messages(self, names: Iterable[str], most: int) -> list[str] | None:
-        """The messages that lie in these Redis lists; None when there are more than `most`."""
-        with broker_errors(self._url):
-            pipe = self._redis.pipeline(transaction=False)
-            for name in names:
-                pipe.lrange(name, 0, most)
-            found = [message for messages in pipe.execute() for message in messages]
-        return found if len(found) <= most else None
+    def queued_messages(self, name: str) -> Iterator[str]:
+        """The messages that lie in a Redis list. None that stays there is missed: they come at its head only."""
+        first = 0
+        while True:
+            with broker_errors(self._url):
+                page = cast(list[str], self._redis.lrange(name, first, first + _PAGE - 1))
+            yield from page
+            if len(page) < _PAGE:
+                return
+            first += _PAGE
 
     def read(self, sweep: str) -> LiveSweep | None:
         """What is known of a sweep, None when Redis knows nothing of it."""
@@ -292,8 +326,9 @@ class SweepLedger:
             pipe = self._redis.pipeline(transaction=False)
             pipe.hgetall(keys.sweep_key(sweep))
             pipe.hgetall(keys.causes_key(sweep))
+            pipe.zrange(keys.flight_key(sweep), 0, 0, withscores=True)
             pipe.time()
-            fields, causes, (seconds, micros) = pipe.execute()
+            fields, causes, longest, (seconds, micros) = pipe.execute()
         if not fields:
             return None
         return LiveSweep(
@@ -311,6 +346,7 @@ class SweepLedger:
             now=seconds + micros / 1e6,
             causes=_causes(causes),
             done_before=int(fields.get("before", 0)),
+            unseen_seconds=seconds + micros / 1e6 - longest[0][1] / 1000 if longest else None,
         )
 
     def _turned(self, sweep: str, before: SweepState, after: SweepState) -> bool:

@@ -88,8 +88,10 @@ class Service:
 
             self._wait_for_worker(ledger, worker)
             self.folder.write_note(ServiceNote(os.getpid(), server.broker_url, flower_url, self.wishes.while_needed))
+            filling = ledger.begin_filling()
             resumed = resume_unfinished(storage, ledger)
-            ledger.note_complete()
+            if not resumed.failed:
+                ledger.note_complete(filling)
             if resumed.runs:
                 self._worker_serves(settings, resumed.queues)
                 self.say(f"{resumed.runs} unfinished runs of earlier go on")

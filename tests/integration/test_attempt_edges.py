@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -433,8 +434,27 @@ def test_a_run_that_cannot_be_read_does_not_keep_others_from_being_rung(site: Si
     reconciler = _reconciling(site)
     reconciler.start()
     wait_until(lambda: site.redis.llen("default") == 1, "the good one is rung")
+    wait_until(lambda: site.ledger.active() == 2, "what is not on the storage is forgotten")
     reconciler.stop()
-    assert site.ledger.run(gone.id) is None and site.ledger.active() == 2
+    assert site.ledger.run(gone.id) is None
+
+
+def test_a_server_emptied_a_second_time_is_filled_once_its_workers_told_of_their_leases(
+    site: Site, witness: Path, tmp_path: Path
+) -> None:
+    """They renew each second: filled before, it would have what they execute begun a second time."""
+    run = site.submit(_two_steps(witness, first=_waits_for(tmp_path / "never")))
+    reconciler = _reconciling(site)
+    site.redis.flushall()
+    reconciler.start()
+    for _ in range(2):
+        wait_until(site.ledger.is_complete, "it is filled")
+        site.redis.flushall()
+        seconds = time.monotonic()
+    wait_until(site.ledger.is_complete, "it is filled")
+    assert time.monotonic() - seconds > 2
+    reconciler.stop()
+    assert site.ledger.run(run.id) is not None
 
 
 def test_a_sweep_is_read_by_many_threads_at_once(site: Site, witness: Path) -> None:

@@ -87,6 +87,31 @@ def test_after_the_grace_steps_are_handed_back_and_count_for_nothing(
     redis.close()
 
 
+def test_a_step_that_is_handed_back_gets_term_first(cluster: Cluster, tmp_path: Path, witness: Path) -> None:
+    """Time to write down how far it came; whatever it exits with then, it is not over."""
+    cluster.settings = replace(cluster.settings, stop_grace_seconds=0.0)
+    code = (
+        f"import os, signal, sys, time\nwrite = lambda text: open({str(witness)!r}, 'a').write(text)\n"
+        "def told(*_): write('told\\n'); sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, told)\nwrite('begun\\n')\n"
+        f"while not os.path.exists({str(tmp_path / 'gate')!r}): time.sleep(0.01)\n"
+    )
+    folder = write_folder(
+        tmp_path / "project", one_py=code, pipeline_yaml="pipeline:\n  steps:\n  - one: {run: one.py}\n"
+    )
+    worker = cluster.start_worker()
+    run = cluster.client.submit(cluster.client.load(folder / "pipeline.yaml"))
+    wait_until(lambda: _lines(witness) == ["begun"], "it runs")
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(GENEROUS_SECONDS) == 0
+    assert _lines(witness) == ["begun", "told"]
+    report = cluster.client.run(run)
+    assert (report.state, report.steps[0].state) == ("running", "retrying")
+    (tmp_path / "gate").touch()
+    cluster.start_worker(name="two")
+    assert cluster.client.wait(run, GENEROUS_SECONDS).state == "succeeded"
+
+
 def test_several_deaths_in_a_row_close_a_worker_and_a_step_that_ends_forgives_them() -> None:
     intake = Intake()
     for number in range(4):

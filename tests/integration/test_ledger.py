@@ -109,6 +109,18 @@ def test_a_renewal_tells_what_became_of_each_lease(site: Site) -> None:
 
 
 @pytest.mark.usefixtures("short_leases")
+def test_leases_are_renewed_while_the_server_is_out_of_memory(site: Site) -> None:
+    lease = site.ledger.claim(RunId("train-00000000", 0), "one", "a", "one@test")
+    assert isinstance(lease, Lease)
+    site.redis.config_set("maxmemory", "1")
+    try:
+        with pytest.raises(BrokerError, match="maxmemory"):
+            site.ledger.claim(RunId("train-00000000", 1), "one", "b", "one@test")
+        assert site.ledger.renew([lease]) == ["held"]
+    finally:
+        site.redis.config_set("maxmemory", "0")
+
+
 def test_an_ending_counts_only_while_the_lease_is_the_own_one(site: Site) -> None:
     old = _claim(site)
     wait_until(site.ledger.due, "the lease ran out")
@@ -202,6 +214,17 @@ def test_nothing_of_a_run_stays_for_ever(site: Site) -> None:
     assert {key for key, ttl in site.keys().items() if ttl < 0} == {"pq1:token", "pq1:sweeps"}
     site.ledger.sweeps.forget_ended(RUN.sweep)
     assert site.ledger.active() == 0
+
+
+def test_a_server_that_is_emptied_while_it_is_filled_is_not_complete(site: Site) -> None:
+    assert not site.ledger.is_complete()
+    filling = site.ledger.begin_filling()
+    site.redis.flushall()
+    assert not site.ledger.note_complete(filling) and not site.ledger.is_complete()
+    # Two at once do not keep each other from it.
+    first, second = site.ledger.begin_filling(), site.ledger.begin_filling()
+    assert site.ledger.note_complete(first) and site.ledger.note_complete(second)
+    assert site.ledger.is_complete() and set(site.keys()) == {"pq1:server"}
 
 
 def test_one_reconciler_holds_and_another_takes_over_when_it_is_silent(site: Site) -> None:

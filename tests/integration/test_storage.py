@@ -271,3 +271,12 @@ def test_replacing_a_file_is_never_seen_half_done(tmp_path: Path) -> None:
     done.set()
     reader.join()
     assert {(len(content), len(set(content))) for content in seen} == {(100_000, 1)}
+
+
+def test_only_attempts_that_began_before_lose_their_folders(tmp_path: Path) -> None:
+    """Whoever fences off may have been paused, and another attempt may run by now."""
+    names = ["one.attempt-1-aa", "one.attempt-2-bb", "one.attempt-4-cc", "two.attempt-1-dd"]
+    for name in names:
+        (tmp_path / name).mkdir()
+    RunPaths(tmp_path).fence_off("one", 3)
+    assert RunPaths(tmp_path).names() == {f"{names[0]}.lost", f"{names[1]}.lost", *names[2:]}

@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -28,6 +29,8 @@ from tests.conftest import GENEROUS_SECONDS, Cluster, plain_environment, wait_un
 from tests.integration.attempt_site import Attempting, Site, names_in, new_site
 from tests.integration.small_disk import SmallDisk, small_disk
 from workers import disks, recording
+from workers import launch as launch_module
+from workers import lease as lease_module
 from workers.context import SweepCache
 from workers.outputs import Workspace
 from workers.reconciler import Reconciler
@@ -174,6 +177,24 @@ def test_a_passing_error_at_any_write_is_tried_again_and_executes_nothing_twice(
     assert run.states() == ("succeeded", ["succeeded"])
 
 
+def test_a_passing_error_after_much_has_been_moved_is_tried_again(
+    site: Site, witness: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disks, "_PASSING_SECONDS", 0.5)
+    real, failures = recording.move_outputs, [OSError(errno.ESTALE, os.strerror(errno.ESTALE))]
+
+    def slow(*arguments: Any) -> Any:
+        if failures:
+            time.sleep(1)
+            raise failures.pop()
+        return real(*arguments)
+
+    monkeypatch.setattr(recording, "move_outputs", slow)
+    run, worker = site.submit(_one_step(witness)), site.worker()
+    assert run.attempt(worker, "one").kind == "go_on"
+    assert failures == [] and witness.read_text() == "ran "
+
+
 def test_a_move_that_failed_half_way_goes_on_where_it_was(
     site: Site, witness: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -264,6 +285,19 @@ def test_a_worker_on_which_five_steps_in_a_row_die_takes_no_more(site: Site, wit
             site.submit(_one_step(witness)).attempt(broken, "one")
     (reason,) = worker.intake.reasons()
     assert "5 steps in a row" in reason and "no step can be begun here" in reason
+
+
+def test_a_worker_that_was_cut_off_from_the_broker_takes_steps_again(
+    site: Site, witness: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that ran on it has ended at once, for lack of a lease: that says nothing about this machine."""
+    for module in (lease_module, launch_module):
+        monkeypatch.setattr(module, "TRUSTED_SECONDS", 1.0)
+    worker = site.worker(keeps_leases=False)
+    runs = [site.submit(_one_step(witness, _waits_for(tmp_path / "never"))) for _ in range(6)]
+    doing = [Attempting(run, worker, "one") for run in runs]
+    assert [one.outcome().kind for one in doing] == ["dropped"] * 6
+    assert worker.intake.is_open(), worker.intake.reasons()
 
 
 # The right storage.

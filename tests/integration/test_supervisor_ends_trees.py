@@ -87,13 +87,17 @@ def test_stop_then_kill_does_not_wait_for_the_grace(bench: Bench) -> None:
     assert bench.alive() == []
 
 
-def test_kill_all_ends_every_step(bench: Bench) -> None:
+def test_end_all_ends_every_step_and_starts_no_other(bench: Bench) -> None:
     futures = [
         bench.begin(bench.request("sleep", "1000", env={"PATH": "/bin:/usr/bin", "W": bench.token})) for _ in range(5)
     ]
     eventually(lambda: len(bench.alive()) == 5)
-    bench.executor.kill_all("closing")
-    assert {future.result(60).cause for future in futures} == {Cause.STOPPED}
+    bench.executor.end_all("closing")
+    assert {(one.cause, one.signal) for one in (future.result(60) for future in futures)} == {
+        (Cause.STOPPED, signal.SIGTERM)
+    }
+    with pytest.raises(SupervisorError, match="no step is started"):
+        bench.executor.run(bench.request("true"))
     assert bench.alive() == []
 
 
