@@ -35,12 +35,11 @@ class Edges:
         self._lock = threading.Lock()
 
     def meet(self, name: str) -> None:
+        # Held to the end: who is spared from now on waits until it is decided.
         with self._lock:
             self._left[name] = self._left.get(name, self._chance.randint(1, _LONGEST_COUNT)) - 1
-            is_now = self._left[name] <= 0
-            is_now = is_now and not self._spared
-        if is_now and self._may(name):
-            os.kill(os.getpid(), signal.SIGKILL if self._action == "kill" else signal.SIGSTOP)
+            if self._left[name] <= 0 and not self._spared and self._may(name):
+                os.kill(os.getpid(), signal.SIGKILL if self._action == "kill" else signal.SIGSTOP)
 
     @contextmanager
     def spared(self) -> Iterator[None]:
