@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 import click
 
+from pipeline_queue.cli.accepted import json_of_run, json_of_sweep, watch_run, watch_sweep
 from pipeline_queue.cli.session import check_settings, is_local, reading, working
 from pipeline_queue.client import Client
 from pipeline_queue.contract.errors import InputError
 from pipeline_queue.loading.steps import duration_seconds
-from pipeline_queue.sweep_report import SweepReport
 
 
 @click.command()
@@ -38,7 +37,7 @@ def retry(sweep_name: str, failed: bool, where: str | None, detach: bool, slots:
         report = client.retry(sweep_name, where, note=_say)
         _serve_queues(client, report.sweep)
         if detach:
-            click.echo(_json(client, sweep_name, report) if as_json else report.sweep)
+            click.echo(_json(client, sweep_name, report.sweep) if as_json else report.sweep)
             return
         state = _watch(client, sweep_name, report.sweep, as_json)
     if state != "succeeded":
@@ -82,11 +81,8 @@ def _forget_reused(yes: bool, older_than: str) -> None:
     click.echo(f"{what}; {left:,} {'stays' if left == 1 else 'stay'}")
 
 
-def _json(client: Client, asked: str, report: SweepReport) -> str:
-    """As `status --json` of the same name."""
-    if client.is_sweep(asked):
-        return json.dumps(report.as_json(), indent=2)
-    return client.run(asked).model_dump_json(indent=2)
+def _json(client: Client, asked: str, sweep: str) -> str:
+    return json_of_sweep(client, sweep) if client.is_sweep(asked) else json_of_run(client, asked)
 
 
 def _say(count: int) -> None:
@@ -101,10 +97,6 @@ def _serve_queues(client: Client, sweep: str) -> None:
 
 
 def _watch(client: Client, asked: str, sweep: str, as_json: bool) -> str:
-    from pipeline_queue.cli.sweep import watch
-
     if client.is_sweep(asked):
-        return watch(client, sweep, as_json)
-    from pipeline_queue.cli.run import watch_run
-
+        return watch_sweep(client, sweep, as_json)
     return watch_run(client, client.resolve(asked), as_json)

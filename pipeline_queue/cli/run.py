@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from pipeline_queue.cli.session import check_settings, is_local, storage_root, working
-from pipeline_queue.client import Client
+from pipeline_queue.cli.accepted import json_of_run, serve_queues, tell, watch_run
+from pipeline_queue.cli.session import check_settings, storage_root, working
 from pipeline_queue.contract.errors import PipelineFileError, Place, Problem, ValuesError
-from pipeline_queue.loading.loader import LoadedPipeline, load_pipeline, read_params_file
+from pipeline_queue.loading.loader import load_pipeline, read_params_file
 from pipeline_queue.parameters import Given, given_on_command_line
 from pipeline_queue.submission import prepare_run
 
@@ -49,7 +49,7 @@ def run(
         serve_queues(client, loaded)
         run_id = client.submit(submission)
         if detach:
-            _print_accepted(client, run_id, as_json)
+            tell(run_id, json_of_run(client, run_id) if as_json else None)
             return
         state = watch_run(client, run_id, as_json)
     if state != "succeeded":
@@ -102,53 +102,6 @@ def _given(values: tuple[str, ...], params_file: Path | None) -> dict[str, Given
     if problems:
         raise ValuesError(tuple(problems))
     return given
-
-
-def serve_queues(client: Client, loaded: LoadedPipeline) -> None:
-    unserved = client.unserved_queues(loaded)
-    if unserved and is_local():
-        client.serve_queues(set(unserved.values()))
-    elif unserved and not client.workers():
-        click.echo("warning: no worker is running; the run waits until one starts", err=True)
-    else:
-        for step, queue in unserved.items():
-            click.echo(
-                f"warning: no running worker serves queue '{queue}' of step '{step}'; it waits until one does "
-                f"(pipeline-queue worker --queues {queue})",
-                err=True,
-            )
-
-
-def _print_accepted(client: Client, run_id: str, as_json: bool) -> None:
-    if as_json:
-        click.echo(client.run(run_id).model_dump_json(indent=2))
-        return
-    click.echo(run_id)
-    click.echo(f"accepted; watch it with: pipeline-queue status {run_id}", err=True)
-
-
-def watch_run(client: Client, run_id: str, as_json: bool) -> str:
-    from pipeline_queue.cli.display import print_report, watch
-
-    try:
-        report = watch(client, run_id)
-    except KeyboardInterrupt:
-        _interrupted(client, run_id)
-        sys.exit(130)
-    if as_json:
-        click.echo(report.model_dump_json(indent=2))
-    else:
-        print_report(report)
-    return report.state
-
-
-def _interrupted(client: Client, run_id: str) -> None:
-    if is_local():
-        click.echo(f"\ncancelling {run_id} (use --detach to let a run go on)", err=True)
-        client.cancel(run_id)
-        client.wait(run_id, timeout_seconds=60)
-    else:
-        click.echo(f"\nthe run goes on: pipeline-queue status {run_id}, or cancel {run_id}", err=True)
 
 
 def _problem(problem: Problem) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from pipeline_queue.cli.session import check_settings, is_local, reading, storage_root, working
-from pipeline_queue.client import Client
+from pipeline_queue.cli.accepted import json_of_sweep, serve_queues, tell, watch_sweep
+from pipeline_queue.cli.session import check_settings, reading, storage_root, working
 from pipeline_queue.contract.errors import InputError
 from pipeline_queue.loading.loader import load_pipeline, read_params_file
 from pipeline_queue.loading.sweep import SweepRequest, build_space
@@ -66,14 +66,12 @@ def sweep(file: Path, dry_run: bool, detach: bool, slots: int | None, name: str,
         return
     submission = prepare_sweep(loaded, built, name, storage_root())
     with submission.snapshot, working(slots) as client:
-        from pipeline_queue.cli.run import serve_queues
-
         serve_queues(client, loaded)
         sweep_id = client.submit_sweep(submission)
         if detach:
-            _print_accepted(client, sweep_id, as_json)
+            tell(sweep_id, json_of_sweep(client, sweep_id) if as_json else None)
             return
-        state = watch(client, sweep_id, as_json)
+        state = watch_sweep(client, sweep_id, as_json)
     if state != "succeeded":
         sys.exit(1)
 
@@ -126,33 +124,6 @@ def _print_plan(pipeline: Pipeline, space: Space, as_json: bool) -> None:
         click.echo("  " + "  ".join(f"{name}={text_of(value)}" for name, value in point.items()))
     if len(space) > len(points):
         click.echo(f"  … and {len(space) - len(points):,} more")
-
-
-def _print_accepted(client: Client, sweep_id: str, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(client.sweep(sweep_id).as_json(), indent=2))
-        return
-    click.echo(sweep_id)
-    click.echo(f"accepted; watch it with: pipeline-queue status {sweep_id}", err=True)
-
-
-def watch(client: Client, sweep_id: str, as_json: bool) -> str:
-    from pipeline_queue.cli.sweep_display import print_sweep, watch_sweep
-
-    try:
-        report = watch_sweep(client, sweep_id)
-    except KeyboardInterrupt:
-        if is_local():
-            click.echo(f"\ncancelling {sweep_id} (use --detach to let a sweep go on)", err=True)
-            client.cancel_sweep(sweep_id)
-        else:
-            click.echo(f"\nthe sweep goes on: pipeline-queue status {sweep_id}, or cancel {sweep_id}", err=True)
-        sys.exit(130)
-    if as_json:
-        click.echo(json.dumps(report.as_json(), indent=2))
-    else:
-        print_sweep(report)
-    return report.state
 
 
 @click.command()

@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from pipeline_queue.contract.errors import BrokerError
 from pipeline_queue.contract.settings import without_password
@@ -112,4 +112,5 @@ def _as_redis_url(url: str) -> str:
         return url
     query = parse_qs(parts.query)
     database = query.get("virtual_host", ["0"])[0]
-    return urlunsplit(("unix", parts.netloc, parts.path, urlencode({"db": database}), ""))
+    # Not by urlunsplit: it leaves out the slashes of an empty host.
+    return f"unix://{parts.netloc}{parts.path}?{urlencode({'db': database})}"

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pipeline_queue.contract.errors import SettingsError
 
@@ -22,7 +22,13 @@ STOP_GRACE = "PIPELINE_QUEUE_STOP_GRACE_SECONDS"
 RESERVED_PREFIX = "PIPELINE_QUEUE_"
 """Environment variables of this name are ours: steps get only those made for them."""
 
-_SCHEMES = ("redis", "rediss", "redis+socket")
+_OPTIONS = {
+    "redis": (),
+    "rediss": ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_password"),
+    "redis+socket": ("virtual_host",),
+}
+"""Scheme of the broker's URL -> options that kombu and redis-py both take, and that leave its certificate checked."""
+
 _DEFAULT_LOG_LIMIT_BYTES = 64 * 1024 * 1024
 # Kubernetes kills after 30 s.
 _DEFAULT_STOP_GRACE_SECONDS = 20.0
@@ -95,13 +101,31 @@ def _checked_url(url: str) -> str:
     try:
         parts = urlsplit(url)
         _ = parts.port
+        options = dict(parse_qsl(parts.query, keep_blank_values=True))
     except ValueError as error:
         raise SettingsError(f"{BROKER_URL} is not a URL: {error}") from None
-    if parts.scheme not in _SCHEMES:
+    if parts.scheme not in _OPTIONS:
         raise SettingsError(
             f"{BROKER_URL} must begin with redis://, rediss:// or redis+socket://, not '{parts.scheme[:20]}'"
         )
+    known = _OPTIONS[parts.scheme]
+    for name in options:
+        if name not in known:
+            there = f"there are {', '.join(known)}" if known else "there are none"
+            raise SettingsError(f"{BROKER_URL} has the option '{name[:40]}'; with {parts.scheme}:// {there}")
+    if parts.scheme == "redis+socket":
+        if not parts.path.strip("/"):
+            raise SettingsError(f"{BROKER_URL} names no socket: for example redis+socket:///run/redis/redis.sock")
+        _check_database(options.get("virtual_host", "0"))
+    else:
+        _check_database(parts.path.lstrip("/") or "0")
     return url
+
+
+def _check_database(text: str) -> None:
+    if not (text.isascii() and text.isdigit()):
+        # The text is not shown: it may be the rest of a password with a slash in it.
+        raise SettingsError(f"{BROKER_URL} must name its database by a number: redis://host:6379/0 (is a / unescaped?)")
 
 
 def _scratch(environment: Mapping[str, str]) -> Path:

@@ -1,4 +1,4 @@
-"""`python -m tests.faults [--full] [--only NAME] [--seed N] [--json FILE] [--baseline] [--server PATH]`."""
+"""`python -m tests.faults [--full] [--only NAME] [--seed N] [--json FILE] [--baseline | --warm] [--server PATH]`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def main(words: list[str]) -> int:
     # Ctrl-C and TERM end the labs like any error: with all they made.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     remove_leftovers()
-    product = PlainChain() if options.baseline else Ours()
+    product = PlainChain() if options.baseline else Ours(options.warm)
     chosen = [one for one in SCENARIOS if not options.only or one.name in options.only]
     rows: list[Row] = []
     print(heading(), flush=True)
@@ -44,7 +44,9 @@ def _options(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--only", action="append", choices=names, help="this scenario; may be given again")
     parser.add_argument("--seed", type=int, default=1, help="of the schedule: the same seed, the same faults")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there, with the faults as played")
-    parser.add_argument("--baseline", action="store_true", help="the hand-written Celery chain instead")
+    product = parser.add_mutually_exclusive_group()
+    product.add_argument("--baseline", action="store_true", help="the hand-written Celery chain instead")
+    product.add_argument("--warm", action="store_true", help="all steps with `preload`: forked from warm processes")
     parser.add_argument("--server", help="a redis-server or valkey-server to use instead of the packaged one")
     return parser.parse_args(words)
 

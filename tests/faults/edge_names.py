@@ -10,6 +10,7 @@ HITS = "FAULT_LAB_EDGE_HITS"
 ACTION = "FAULT_LAB_EDGE_ACTION"
 TIMES = "FAULT_LAB_EDGE_TIMES"
 NAMES = "FAULT_LAB_EDGE_NAMES"
+SPACING = "FAULT_LAB_EDGE_SPACING_SECONDS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,13 @@ class EdgePlan:
     action: Literal["kill", "pause"]
     times: int
     edges: tuple[Edge, ...]
+    pause_seconds: float = 18.0
+    """A little more than a lease."""
+    spacing_seconds: float = 0.7
+    """At least so long lies between two hits in the lab."""
 
     def environment(self, folder: Path) -> dict[str, str]:
         """Of such a worker."""
         names = ",".join(edge.name for edge in self.edges)
-        return {HITS: str(folder), ACTION: self.action, TIMES: str(self.times), NAMES: names}
+        numbers = {TIMES: str(self.times), SPACING: str(self.spacing_seconds)}
+        return {HITS: str(folder), ACTION: self.action, NAMES: names, **numbers}

@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from tests.faults.edge_names import ACTION, EDGES, HITS, NAMES, TIMES, Edge
+from tests.faults.edge_names import ACTION, EDGES, HITS, NAMES, SPACING, TIMES, Edge
 
 _LONGEST_COUNT = 4
 
@@ -24,12 +24,11 @@ _LONGEST_COUNT = 4
 class Edges:
     """Counts calls; at a drawn one this process ends or stops, unless others were there often enough already."""
 
-    spacing_seconds: ClassVar = {"kill": 0.7, "pause": 0.2}
-
-    def __init__(self, folder: Path, action: str, times: int) -> None:
+    def __init__(self, folder: Path, action: str, times: int, spacing_seconds: float) -> None:
         self._folder = folder
         self._action = action
         self._times = times
+        self._spacing_seconds = spacing_seconds
         self._chance = random.Random()
         self._left: dict[str, int] = {}
         self._spared = 0
@@ -61,7 +60,7 @@ class Edges:
             before = list(self._folder.glob("[!.]*"))
             newest = max((path.stat().st_mtime for path in before), default=0.0)
             here = sum(path.name.rpartition(".")[0] == name for path in before)
-            if here >= self._times or time.time() - newest < self.spacing_seconds[self._action]:
+            if here >= self._times or time.time() - newest < self._spacing_seconds:
                 return False
             (self._folder / f"{name}.{here}").write_text(os.environ["FAULT_LAB_MACHINE"])
             return True
@@ -91,6 +90,12 @@ def _spare_last_attempts(edges: Edges) -> None:
     LeaseKeeper.keep = kept  # type: ignore[method-assign]
 
 
+def _begins_last_attempt(result: Any) -> bool:
+    from pipeline_queue.contract.ledger import MOST_DEATHS, Lease
+
+    return isinstance(result, Lease) and result.attempt >= MOST_DEATHS
+
+
 def find(edge: Edge) -> tuple[Any, str]:
     """The object and the name in it. Raises AttributeError when the product has no such place any more."""
     module, _, path = edge.place.partition(":")
@@ -108,7 +113,7 @@ def _wrapped(call: Callable[..., Any], edge: Edge, edges: Edges) -> Callable[...
         if is_here and edge.when == "before":
             edges.meet(edge.name)
         result = call(*args, **kwargs)
-        if is_here and edge.when == "after":
+        if is_here and edge.when == "after" and not _begins_last_attempt(result):
             edges.meet(edge.name)
         return result
 
@@ -116,7 +121,7 @@ def _wrapped(call: Callable[..., Any], edge: Edge, edges: Edges) -> Callable[...
 
 
 if __name__ == "__main__":
-    installed = Edges(Path(os.environ[HITS]), os.environ[ACTION], int(os.environ[TIMES]))
+    installed = Edges(Path(os.environ[HITS]), os.environ[ACTION], int(os.environ[TIMES]), float(os.environ[SPACING]))
     install(installed, set(os.environ[NAMES].split(",")))
 
     from workers.app import application

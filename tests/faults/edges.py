@@ -27,15 +27,12 @@ def edges_hit(lab: Lab, _: Played) -> Look:
     return Look(short=seldom, notes=[f"{edge.name}: {found[edge.name]}" for edge in lab.plan.edges.edges])
 
 
-def pause_machines(seconds: float) -> Callable[[Lab, int], Callable[[], Look]]:
-    """A worker that stopped itself takes its whole machine with it, which goes on `seconds` later."""
-
-    def begin(lab: Lab, _: int) -> Callable[[], Look]:
-        pauser = _Pauser(lab, seconds)
-        pauser.start()
-        return pauser.stop
-
-    return begin
+def pause_machines(lab: Lab, _: int) -> Callable[[], Look]:
+    """A worker that stopped itself takes its whole machine with it, which goes on later."""
+    assert lab.plan.edges is not None
+    pauser = _Pauser(lab, lab.plan.edges.pause_seconds)
+    pauser.start()
+    return pauser.stop
 
 
 class _Pauser(threading.Thread):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.faults import machine_init
-from tests.faults.processes import Process, end_all, on_machine, processes, send, signal_all
+from tests.faults.processes import Process, end_all, is_warm, on_machine, processes, send, signal_all
 
 _START_SECONDS = 90.0
 _READY = b" ready."
@@ -27,6 +27,8 @@ class Machine:
     command: Sequence[str]
     environment: Mapping[str, str]
     prefix: Sequence[str] = ()
+    warm_kills: int = field(default=0, init=False)
+    """How many warm processes were there to be killed."""
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @property
@@ -78,6 +80,13 @@ class Machine:
         for process in children:
             if "workers.supervisor" in process.argv:
                 send(process.pid, signal.SIGKILL)
+
+    def kill_warm_process(self) -> None:
+        """The oldest, so that each comes to its turn."""
+        warm = self._processes(is_warm)
+        if warm:
+            send(min(process.pid for process in warm), signal.SIGKILL)
+            self.warm_kills += 1
 
     def pause(self) -> None:
         """As a machine that is suspended: nothing of it moves."""

@@ -12,7 +12,7 @@ from tests.faults.bad_pipeline import bad
 from tests.faults.bad_pipeline.bad import ENDS_WELL, KINDS
 from tests.faults.lab import BadSteps, Lab
 from tests.faults.look import Look
-from tests.faults.products import submit_sweep
+from tests.faults.products import make_warm, submit_sweep
 
 _END_SECONDS = 600.0
 _MOST_GROWTH_BYTES = 64 << 20
@@ -34,6 +34,8 @@ def _submit(lab: Lab, plan: BadSteps) -> str:
     (folder / "bad.py").write_bytes((source / "bad.py").read_bytes())
     text = (source / "pipeline.yaml").read_text().replace("TIMEOUT", plan.timeout)
     (folder / "pipeline.yaml").write_text(text)
+    if lab.product.warm:
+        make_warm(folder / "pipeline.yaml")
     texts = (f"kind={','.join(KINDS)}", f"copy=range(0,{plan.copies})", f"log_bytes={plan.log_bytes}")
     return submit_sweep(lab.server.url, lab.storage, folder / "pipeline.yaml", texts)
 

@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 LAB = "FAULT_LAB"
@@ -16,6 +16,7 @@ STEP = "FAULT_LAB_STEP"
 WITNESS = "FAULT_LAB_WITNESS"
 
 _KILL_ROUNDS = 20
+_WARM = "pipeline_queue: warm Python with"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +31,22 @@ class Process:
 
 
 def processes(lab: str, keep: Callable[[Process], bool] = lambda _: True) -> list[Process]:
-    """Every live process of the lab that is to be kept."""
-    mark = f"{LAB}={lab}".encode()
-    found = []
+    """Every live process of the lab that is to be kept; one that shows no marks has those of its parent."""
+    found: dict[int, Process] = {}
+    unmarked: list[Process] = []
     for entry in os.scandir("/proc"):
         if not entry.name.isdecimal() or int(entry.name) == os.getpid():
             continue
         with contextlib.suppress(OSError):
-            environment = Path(entry.path, "environ").read_bytes().split(b"\0")
-            if mark in environment:
-                process = _process(Path(entry.path), environment)
-                if process is not None and keep(process):
-                    found.append(process)
-    return found
+            process = _process(Path(entry.path))
+            if process is not None and process.marks.get(LAB) == lab:
+                found[process.pid] = process
+            elif process is not None and LAB not in process.marks:
+                unmarked.append(process)
+    # A warm process has none, nor what was forked from it a moment ago.
+    while below := [process for process in unmarked if process.parent in found and process.pid not in found]:
+        found.update({process.pid: replace(process, marks=found[process.parent].marks) for process in below})
+    return [process for process in found.values() if keep(process)]
 
 
 def on_machine(machine: str) -> Callable[[Process], bool]:
@@ -51,6 +55,11 @@ def on_machine(machine: str) -> Callable[[Process], bool]:
 
 def is_step(process: Process) -> bool:
     return STEP in process.marks
+
+
+def is_warm(process: Process) -> bool:
+    """Whether steps are forked from it."""
+    return process.argv[:1] == (_WARM,)
 
 
 def send(pid: int, number: signal.Signals) -> None:
@@ -78,13 +87,13 @@ def end_all(lab: str, keep: Callable[[Process], bool] = lambda _: True) -> None:
         time.sleep(0.05)
 
 
-def _process(folder: Path, environment: list[bytes]) -> Process | None:
+def _process(folder: Path) -> Process | None:
     fields = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
     if fields[0] in ("Z", "X"):
         return None
     marks = dict(
         item.decode(errors="replace").split("=", 1)
-        for item in environment
+        for item in (folder / "environ").read_bytes().split(b"\0")
         if item.startswith(LAB.encode()) and b"=" in item
     )
     argv = tuple(word.decode(errors="replace") for word in (folder / "cmdline").read_bytes().split(b"\0") if word)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -13,10 +14,17 @@ from tests.faults.pipeline.step import STEPS
 
 ROOT = Path(__file__).resolve().parents[2]
 PIPELINE_FILES = Path(step_under_test.__file__).parent
+_PRELOAD = "preload: [argparse, decimal, json]"
+"""Modules that every Python has."""
 
 
 class Product(Protocol):
-    name: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def warm(self) -> bool:
+        """Whether its steps are to be forked from warm processes."""
 
     def command(self, machine: str, slots: int, at_edges: bool) -> list[str]:
         """The worker's; `at_edges`: of one that ends or stops itself."""
@@ -28,8 +36,13 @@ class Product(Protocol):
         """Accepts `runs` runs; where their folders will be."""
 
 
+@dataclass(frozen=True, slots=True)
 class Ours:
-    name = "pipeline_queue"
+    warm: bool = False
+
+    @property
+    def name(self) -> str:
+        return "warm steps" if self.warm else "pipeline_queue"
 
     def command(self, machine: str, slots: int, at_edges: bool) -> list[str]:
         if at_edges:
@@ -45,12 +58,15 @@ class Ours:
 
     def submit(self, url: str, storage: Path, folder: Path, runs: int, seconds: str) -> Path:
         write_project(folder)
+        if self.warm:
+            make_warm(folder / "pipeline.yaml")
         sweep = submit_sweep(url, storage, folder / "pipeline.yaml", (f"n=range(0,{runs})", f"seconds={seconds}"))
         return storage / "sweeps" / sweep / "runs"
 
 
 class PlainChain:
     name = "celery chain"
+    warm = False
 
     def command(self, machine: str, slots: int, at_edges: bool) -> list[str]:
         options = ["--concurrency", str(slots), "--hostname", f"{machine}@lab", "--loglevel", "INFO"]
@@ -74,6 +90,12 @@ def write_project(folder: Path) -> None:
     for path in PIPELINE_FILES.iterdir():
         if path.is_file() and path.name != "__init__.py":
             shutil.copy(path, folder)
+
+
+def make_warm(pipeline: Path) -> None:
+    """Has its Python steps forked from warm processes."""
+    head, steps, tail = pipeline.read_text().partition("\n  steps:\n")
+    pipeline.write_text(f"{head}\n  {_PRELOAD}{steps}{tail}")
 
 
 def submit_sweep(url: str, storage: Path, pipeline: Path, texts: tuple[str, ...]) -> str:

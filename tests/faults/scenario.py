@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 
+from tests.faults.actions import UNDO
 from tests.faults.checker import Findings, check
 from tests.faults.lab import Lab, Plan
 from tests.faults.logs import keep_when_done
@@ -13,6 +14,7 @@ from tests.faults.pipeline.step import STEPS
 from tests.faults.play import Played, Work, play
 from tests.faults.products import Ours, Product
 from tests.faults.schedule import Schedule
+from tests.faults.warmth import were_forked
 
 MOST_SHOWN = 5
 
@@ -80,9 +82,11 @@ class Scenario:
     look_closer: Callable[[Lab, Played], Look] | None = None
     baseline: bool = True
     """Whether the hand-written chain can be put to the same test."""
+    warm: bool = False
+    """Whether steps are forked from warm processes, whatever product is given."""
 
     def run(self, full: bool, seed: int, product: Product | None = None, server: str | None = None) -> Row:
-        product = product or Ours()
+        product = Ours(warm=True) if self.warm else product or Ours()
         size = self.full if full else self.quick
         text = size.text or f"{size.work.runs} x 3"
         missing = size.plan.missing()
@@ -93,11 +97,18 @@ class Scenario:
             stop = self.meddle(lab, seed) if self.meddle else Look
             schedule = self.schedule(size, seed)
             played = play(lab, size.work, schedule, lambda: looks.append(stop()))
-            if self.limits.all_faults and len(played.faults) < len(schedule):
-                looks.append(Look(short=[f"{len(played.faults)} of {len(schedule)} planned faults were played"]))
+            looks.append(self._all_played(schedule, played))
+            if product.warm:
+                looks.append(were_forked(played))
             if self.look_closer:
                 looks.append(self.look_closer(lab, played))
             return self._row(product, seed, text, played, sum(looks, Look()))
+
+    def _all_played(self, schedule: Schedule, played: Played) -> Look:
+        planned = sum(fault.kind not in UNDO for fault in schedule)
+        begun = sum(fault.kind not in UNDO for fault, _ in played.faults)
+        is_short = self.limits.all_faults and begun < planned
+        return Look(short=[f"{begun} of {planned} planned faults were played"] if is_short else [])
 
     def _row(self, product: Product, seed: int, text: str, played: Played, look: Look) -> Row:
         found = check(played.evidence)

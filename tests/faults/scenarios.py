@@ -12,6 +12,7 @@ from tests.faults.misbehaviour import misbehave
 from tests.faults.play import Work
 from tests.faults.scenario import Limits, Scenario, Size
 from tests.faults.schedule import Fault, Schedule, lasting, single
+from tests.faults.warmth import KILL, warm_processes_killed
 
 _LEASE_SECONDS = 15.0
 _CUT_AT_ONCE = 2
@@ -22,6 +23,11 @@ _SEVERAL_AT_ONE_RUN = Limits(recovery_seconds=None)
 
 def _kills(size: Size, seed: int) -> Schedule:
     return single(seed, ("kill worker", "kill supervisor"), size.plan.names(), 3.0, size.faults)
+
+
+def _warm_kills(size: Size, seed: int) -> Schedule:
+    kinds = (KILL, "kill worker", "kill supervisor")
+    return single(seed, kinds, size.plan.names(), 3.0, size.faults)
 
 
 def _power(size: Size, seed: int) -> Schedule:
@@ -65,6 +71,16 @@ _KILLS = Scenario(
     full=Size(Plan(machines=4), Work(1000), 400),
     schedule=_kills,
 )
+_WARM_KILLS = Scenario(
+    name="warm kills",
+    fault="SIGKILL of a random warm process, worker or supervisor every 3 s, with warm steps",
+    quick=Size(Plan(machines=3), Work(40, "0.7:0.7:0.7"), 6),
+    full=Size(Plan(machines=4), Work(1000), 400),
+    schedule=_warm_kills,
+    look_closer=warm_processes_killed,
+    baseline=False,
+    warm=True,
+)
 _POWER = Scenario(
     name="power loss",
     fault="a machine loses its power (its pid namespace is killed)",
@@ -101,10 +117,11 @@ _PARTITION = Scenario(
 _PAUSE = Scenario(
     name="pause",
     fault="a whole machine is stopped (SIGSTOP) at random and goes on later",
-    quick=Size(Plan(machines=3), Work(24), 3),
+    quick=Size(Plan(machines=3), Work(24, "0.9:0.9:0.9"), 3),
     full=Size(Plan(machines=4), Work(500, "4:4:4"), 50),
     schedule=lambda size, seed: _pauses(18.0 if size.faults <= 3 else 45.0, size, seed),
-    limits=Limits(all_faults=True),
+    # A run's second machine may be paused as well: how long that takes is told, and not asked.
+    limits=Limits(recovery_seconds=None, all_faults=True),
 )
 _MESSAGES = Scenario(
     name="messages",
@@ -146,11 +163,16 @@ _EDGES = Scenario(
 _WRITES = Scenario(
     name="pause at writes",
     fault="a machine is stopped at each of its writes and goes on when its lease is gone",
-    quick=Size(Plan(edges=EdgePlan("pause", 1, WRITE_EDGES[1::3])), Work(24, "0.1:0.1:0.1"), 0),
-    full=Size(Plan(machines=4, edges=EdgePlan("pause", 6, WRITE_EDGES)), Work(500, "0.1:0.1:0.1"), 0),
+    quick=Size(Plan(edges=EdgePlan("pause", 1, WRITE_EDGES[1::3], spacing_seconds=0.2)), Work(24, "0.1:0.1:0.1"), 0),
+    # About four of six machines sleep at a time.
+    full=Size(
+        Plan(machines=6, edges=EdgePlan("pause", 6, WRITE_EDGES, 45.0, spacing_seconds=11.0)),
+        Work(600, "1.5:1.5:1.5", idle_seconds=180.0),
+        0,
+    ),
     schedule=_nothing,
     limits=_SEVERAL_AT_ONE_RUN,
-    meddle=pause_machines(18.0),
+    meddle=pause_machines,
     look_closer=edges_hit,
     baseline=False,
 )
@@ -165,5 +187,5 @@ _BAD = Scenario(
 )
 
 SCENARIOS = (
-    _KILLS, _POWER, _SERVER, _FLUSH, _PARTITION, _PAUSE, _WRITES, _EDGES, _MESSAGES, _DISK, _BAD, _CLOCKS
+    _KILLS, _WARM_KILLS, _POWER, _SERVER, _FLUSH, _PARTITION, _PAUSE, _WRITES, _EDGES, _MESSAGES, _DISK, _BAD, _CLOCKS
 )  # fmt: skip

@@ -17,7 +17,7 @@ from tests.conftest import wait_until
 from tests.faults import clocks, disk, namespaces
 from tests.faults.due_retries import judge
 from tests.faults.edge_names import EDGES
-from tests.faults.edge_worker import Edges, find
+from tests.faults.edge_worker import find
 from tests.faults.namespaces import Network
 from tests.faults.products import ROOT
 from tests.faults.proxy import LossyProxy
@@ -74,13 +74,13 @@ def test_every_edge_is_a_place_in_the_product(edge) -> None:  # type: ignore[no-
 def test_an_edge_ends_its_process_as_often_as_wanted_and_no_more(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from tests.faults.edge_worker import Edges\n"
-        "edges = Edges(Path(sys.argv[1]), 'kill', 2)\n"
+        "edges = Edges(Path(sys.argv[1]), 'kill', 2, 0.5)\n"
         "for _ in range(50): edges.meet('here')"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "FAULT_LAB_MACHINE": "m1"}
 
     def ended() -> int:
-        time.sleep(Edges.spacing_seconds["kill"])
+        time.sleep(0.5)
         return subprocess.run([sys.executable, "-c", program, str(tmp_path)], env=environment, check=False).returncode
 
     assert [ended() for _ in range(3)] == [-signal.SIGKILL, -signal.SIGKILL, 0]

@@ -19,6 +19,7 @@ class Sign:
     machine: str
     pid: int
     at: float
+    forked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ class Execution:
     ended: bool
     signs: tuple[float, ...] = ()
     """Every moment at which it showed that it lived."""
+    forked: bool = False
+    """Whether it is a copy of a warm process, by the kernel's word."""
 
     def lived_after(self, moment: float) -> float:
         """For how many seconds it showed signs after that moment: one that slept until then and is ended, for none."""
@@ -58,7 +61,7 @@ def executions(signs: Iterable[Sign]) -> list[Execution]:
         ended = sign.event == "end" or bool(known and known.ended)
         signs = (*(known.signs if known else ()), sign.at)
         found[sign.execution] = Execution(
-            sign.run, sign.step, sign.execution, sign.machine, begin, sign.at, ended, signs
+            sign.run, sign.step, sign.execution, sign.machine, begin, sign.at, ended, signs, sign.forked
         )
     return sorted(found.values(), key=lambda one: one.begin)
 
@@ -74,4 +77,5 @@ def _sign(line: dict[str, object]) -> Sign:
         machine=str(line["machine"]),
         pid=int(str(line["pid"])),
         at=float(str(line["boot"])),
+        forked=line.get("forked") is True,
     )

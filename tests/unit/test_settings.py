@@ -34,13 +34,28 @@ def test_what_is_missing_is_named(missing: tuple[str, ...], empty: bool) -> None
 @pytest.mark.parametrize(
     "url",
     ["localhost:6379", "amqp://:s3cret@host", "http://host", "redis://:s3cret@host:99999/0", "redis://:s3cret@[::1/0",
-     "redis", "redis://:s3cret@host:port/0", "x" * 100_000],
+     "redis", "redis://:s3cret@host:port/0", "x" * 100_000, "redis://:p/s3cret@host/0", "redis://:s3cret@host/abc",
+     "redis://:s3cret@host/0?db=1", "redis://:s3cret@host/0?foo=s3cret", "rediss://:s3cret@host/0?ssl_cert_reqs=none",
+     "redis+socket://", "redis+socket:///", "redis+socket://:s3cret@/run/s?virtual_host=x"],
 )  # fmt: skip
 def test_a_url_that_is_none_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(SettingsError) as caught:
         settings_from({**GOOD, BROKER_URL: url})
     assert BROKER_URL in str(caught.value)
     assert "s3cret" not in str(caught.value) and len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://host", "redis://:p@host:6379/", "redis://host:6379/15", "rediss://me:p@host/0?ssl_ca_certs=/a&ssl_keyfile=/b",
+     "redis+socket:///run/s", "redis+socket://:p@/run/s?virtual_host=1"],
+)  # fmt: skip
+def test_every_kind_of_broker_url_is_taken_and_makes_a_client(url: str) -> None:
+    from pipeline_queue.contract.broker import connect
+
+    assert settings_from({**GOOD, BROKER_URL: url}).broker_url == url
+    pool = connect(url).connection_pool
+    assert pool.connection_class(**pool.connection_kwargs)
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "1e6", "", " 5", "٣", "64 MiB", "9" * 200 + "x"])

@@ -17,6 +17,7 @@ from pathlib import Path
 STEPS = ("one", "two", "three")
 BEAT_SECONDS = 0.2
 _LINES = 40
+_FORKED_WITHOUT_EXEC = 0x40
 
 
 def output_of(step: str, n: int, previous: bytes) -> bytes:
@@ -40,11 +41,13 @@ class Witness:
         self._path = os.environ["FAULT_LAB_WITNESS"]
         machine = os.environ["FAULT_LAB_MACHINE"]
         self._known = {"v": 1, "run": n, "step": step, "execution": secrets.token_hex(6), "machine": machine}
+        self._forked = _is_forked()
 
     def say(self, event: str) -> None:
         # A process that was paused while it started says late that it began: the kernel knows when it did.
         boot = _started() if event == "begin" else time.clock_gettime(time.CLOCK_BOOTTIME)
-        line = json.dumps({**self._known, "event": event, "pid": os.getpid(), "boot": round(boot, 4)}) + "\n"
+        told = {"event": event, "pid": os.getpid(), "boot": round(boot, 4), "forked": self._forked}
+        line = json.dumps({**self._known, **told}) + "\n"
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             os.write(descriptor, line.encode())
@@ -61,8 +64,16 @@ class Witness:
 
 def _started() -> float:
     """When this process was made, on the boot clock."""
-    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-    return int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return int(_stat()[19]) / os.sysconf("SC_CLK_TCK")
+
+
+def _is_forked() -> bool:
+    """Whether the kernel made this process as a copy of another Python, and not by starting a program in it."""
+    return bool(int(_stat()[6]) & _FORKED_WITHOUT_EXEC)
+
+
+def _stat() -> list[str]:
+    return Path("/proc/self/stat").read_text().rpartition(")")[2].split()
 
 
 def main(step: str, n: int, seconds: float) -> None:

@@ -1,0 +1,90 @@
+"""What was just accepted: told at once, or watched to its end; Ctrl-C leaves it, or cancels what runs embedded."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+
+from pipeline_queue.cli.session import is_local
+from pipeline_queue.client import Client
+from pipeline_queue.loading.loader import LoadedPipeline
+
+_CANCEL_SECONDS = 60.0
+
+
+def tell(name: str, shown: str | None) -> None:
+    """Prints `shown`, a JSON object; or if None the id of a run or sweep, and how to watch it."""
+    click.echo(name if shown is None else shown)
+    if shown is None:
+        click.echo(f"accepted; watch it with: pipeline-queue status {name}", err=True)
+
+
+def json_of_run(client: Client, run_id: str) -> str:
+    return client.run(run_id).model_dump_json(indent=2)
+
+
+def json_of_sweep(client: Client, sweep_id: str) -> str:
+    return json.dumps(client.sweep(sweep_id).as_json(), indent=2)
+
+
+def watch_run(client: Client, run_id: str, as_json: bool) -> str:
+    """The state in which it ended."""
+    from pipeline_queue.cli.display import print_report, watch
+
+    def cancel() -> None:
+        client.cancel(run_id)
+        client.wait(run_id, timeout_seconds=_CANCEL_SECONDS)
+
+    with _interruptible(run_id, "run", cancel):
+        report = watch(client, run_id)
+    if as_json:
+        click.echo(report.model_dump_json(indent=2))
+    else:
+        print_report(report)
+    return report.state
+
+
+def watch_sweep(client: Client, sweep_id: str, as_json: bool) -> str:
+    """The state in which it ended."""
+    from pipeline_queue.cli import sweep_display
+
+    with _interruptible(sweep_id, "sweep", lambda: client.cancel_sweep(sweep_id)):
+        report = sweep_display.watch_sweep(client, sweep_id)
+    if as_json:
+        click.echo(json.dumps(report.as_json(), indent=2))
+    else:
+        sweep_display.print_sweep(report)
+    return report.state
+
+
+def serve_queues(client: Client, loaded: LoadedPipeline) -> None:
+    """Has the embedded worker serve the pipeline's queues; warns of those that no other worker serves."""
+    unserved = client.unserved_queues(loaded)
+    if unserved and is_local():
+        client.serve_queues(set(unserved.values()))
+    elif unserved and not client.workers():
+        click.echo("warning: no worker is running; the run waits until one starts", err=True)
+    else:
+        for step, queue in unserved.items():
+            click.echo(
+                f"warning: no running worker serves queue '{queue}' of step '{step}'; it waits until one does "
+                f"(pipeline-queue worker --queues {queue})",
+                err=True,
+            )
+
+
+@contextmanager
+def _interruptible(name: str, noun: str, cancel: Callable[[], object]) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        if is_local():
+            click.echo(f"\ncancelling {name} (use --detach to let a {noun} go on)", err=True)
+            cancel()
+        else:
+            click.echo(f"\nthe {noun} goes on: pipeline-queue status {name}, or cancel {name}", err=True)
+        sys.exit(130)
