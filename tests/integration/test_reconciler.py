@@ -239,7 +239,7 @@ def test_a_shared_step_that_runs_while_redis_is_emptied_is_not_begun_beside(site
     wait_until(witness.exists, "the first runs it")
     site.redis.flushall()
     wait_until(lambda: site.redis.exists(f"pq1:run:{first.id}"), "its lease is known again")
-    outcome = second.attempt(worker, "one")
+    outcome = Attempting(second, worker, "one").outcome()
     assert (outcome.kind, witness.read_text()) == ("retry", "ran "), "it waits for the first"
     gate.touch()
     assert doing.outcome().kind == "go_on"
