@@ -24,12 +24,16 @@ _INTERVAL_SECONDS = 1.0
 
 @dataclass(slots=True)
 class Held:
-    """A lease while its attempt runs; only LeaseKeeper writes it."""
+    """A lease while its attempt runs; only LeaseKeeper writes it, but for `is_ending`.
+
+    That is set when the ledger is about to be told of the attempt's end: it gives up the lease with that.
+    """
 
     lease: Lease
     asked_at: float
     lost: bool = False
     cancelled: bool = False
+    is_ending: bool = False
 
     def is_valid(self) -> bool:
         """Whether this worker may still write for the attempt."""
@@ -105,6 +109,8 @@ class LeaseKeeper:
         answers = self._ledger.renew([one.lease for one in held.values()], self._worker)
         kept: list[str] = []
         for (uid, one), answer in zip(held.items(), answers, strict=True):
+            if answer == "lost" and one.is_ending:
+                continue  # given up; and had it been lost before, the ledger has said so to who told it of the end
             if answer == "lost":
                 logger.warning("lease lost run=%s step=%s attempt=%d", one.lease.run, one.lease.step, one.lease.attempt)
                 one.lost = True

@@ -66,7 +66,9 @@ def failure_of(step: Step, result: ExecutionResult, found: Found | None) -> Fail
                 "memory", f"step {name} was ended: its processes used {used} of memory, its limit is {limit}"
             )
         case "out_of_memory":
-            return Failure("memory", f"step {name} was killed by the system: the machine ran out of memory")
+            return Failure(
+                "memory", f"step {name} was killed by the system: the machine or its container ran out of memory"
+            )
         case "stopped":
             return Failure("cancelled", f"step {name} was cancelled")
         case "lease_lost":

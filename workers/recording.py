@@ -69,6 +69,7 @@ def publish_attempt(worker: WorkerContext, this: Try, workspace: Workspace, foun
         return record_published(worker, job)
     worker.disks.patiently(lambda: _check_ending(worker, this), lambda: _finish_run(job, record))
     ending = Ending("succeeded", "succeeded" if job.is_last else "running", record.seconds, record.exit_code)
+    this.held.is_ending = True
     if not worker.ledger.record(this.lease, ending, _following(worker, job)):
         # Whoever holds the lease now will find it published; if the ledger forgot all, nobody would go on.
         return record_published(worker, job)
@@ -149,6 +150,7 @@ def record_failure(worker: WorkerContext, this: Try, failure: Failure) -> Outcom
             lambda: _check_ending(worker, this),
             lambda: _end_run(job, ending.run_state, text, last, this.folder),
         )
+    this.held.is_ending = True
     if not worker.ledger.record(lease, ending):
         raise LeaseLostError
     if not again:

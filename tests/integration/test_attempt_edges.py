@@ -297,6 +297,31 @@ def test_a_lease_lost_while_a_step_is_staged_keeps_it_from_starting(site: Site, 
     assert doing.outcome().kind == "dropped" and witness.read_text() == ""
 
 
+@pytest.mark.parametrize("exit_code", [0, 1])
+def test_a_lease_given_up_at_the_end_of_an_attempt_is_not_said_to_be_lost(
+    site: Site, witness: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, exit_code: int
+) -> None:
+    """The end is recorded, and the keeper asks once more before the attempt is over."""
+    run, worker = site.submit(_two_steps(witness, first=f"import sys; sys.exit({exit_code})")), site.worker()
+    answers: list[list[str]] = []
+    renew, discard = worker.leases._ledger.renew, worker.workspaces.discard
+
+    def noting_renew(*args: Any) -> list[str]:
+        answers.append(renew(*args))
+        return answers[-1]
+
+    def late_discard(uid: str) -> None:
+        answers.clear()
+        # The first may have been asked before; it has been looked at when the next is asked.
+        wait_until(lambda: answers.count(["lost"]) >= 2, "the keeper was told twice")
+        discard(uid)
+
+    monkeypatch.setattr(worker.leases._ledger, "renew", noting_renew)
+    monkeypatch.setattr(worker.workspaces, "discard", late_discard)
+    assert run.attempt(worker, "one").kind == ("failed" if exit_code else "go_on")
+    assert "lease lost" not in caplog.text
+
+
 def _request_cancel(run: SubmittedRun) -> None:
     run.paths.folder.mkdir(parents=True, exist_ok=True)
     (run.paths.folder / "cancel.requested").touch()

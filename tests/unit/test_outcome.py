@@ -36,7 +36,7 @@ def _result(cause: Cause, exit_code: int | None = None, signal: int | None = Non
         (_result(Cause.SIGNALLED, signal=9), None, "signal", "lack of memory", False),
         (_result(Cause.TIMEOUT, 0), None, "timeout", "timeout of 90 min", False),
         (_result(Cause.MEMORY, signal=9, memory_bytes=1_200_000_000), None, "memory", "1.2 GB of memory, its limit is 1 GB", False),
-        (_result(Cause.OUT_OF_MEMORY, signal=9), None, "memory", "the machine ran out of memory", False),
+        (_result(Cause.OUT_OF_MEMORY, signal=9), None, "memory", "the machine or its container ran out of memory", False),
         (_result(Cause.STOPPED, signal=15), None, "cancelled", "was cancelled", False),
         (_result(Cause.LEASE_LOST, signal=9), None, "lost", "lost touch with the broker", True),
         (_result(Cause.NOT_STARTED, error="no such program"), None, "not_started", "no such program", False),
