@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.faults.cuts import dead_after_cut
-from tests.faults.due_retries import retry_steps
+from tests.faults.due_retries import retries_in_time, retry_steps
 from tests.faults.edge_names import EDGES, WRITE_EDGES, EdgePlan
 from tests.faults.edges import edges_hit, pause_machines
 from tests.faults.lab import BadSteps, Plan
@@ -147,6 +147,7 @@ _CLOCKS = Scenario(
     full=Size(Plan(machines=4, clocks={"m1": 3600, "m2": -3600}), Work(500), 20),
     schedule=_kills,
     meddle=retry_steps(20),
+    look_closer=retries_in_time,
 )
 
 

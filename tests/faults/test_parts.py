@@ -50,19 +50,25 @@ def test_only_so_many_machines_are_broken_at_once() -> None:
 
 
 def _flaky(*waits: float) -> list[str]:
-    at, lines = 100.0, [{"n": 0, "event": "begin", "boot": 99.8}]
+    at, lines = 100.0, [("begin", 99.8)]
     for wait in waits:
-        lines += [{"n": 0, "event": "failed", "boot": at}, {"n": 0, "event": "begin", "boot": at + wait}]
+        lines += [("failed", at), ("begin", at + wait)]
         at += wait + 0.2
-    return [json.dumps(line) for line in lines]
+    return [json.dumps({"n": 0, "event": event, "boot": boot, "machine": "m1"}) for event, boot in lines]
 
 
 def test_retries_at_their_time_are_fine_and_early_missing_and_late_ones_are_told() -> None:
-    right = judge(_flaky(1.0, 2.01, 4.3), 1)
+    right = judge(_flaky(1.0, 2.01, 4.3))
     assert (right.red, right.short) == ([], [])
-    assert "0.90 s after failure 1, not 1 s" in judge(_flaky(0.9, 2.0, 4.0), 1).red[0]
-    assert "failed 2 times, not 3" in judge(_flaky(1.0, 2.0), 1).red[0]
-    assert judge(_flaky(1.0, 2.0, 99.0), 1).short
+    assert "0.90 s after failure 1, not 1 s" in judge(_flaky(0.9, 2.0, 4.0)).red[0]
+    assert "failed 2 times, not 3" in judge(_flaky(1.0, 2.0)).red[0]
+    assert judge(_flaky(1.0, 2.0, 99.0)).short
+
+
+def test_a_failure_on_a_machine_that_was_killed_right_then_may_never_have_been_known() -> None:
+    early = _flaky(0.9, 2.0, 4.0)
+    assert not judge(early, [("m1", 100.1)]).red
+    assert judge(early, [("m2", 100.1)]).red and judge(early, [("m1", 110.0)]).red
 
 
 @pytest.mark.parametrize("edge", EDGES, ids=lambda edge: edge.name)

@@ -29,7 +29,8 @@ def _failed(path: Path, n: int) -> int:
 
 
 def _say(path: Path, n: int, event: str) -> None:
-    line = json.dumps({"n": n, "event": event, "boot": time.clock_gettime(time.CLOCK_BOOTTIME)}) + "\n"
+    boot, machine = time.clock_gettime(time.CLOCK_BOOTTIME), os.environ["FAULT_LAB_MACHINE"]
+    line = json.dumps({"n": n, "event": event, "boot": boot, "machine": machine}) + "\n"
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         os.write(descriptor, line.encode())
