@@ -121,6 +121,13 @@ if len(sys.argv) > 2:
     time.sleep(1000)
 """
 
+FIRST_USED = """
+import functools, os
+@functools.cache
+def once(): print("first used by", os.getpid(), flush=True)
+def is_into_dataframe(thing): once()
+"""
+
 
 def test_steps_share_one_import_and_each_logs_what_it_said(warm: WarmBench) -> None:
     warm.module("counted", COUNTED)
@@ -155,6 +162,28 @@ def test_a_step_that_changes_its_modules_changes_nothing_for_the_next(warm: Warm
     for _ in range(2):
         warm.run("import state; state.values.append(1); print(state.values)", "state")
         assert warm.said() == "[1]\n"
+
+
+def test_what_a_library_puts_off_to_its_first_use_is_done_before_the_fork(warm: WarmBench) -> None:
+    folder = warm.packages / "narwhals"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    (folder / "dependencies.py").write_text(FIRST_USED)
+    script = "import narwhals.dependencies as first, os, sys; first.is_into_dataframe(1); print(os.getpid())"
+    first_uses = set()
+    for _ in range(2):
+        warm.run(script, "narwhals.dependencies")
+        used, run = warm.said().splitlines()
+        assert used.split()[-1] != run
+        first_uses.add(used)
+    assert len(first_uses) == 1
+
+
+def test_a_first_use_that_fails_is_left_to_the_step(warm: WarmBench) -> None:
+    warm.module("argparse", "def __getattr__(name): raise LookupError(name)")
+    assert warm.run("import argparse; print('runs')", "argparse").exit_code == 0
+    assert warm.said() == "runs\n"
+    assert warm.bench.executor.warm_facts()["forked"] == 1
 
 
 def test_only_so_many_warm_processes_are_kept(warm: WarmBench) -> None:

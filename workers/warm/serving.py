@@ -23,6 +23,7 @@ import sys
 from collections.abc import Collection, Mapping
 
 from workers.warm.becoming import Becoming, Changes, refuse
+from workers.warm.first_use import use_first
 from workers.warm.invisible import invisible
 from workers.warm.leftovers import open_descriptors, what_forbids_forking
 from workers.warm.process_area import ProcessArea, initial_environment
@@ -34,8 +35,6 @@ _PR_SET_PDEATHSIG = 1
 _PROGRAM = 4
 # With the interpreter's lock held, so that the fork has it too.
 _FORK = ctypes.PyDLL(None, use_errno=True).fork
-# What modules import when they are first used, which every step would pay for.
-_IMPORTED_LATER = {"argparse": ("shutil", "locale")}
 
 
 @invisible
@@ -50,8 +49,7 @@ def serve(argv: list[str], cold_modules: Collection[str]) -> None:
     umask, descriptors = _umask(), open_descriptors()
     sys.argv[:] = [""]
     failure = _import_all(names)
-    for later in [later for name, later in _IMPORTED_LATER.items() if name in sys.modules]:
-        _import_all(later)
+    use_first()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.flush()
