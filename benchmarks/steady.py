@@ -2,8 +2,9 @@
 
     python -m benchmarks.steady [--runs N] [--work numpy|sklearn]
 
-Memory is what each process has for itself and its share of what it shares (PSS), read while nothing runs after each
-twentieth of the runs. Exit code 0 when it grew by less than 5 % over the second half and nothing was left.
+Memory is what each process has written to (anonymous pages), read while nothing runs after each twentieth of the runs:
+mapped files count as much or little as others map them too. Exit code 0 when it grew by less than 5 % over the second
+half and nothing was left.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from benchmarks.work import ROOT
 
 _PARTS = 20
 _MOST_GROWTH = 0.05
+_HELPERS = ("guard", "warm")
+_ROLES = ("worker", "supervisor", *_HELPERS)
 _PIPELINES = ROOT / "benchmarks" / "pipelines"
 
 Sample = dict[str, tuple[int, int]]
@@ -55,14 +58,19 @@ def _options() -> argparse.Namespace:
 
 
 def _sample(ours: Ours) -> Sample:
-    """Of the worker, its supervisor and the warm processes; anything else among its descendants counts as `other`."""
+    """Of the worker, its supervisor, and its guard and warm processes; anything else below counts as `other`."""
     sample: Sample = {}
     worker = ours.worker_pid()
     for pid, depth in _descendants(worker):
-        role = ("worker", "supervisor", "warm")[depth] if depth < 3 else "other"
+        role = ("worker", "supervisor", _helper(pid))[depth] if depth < 3 else "other"
         memory, descriptors = sample.get(role, (0, 0))
         sample[role] = (memory + _memory_kb(pid), descriptors + len(list(Path(f"/proc/{pid}/fd").iterdir())))
     return sample
+
+
+def _helper(pid: int) -> str:
+    command = Path(f"/proc/{pid}/cmdline").read_text()
+    return next((role for role in _HELPERS if command.startswith(f"pipeline_queue: {role}")), "other")
 
 
 def _descendants(pid: int, depth: int = 0) -> list[tuple[int, int]]:
@@ -79,7 +87,7 @@ def _parent(entry: Path) -> int:
 
 def _memory_kb(pid: int) -> int:
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return next(int(line.split()[1]) for line in lines if line.startswith("Anonymous:"))
 
 
 def _left_behind(scratch: Path) -> list[str]:
@@ -92,9 +100,9 @@ def _line(sample: Sample) -> str:
 
 def _verdict(samples: list[Sample], left: list[str]) -> int:
     """A warm process that has just made way for the next is in no sample."""
-    good = not left and all(set(sample) <= {"worker", "supervisor", "warm"} for sample in samples)
+    good = not left and all(set(sample) <= set(_ROLES) for sample in samples)
     second_half = samples[len(samples) // 2 :]
-    for role in ("worker", "supervisor", "warm"):
+    for role in _ROLES:
         first, *_, last = [sample[role] for sample in second_half if role in sample]
         growth = last[0] / first[0] - 1
         # Files may be fewer or more by what a connection to the broker does at that moment.

@@ -48,6 +48,7 @@ class SupervisorLink:
             except OSError:
                 self._channel.close()
                 raise
+        self._mark = tree_mark(self.pid)
         self._send_lock = threading.Lock()
         self._running_lock = threading.Lock()
         self._running: dict[str, int | None] = {}
@@ -117,7 +118,7 @@ class SupervisorLink:
         with self._running_lock:
             # In the supervisor's own are its warm processes, and what was forked from them a moment ago.
             sessions = {self.pid, *(pid for pid in self._running.values() if pid is not None)}
-            left = end_strays(set(self._running), sessions, tree_mark(self.pid), _STRAYS_SECONDS)
+            left = end_strays(set(self._running), sessions, self._mark, _STRAYS_SECONDS)
         # Not before now: a thread that still sends must not meet another socket under this number.
         with self._send_lock:
             self._channel.close()

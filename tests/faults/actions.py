@@ -44,6 +44,7 @@ def _heal(lab: Lab, machine: str) -> None:
 _ON_MACHINES: dict[str, Callable[[Machine], None]] = {
     "kill worker": Machine.kill_worker,
     "kill supervisor": Machine.kill_supervisor,
+    "kill both": Machine.kill_worker_and_supervisor,
     "kill warm process": Machine.kill_warm_process,
     "power off": Machine.power_off,
     "power on": Machine.start,

@@ -75,11 +75,16 @@ class Machine:
             send(worker.pid, signal.SIGKILL)
 
     def kill_supervisor(self) -> None:
+        for process in self._supervisors():
+            send(process.pid, signal.SIGKILL)
+
+    def kill_worker_and_supervisor(self) -> None:
+        """In the same moment: stopped first, neither can do anything about the death of the other."""
         worker = self.worker()
-        children = [] if worker is None else self._processes(lambda process: process.parent == worker.pid)
-        for process in children:
-            if "workers.supervisor" in process.argv:
-                send(process.pid, signal.SIGKILL)
+        both = [*self._supervisors(), *([] if worker is None else [worker])]
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for process in both:
+                send(process.pid, number)
 
     def kill_warm_process(self) -> None:
         """The oldest, so that each comes to its turn."""
@@ -115,6 +120,11 @@ class Machine:
 
     def log_end(self, characters: int = 2000) -> str:
         return self.log.read_text(errors="replace")[-characters:] if self.log.exists() else "it left no log"
+
+    def _supervisors(self) -> list[Process]:
+        worker = self.worker()
+        children = [] if worker is None else self._processes(lambda process: process.parent == worker.pid)
+        return [process for process in children if "workers.supervisor" in process.argv]
 
     def _first(self) -> Process | None:
         def is_first(process: Process) -> bool:

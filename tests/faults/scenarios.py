@@ -22,11 +22,11 @@ _SEVERAL_AT_ONE_RUN = Limits(recovery_seconds=None)
 
 
 def _kills(size: Size, seed: int) -> Schedule:
-    return single(seed, ("kill worker", "kill supervisor"), size.plan.names(), 3.0, size.faults)
+    return single(seed, ("kill worker", "kill supervisor", "kill both"), size.plan.names(), 3.0, size.faults)
 
 
 def _warm_kills(size: Size, seed: int) -> Schedule:
-    kinds = (KILL, "kill worker", "kill supervisor")
+    kinds = (KILL, "kill worker", "kill supervisor", "kill both")
     return single(seed, kinds, size.plan.names(), 3.0, size.faults)
 
 
@@ -66,14 +66,14 @@ def _nothing(_: Size, __: int) -> Schedule:
 
 _KILLS = Scenario(
     name="kills",
-    fault="SIGKILL of a random worker or its supervisor every 3 s",
+    fault="SIGKILL of a random worker, its supervisor, or both at once, every 3 s",
     quick=Size(Plan(machines=3), Work(40), 4),
     full=Size(Plan(machines=4), Work(1000), 400),
     schedule=_kills,
 )
 _WARM_KILLS = Scenario(
     name="warm kills",
-    fault="SIGKILL of a random warm process, worker or supervisor every 3 s, with warm steps",
+    fault="SIGKILL of a random warm process, worker, supervisor, or these two at once, every 3 s, with warm steps",
     quick=Size(Plan(machines=3), Work(40, "0.7:0.7:0.7"), 6),
     full=Size(Plan(machines=4), Work(1000), 400),
     schedule=_warm_kills,

@@ -14,9 +14,11 @@ from pathlib import Path
 
 from pipeline_queue.contract.errors import SupervisorError
 from workers.executor import ExecutionRequest, ExecutionResult, Executor
+from workers.supervisor.process_tree import children_of
 
 PATIENCE_SECONDS = 60.0
 PYTHON = sys.executable
+WARM, GUARD = "pipeline_queue: warm Python", "pipeline_queue: guard of its steps"
 
 # argv: token, file to make when it runs
 SLEEPER = "import pathlib, sys, time; pathlib.Path(sys.argv[2]).touch(); time.sleep(1000)"
@@ -47,6 +49,18 @@ def alive(token: str) -> list[int]:
             except OSError:
                 continue
     return found
+
+
+def children_named(parent: int, beginning: str) -> list[int]:
+    """Those children whose command, as `ps` shows it, begins so."""
+    return [pid for pid in children_of(parent) if command_of(pid).startswith(beginning.encode())]
+
+
+def command_of(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0")
+    except OSError:
+        return b""
 
 
 def zombies(parent: int) -> list[int]:

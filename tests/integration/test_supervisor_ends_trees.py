@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from pipeline_queue.contract.errors import SupervisorError
-from tests.integration.step_bench import PYTHON, Bench, alive, bench_in, eventually
+from tests.integration.step_bench import GUARD, PYTHON, Bench, alive, bench_in, children_named, command_of, eventually
 from workers.supervisor.frames import Cause
 
 STUBBORN_TREE = """
@@ -247,6 +247,38 @@ def test_a_killed_worker_leaves_no_process_of_its_step(
         seconds = eventually(lambda: not set(bench.alive()) - others)
     record_property("seconds_until_dead", seconds)
     assert seconds < 2.0 or os.getloadavg()[0] > 4, f"took {seconds:.2f} s"
+
+
+@pytest.mark.parametrize("kind", ["stubborn", "scrubbed daemon"])
+def test_worker_and_supervisor_killed_in_the_same_moment_leave_no_process_of_the_step(bench: Bench, kind: str) -> None:
+    argv = (PYTHON, "-S", "-c", STUBBORN_TREE, str(bench.folder / "up-"))
+    if kind != "stubborn":
+        daemon = bench.daemon(scrubbed=True)
+        argv = (*daemon[:3], daemon[3] + "\ntime.sleep(1000)", *daemon[4:])
+    with subprocess.Popen(["sleep", "1000"]) as unrelated, _worker(bench, 0, *argv) as (worker, supervisor, others):
+        eventually(lambda: bench.ready.exists() or len(list(bench.folder.glob("up-*"))) == 7)
+        (guard,) = children_named(supervisor, GUARD)
+        # Stopped first, neither can do anything about the death of the other.
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            os.kill(supervisor, number)
+            worker.send_signal(number)
+        eventually(lambda: not set(bench.alive()) - others)
+        eventually(lambda: os.waitpid(guard, os.WNOHANG)[0] == guard)
+        assert unrelated.poll() is None
+        unrelated.kill()
+
+
+def test_a_supervisor_ends_with_its_guard_and_so_does_a_worker(bench: Bench) -> None:
+    bench.sh("exit 0")
+    supervisor = bench.executor.supervisor_pid() or 0
+    (guard,) = children_named(supervisor, GUARD)
+    assert command_of(guard) == GUARD.encode()
+    os.kill(supervisor, signal.SIGKILL)
+    eventually(lambda: not Path(f"/proc/{guard}").exists())
+    bench.sh("exit 0")
+    (guard,) = children_named(bench.executor.supervisor_pid() or 0, GUARD)
+    bench.executor.close()
+    eventually(lambda: not Path(f"/proc/{guard}").exists())
 
 
 def test_a_paused_workers_step_ends_with_its_lease(bench: Bench) -> None:

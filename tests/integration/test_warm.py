@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.step_bench import PYTHON, Bench, bench_in, eventually
+from tests.integration.step_bench import GUARD, PYTHON, WARM, Bench, bench_in, children_named, eventually
 from workers import supervisor_link
 from workers.executor import ExecutionRequest, ExecutionResult
 from workers.supervisor.frames import ATTEMPT_MARKER, Cause
@@ -61,9 +61,7 @@ class WarmBench:
         return self.bench.executor.supervisor_pid() or 0
 
     def warm_processes(self) -> list[int]:
-        """The supervisor's children in its own session: those that are no steps."""
-        session = os.getsid(self.supervisor())
-        return [pid for pid in children_of(self.supervisor()) if _session(pid) == session]
+        return children_named(self.supervisor(), WARM)
 
     def sleeping(self, *preload: str, **changes: object) -> tuple[ExecutionRequest, Future[ExecutionResult]]:
         """A forked step that sleeps, once it does."""
@@ -72,13 +70,6 @@ class WarmBench:
         eventually(lambda: self.bench.ready.exists() or future.done())
         assert not future.done(), future.result()
         return request, future
-
-
-def _session(pid: int) -> int:
-    try:
-        return os.getsid(pid)
-    except ProcessLookupError:
-        return 0
 
 
 @pytest.fixture
@@ -480,7 +471,7 @@ def test_many_forks_leave_nothing_behind(warm: WarmBench) -> None:
         assert warm.run("print(1)", "counted").exit_code == 0
     assert held() == before
     assert warm.warm_processes() == [process]
-    assert children_of(warm.supervisor()) == [process]
+    assert set(children_of(warm.supervisor())) == {process, *children_named(warm.supervisor(), GUARD)}
     assert children_of(process) == []
 
 
@@ -518,7 +509,7 @@ def test_a_killed_worker_leaves_neither_forked_steps_nor_warm_processes(bench: B
         assert worker.stdout is not None
         supervisor = int(worker.stdout.readline())
         eventually(lambda: bench.ready.exists() or len(list(folder.glob("up-*"))) == 7)
-        (warm,) = [pid for pid in children_of(supervisor) if _session(pid) == supervisor]
+        (warm,) = children_named(supervisor, WARM)
         assert set(bench.alive()) - {worker.pid}
         worker.kill()
         eventually(lambda: not set(bench.alive()) - {worker.pid})

@@ -23,6 +23,7 @@ from workers.supervisor.frames import (
     read_start,
     read_text,
 )
+from workers.supervisor.guard import start_guard
 from workers.supervisor.memory import SystemKills, was_killed
 from workers.supervisor.orphans import Orphans
 from workers.supervisor.process_tree import become_subreaper, descendants, read_status, reap, send_signal
@@ -53,7 +54,8 @@ _NOTHING_RAN = {
 class Supervisor:
     """The event loop. No work in it may wait for anything but the loop itself."""
 
-    def __init__(self, channel: socket.socket) -> None:
+    def __init__(self, channel: socket.socket, mark: int | None) -> None:
+        """`mark` is what all the processes below this one carry, if anything."""
         self._poller = select.epoll()
         self._channel = FrameChannel(channel, self._poller)
         self._steps: dict[str, SupervisedStep] = {}
@@ -67,6 +69,8 @@ class Supervisor:
         self._worker = _watch_worker(self._channel.peer_pid())
         if self._worker is not None:
             self._poller.register(self._worker, select.EPOLLIN)
+            if mark is not None:
+                start_guard(self._worker, mark)
 
     def run(self) -> None:
         """Serve until the worker is gone; then nothing of any step lives."""
@@ -282,7 +286,7 @@ def main(descriptor: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     become_subreaper()
-    mark_own_tree()
+    mark = mark_own_tree()
     os.set_inheritable(descriptor, False)
     os.chdir("/")
-    Supervisor(socket.socket(fileno=descriptor)).run()
+    Supervisor(socket.socket(fileno=descriptor), mark).run()

@@ -10,25 +10,35 @@ import os
 import resource
 from pathlib import Path
 
+from workers.supervisor.process_tree import read_status
+
 _FILE_LOCKS = 10
 _NAME = "Max file locks"
 _HIGHEST = 2**62
+# The kernel gives no higher pid than 2**22.
+_PID_BITS = 22
 
 
-def mark_own_tree() -> None:
-    """From now on this process and all it starts carry the mark of its pid; where that is refused, none."""
+def mark_own_tree() -> int | None:
+    """From now on this process and all it starts carry this mark; None where that is refused."""
     mark = tree_mark(os.getpid())
     try:
         resource.setrlimit(_FILE_LOCKS, (mark, mark))
     except (OSError, ValueError):
-        return
+        return None
+    return mark
 
 
 def tree_mark(pid: int) -> int:
-    """The mark of the process of this pid, a child of the caller or the caller itself, not marked yet."""
+    """The mark of the process of this pid, a child of the caller or the caller itself, not marked yet.
+
+    Of no other process since the machine was started, not even in a container, where pids begin anew.
+    """
     above = resource.getrlimit(_FILE_LOCKS)[1]
+    status = read_status(pid)
+    unique = ((status.start_ticks if status else 0) << _PID_BITS) + pid
     # Lower than what is above: a worker may run within a step of another, and limits can only go down.
-    return (_HIGHEST if above == resource.RLIM_INFINITY else above) - pid
+    return (_HIGHEST if above == resource.RLIM_INFINITY else above) - unique
 
 
 def read_tree_mark(pid: int) -> int | None:
