@@ -19,15 +19,20 @@ from workers.intake import Intake
 from workers.lease import LeaseKeeper
 from workers.workspace import Workspaces
 
-_SWEEPS_KEPT = 64
+_MOST_SWEEPS, _FEWEST_SWEEPS = 64, 4
+# On the disk; in memory a list of points is about four times as long.
+_MOST_BYTES = 32 * 2**20
 
 
 class SweepCache:
-    """The records of the sweeps in work, read once each: an accepted sweep never changes."""
+    """The records of the sweeps in work, read once each: an accepted sweep never changes.
+
+    Those used last are kept: up to 64, of large ones fewer.
+    """
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._sweeps: OrderedDict[str, Sweep] = OrderedDict()
+        self._sweeps: OrderedDict[str, tuple[Sweep, int]] = OrderedDict()
         self._lock = Lock()
 
     def get(self, sweep: str) -> Sweep:
@@ -35,13 +40,18 @@ class SweepCache:
         with self._lock:
             if sweep in self._sweeps:
                 self._sweeps.move_to_end(sweep)
-                return self._sweeps[sweep]
+                return self._sweeps[sweep][0]
         read = Sweep.read(self._storage, sweep)
+        size = self._storage.sweep_bytes(sweep)
         with self._lock:
-            self._sweeps[sweep] = read
-            while len(self._sweeps) > _SWEEPS_KEPT:
+            self._sweeps[sweep] = read, size
+            while self._is_too_much():
                 self._sweeps.popitem(last=False)
         return read
+
+    def _is_too_much(self) -> bool:
+        held = sum(size for _, size in self._sweeps.values())
+        return len(self._sweeps) > (_FEWEST_SWEEPS if held > _MOST_BYTES else _MOST_SWEEPS)
 
 
 @dataclass(frozen=True)

@@ -338,6 +338,13 @@ class Storage:
             raise NotFoundError(f"there is no sweep '{sweep}' in {self.root}")
         return record
 
+    def sweep_bytes(self, sweep: str) -> int:
+        """The size of the sweep's record, 0 when it is gone."""
+        try:
+            return (self.sweep(sweep) / SWEEP).stat().st_size
+        except OSError:
+            return 0
+
     def run_folders(self, sweep: str) -> Iterator[tuple[int, RunPaths]]:
         """Every run of the sweep that has a folder, with its index, in no order."""
         pending = [self.sweep(sweep) / RUNS]

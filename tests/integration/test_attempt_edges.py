@@ -482,6 +482,19 @@ def test_a_server_emptied_a_second_time_is_filled_once_its_workers_told_of_their
     assert site.ledger.run(run.id) is not None
 
 
+@pytest.mark.parametrize(("most_bytes", "kept"), [(1, 4), (2**20, 6)])
+def test_of_large_sweeps_fewer_are_kept_in_memory(
+    site: Site, witness: Path, monkeypatch: pytest.MonkeyPatch, most_bytes: int, kept: int
+) -> None:
+    monkeypatch.setattr("workers.context._MOST_BYTES", most_bytes)
+    names = [site.submit(_two_steps(witness)).id.sweep for _ in range(6)]
+    cache = SweepCache(site.storage)
+    first = [cache.get(name) for name in names]
+    assert [cache.get(name) is one for name, one in reversed(list(zip(names, first, strict=True)))] == [
+        number < kept for number in range(6)
+    ]
+
+
 def test_a_sweep_is_read_by_many_threads_at_once(site: Site, witness: Path) -> None:
     runs = [site.submit(_two_steps(witness)) for _ in range(3)]
     cache = SweepCache(site.storage)
