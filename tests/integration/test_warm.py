@@ -112,6 +112,13 @@ if len(sys.argv) > 2:
     time.sleep(1000)
 """
 
+# Of C alone, as libraries have them: Python knows nothing of it.
+LIBRARY_THREAD = """
+import ctypes, os
+libc, thread = ctypes.CDLL(None), ctypes.c_ulong()
+assert libc.pthread_create(ctypes.byref(thread), None, libc.pause, None) == 0
+assert libc.pthread_setname_np(thread, b"{}") == 0
+"""
 FIRST_USED = """
 import functools, os
 @functools.cache
@@ -268,6 +275,7 @@ def test_an_import_that_exits_is_the_steps_exit(warm: WarmBench) -> None:
     [
         ("import threading, time; threading.Thread(target=time.sleep, args=(1000,), daemon=True, name='busy').start()",
          "left threads running: busy"),
+        (LIBRARY_THREAD.format("pool"), "left threads running that do not end for a fork: pool"),
         ("import socket; left = socket.socketpair()", "open, which its forks would share"),
         ("import os; os.write(3, b'nonsense\\n')", "died while it imported them"),
         ("import os; os.kill(os.getpid(), 11)", "died while it imported them (SIGSEGV)"),
@@ -284,6 +292,14 @@ def test_what_cannot_be_forked_is_started_cold_and_says_why(warm: WarmBench, mod
     assert warm.bench.executor.warm_facts()["cold"] == 2
     assert warm.bench.executor.cold_notes() == [result.notes[0]]
     eventually(lambda: warm.warm_processes() == [])
+
+
+def test_a_thread_that_a_fork_can_do_without_does_not_hinder_it(warm: WarmBench) -> None:
+    warm.module("allocating", LIBRARY_THREAD.format("jemalloc_bg_thd"))
+    result = warm.run("import os; print(len(os.listdir('/proc/self/task')))", "allocating")
+    assert (result.exit_code, result.notes) == (0, ())
+    assert warm.said() == "1\n"
+    assert warm.bench.executor.warm_facts()["forked"] == 1
 
 
 def test_a_file_that_an_import_left_open_has_its_own_position_in_each_step(warm: WarmBench) -> None:

@@ -9,6 +9,9 @@ import threading
 import time
 
 _THREADS_END_SECONDS = 1.0
+# Threads of libraries that go on in a fork without them. jemalloc's, which comes with pyarrow and so with pandas, only
+# gives memory back: its fork handlers take it out of the child's account, and the child gives back by itself.
+_SPARED_BY_FORKS = frozenset({"jemalloc_bg_thd"})
 # Devices without a state of their own: sharing one is as good as opening it again.
 _HARMLESS = frozenset({"/dev/null", "/dev/zero", "/dev/urandom", "/dev/random", "/dev/full"})
 
@@ -62,9 +65,18 @@ def _running_threads() -> str | None:
         os._exit(0)
     os.waitpid(child, 0)
     until = time.monotonic() + _THREADS_END_SECONDS
-    while (count := len(os.listdir("/proc/self/task")) - 1) and time.monotonic() < until:  # noqa: PTH208
+    while (left := _threads_of_libraries()) and time.monotonic() < until:
         time.sleep(0.01)
-    return f"importing them left {count} threads running that do not end for a fork" if count else None
+    return f"importing them left threads running that do not end for a fork: {', '.join(left)[:200]}" if left else None
+
+
+def _threads_of_libraries() -> list[str]:
+    """The names of those that Python does not know of, as `ps -L` shows them."""
+    names = []
+    for thread in os.listdir("/proc/self/task"):  # noqa: PTH208
+        with contextlib.suppress(OSError), open(f"/proc/self/task/{thread}/comm", errors="replace") as file:  # noqa: PTH123
+            names.append(file.read().rstrip("\n") if int(thread) != os.getpid() else "")
+    return sorted(name for name in names if name and name not in _SPARED_BY_FORKS)
 
 
 def _shared_descriptors(left: frozenset[int]) -> str | None:
