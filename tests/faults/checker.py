@@ -28,6 +28,8 @@ class Evidence:
     last: Mapping[Place, Publication]
     orphans: Sequence[str] = ()
     overlap_allowed_seconds: float = ENDING_SECONDS
+    ends: Mapping[int, str] = field(default_factory=dict)
+    """What the product itself says of the end of runs that have not published everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,8 @@ def _lost(evidence: Evidence, by_place: Mapping[Place, Sequence[Execution]]) -> 
         missing = [step for step in STEPS if (run, step) not in evidence.last]
         if missing:
             cut_short = sum(not one.ended for one in by_place.get((run, missing[0]), ()))
-            found.append(f"run {run}: no {', '.join(missing)}; {cut_short} executions of {missing[0]} were cut short")
+            text = f"run {run}: no {', '.join(missing)}; {cut_short} executions of {missing[0]} were cut short"
+            found.append(f"{text}; {evidence.ends.get(run, 'it has not ended')}")
     return found
 
 

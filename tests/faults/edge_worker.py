@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -67,25 +67,41 @@ class Edges:
 
 def install(edges: Edges, names: set[str]) -> None:
     """Raises AttributeError when the product has no such place any more: then EDGES is to be mended."""
+    _spare_last_attempts(edges)
     for edge in EDGES:
         if edge.name in names:
             owner, attribute = find(edge)
             setattr(owner, attribute, _wrapped(getattr(owner, attribute), edge, edges))
-    _spare_last_attempts(edges)
 
 
 def _spare_last_attempts(edges: Edges) -> None:
-    """A third death of one step fails it, as promised: that is not what is tested here."""
-    from pipeline_queue.contract.ledger import MOST_DEATHS
+    """A third death of one step fails it, as promised: that is not what is tested here.
+
+    From before it is known to be the third: another thread could end this process in between.
+    """
+    from pipeline_queue.contract.ledger import Ledger
     from workers.lease import LeaseKeeper
 
-    keep = LeaseKeeper.keep
+    claim, keep = Ledger.claim, LeaseKeeper.keep
+    here = threading.local()
+
+    @functools.wraps(claim)
+    def claimed(*args: Any, **kwargs: Any) -> Any:
+        with ExitStack() as stack:
+            stack.enter_context(edges.spared())
+            result = claim(*args, **kwargs)
+            if _begins_last_attempt(result):
+                here.until_kept = stack.pop_all()
+        return result
 
     @contextmanager
     def kept(self: Any, uid: str, lease: Any, *more: Any) -> Iterator[Any]:
-        with edges.spared() if lease.attempt >= MOST_DEATHS else nullcontext(), keep(self, uid, lease, *more) as held:
-            yield held
+        with edges.spared() if _begins_last_attempt(lease) else nullcontext(), ExitStack() as until_kept:
+            until_kept.push(here.__dict__.pop("until_kept", nullcontext()))
+            with keep(self, uid, lease, *more) as held:
+                yield held
 
+    Ledger.claim = claimed  # type: ignore[method-assign]
     LeaseKeeper.keep = kept  # type: ignore[method-assign]
 
 

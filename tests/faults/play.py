@@ -13,7 +13,7 @@ from tests.faults.lab import Lab
 from tests.faults.pipeline.step import STEPS
 from tests.faults.processes import is_step, processes
 from tests.faults.schedule import Fault, Schedule
-from tests.faults.sightings import Watch, look
+from tests.faults.sightings import Watch, ends, look
 from tests.faults.witness import executions, read_witness
 
 _LOOK_SECONDS = 0.1
@@ -59,8 +59,11 @@ def play(lab: Lab, work: Work, schedule: Schedule, end_meddling: Callable[[], No
     orphans, orphan_seconds = _orphans(lab)
     ran = executions(read_witness(lab.witness))
     undone = [at for fault, at in played if fault.kind in UNDO and at < ended]
+    last = look(runs, STEPS)
+    unfinished = {run for run in range(work.runs) if any((run, step) not in last for step in STEPS)}
+    allowed, told = work.overlap_allowed_seconds, ends(runs, unfinished)
     return Played(
-        evidence=Evidence(work.runs, ran, watch.first, look(runs, STEPS), orphans, work.overlap_allowed_seconds),
+        evidence=Evidence(work.runs, ran, watch.first, last, orphans, allowed, told),
         faults=played,
         seconds=round(ended - began, 2),
         exits=sum(machine.exits() for machine in lab.machines.values()),

@@ -9,7 +9,7 @@ import re
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +48,12 @@ def look(runs: Path, steps: tuple[str, ...], known: frozenset[Place] = frozenset
                 with contextlib.suppress(FileNotFoundError):  # taken away while it was read: what is left tells
                     found[run, step] = _publication(folder / step)
     return found
+
+
+def ends(runs: Path, wanted: Collection[int]) -> dict[int, str]:
+    """What `run.json` says of these runs, as far as they have one."""
+    files = {run: folder / "run.json" for run, folder in _run_folders(runs) if run in wanted}
+    return {run: file.read_text() for run, file in files.items() if file.exists()}
 
 
 class Watch:
