@@ -268,6 +268,24 @@ def test_worker_and_supervisor_killed_in_the_same_moment_leave_no_process_of_the
         unrelated.kill()
 
 
+MANY = """
+import os, pathlib, sys, time
+if all(os.fork() for _ in range(150)):
+    pathlib.Path(sys.argv[1]).touch()
+time.sleep(1000)
+"""
+
+
+def test_a_supervisor_killed_while_it_ends_steps_leaves_none_either(bench: Bench) -> None:
+    with _worker(bench, 0, PYTHON, "-S", "-c", MANY, str(bench.ready)) as (worker, supervisor, others):
+        eventually(bench.ready.exists)
+        (guard,) = children_named(supervisor, GUARD)
+        worker.kill()
+        eventually(lambda: not command_of(guard))
+        os.kill(supervisor, signal.SIGKILL)
+        eventually(lambda: not set(bench.alive()) - others, 10)
+
+
 def test_a_supervisor_ends_with_its_guard_and_so_does_a_worker(bench: Bench) -> None:
     bench.sh("exit 0")
     supervisor = bench.executor.supervisor_pid() or 0

@@ -24,18 +24,21 @@ _SHORTEST_SECONDS, _LONGEST_SECONDS = 0.002, 0.5
 _MOST_DESCRIPTORS = 2**31 - 1
 
 
-def start_guard(worker: int, mark: int) -> None:
-    """Forked from the supervisor, in its session; `worker` is a pidfd, `mark` what the steps carry.
+def start_guard(worker: int, mark: int) -> int | None:
+    """Its pid: forked from the supervisor, in its session; `worker` is a pidfd, `mark` what the steps carry.
 
     Where no process can be had for it, all is as without one.
     """
     with contextlib.suppress(OSError):
         supervisor = os.pidfd_open(os.getpid())
         try:
-            if os.fork() == 0:
+            guard = os.fork()
+            if guard == 0:
                 _guard(worker, supervisor, mark)
+            return guard
         finally:
             os.close(supervisor)
+    return None
 
 
 def _guard(worker: int, supervisor: int, mark: int) -> NoReturn:
