@@ -84,9 +84,19 @@ def _end_all(mark: int) -> None:
 def _living(mark: int) -> list[tuple[int, int]]:
     """Pid and start of everything that carries the mark but this process."""
     found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid() and read_tree_mark(int(entry.name)) == mark:
-            status = read_status(int(entry.name))
-            if status is not None and not status.is_zombie:
-                found.append((int(entry.name), status.start_ticks))
+    for pid in [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]:
+        # First who it is: of a pid that another process gets meanwhile, nothing is signalled.
+        status = read_status(pid)
+        if status is None or pid == os.getpid() or read_tree_mark(pid) != mark:
+            continue
+        if not status.is_zombie or _has_other_threads(pid):
+            found.append((pid, status.start_ticks))
     return found
+
+
+def _has_other_threads(pid: int) -> bool:
+    """Of a process whose first thread has ended, which looks like a zombie, others may go on."""
+    try:
+        return len(os.listdir(f"/proc/{pid}/task")) > 1  # noqa: PTH208
+    except OSError:
+        return False
