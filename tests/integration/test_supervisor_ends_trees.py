@@ -18,7 +18,7 @@ import pytest
 from pipeline_queue.contract.errors import SupervisorError
 from tests.integration.step_bench import GUARD, PYTHON, Bench, alive, bench_in, children_named, command_of, eventually
 from workers.supervisor.frames import Cause
-from workers.supervisor.process_tree import children_of
+from workers.supervisor.process_tree import children_of, reap
 
 STUBBORN_TREE = """
 import os, pathlib, signal, sys, time
@@ -230,7 +230,7 @@ def _worker(bench: Bench, lease: float, *argv: str) -> Iterator[tuple[subprocess
                 os.kill(copy, signal.SIGKILL)
     # The bench's own executor made this process the parent of what the worker left.
     for pid in (supervisor, copy):
-        eventually(lambda pid=pid: os.waitpid(pid, os.WNOHANG)[0] == pid)
+        eventually(lambda pid=pid: reap(pid))
 
 
 @pytest.mark.parametrize("kind", ["stubborn", "scrubbed daemon"])
@@ -277,13 +277,15 @@ time.sleep(1000)
 """
 
 
-def test_a_supervisor_killed_while_it_ends_steps_leaves_none_either(bench: Bench) -> None:
+@pytest.mark.parametrize("first", ["worker", "supervisor"])
+def test_the_second_one_killed_while_it_ends_steps_leaves_none_either(bench: Bench, first: str) -> None:
     with _worker(bench, 0, PYTHON, "-S", "-c", MANY, str(bench.ready)) as (worker, supervisor, others):
         eventually(bench.ready.exists)
         (guard,) = children_named(supervisor, GUARD)
-        worker.kill()
+        killed, second = (worker.pid, supervisor) if first == "worker" else (supervisor, worker.pid)
+        os.kill(killed, signal.SIGKILL)
         eventually(lambda: not command_of(guard))
-        os.kill(supervisor, signal.SIGKILL)
+        os.kill(second, signal.SIGKILL)
         eventually(lambda: not set(bench.alive()) - others, 10)
 
 
@@ -318,6 +320,7 @@ def test_a_supervisor_ends_with_its_guard_and_so_does_a_worker(bench: Bench) -> 
     assert command_of(guard) == GUARD.encode()
     os.kill(supervisor, signal.SIGKILL)
     eventually(lambda: not Path(f"/proc/{guard}").exists())
+    eventually(lambda: bench.executor.supervisor_pid() != supervisor)
     bench.sh("exit 0")
     (guard,) = children_named(bench.executor.supervisor_pid() or 0, GUARD)
     bench.executor.close()
