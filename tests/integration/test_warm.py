@@ -115,7 +115,7 @@ if len(sys.argv) > 2:
 FIRST_USED = """
 import functools, os
 @functools.cache
-def once(): print("first used by", os.getpid(), flush=True)
+def once(): os.write(1, b"first used by %d\\n" % os.getpid())
 def is_into_dataframe(thing): once()
 """
 
@@ -173,6 +173,22 @@ def test_what_a_library_puts_off_to_its_first_use_is_done_before_the_fork(warm: 
 def test_a_first_use_that_fails_is_left_to_the_step(warm: WarmBench) -> None:
     warm.module("argparse", "def __getattr__(name): raise LookupError(name)")
     assert warm.run("import argparse; print('runs')", "argparse").exit_code == 0
+    assert warm.said() == "runs\n"
+    assert warm.bench.executor.warm_facts()["forked"] == 1
+
+
+STRICT = """
+import argparse
+begin = argparse.ArgumentParser.__init__
+def strict(self, *args, **options):
+    begin(self, *args, **options)
+    self.add_argument("--config", required=True)
+argparse.ArgumentParser.__init__ = strict
+"""
+
+
+def test_a_first_use_that_exits_is_not_seen(warm: WarmBench) -> None:
+    warm.run("print('runs')", warm.module("strict", STRICT))
     assert warm.said() == "runs\n"
     assert warm.bench.executor.warm_facts()["forked"] == 1
 
