@@ -315,6 +315,13 @@ def test_a_file_that_an_import_left_open_has_its_own_position_in_each_step(warm:
         assert warm.said() == "b'second\\n'\n"
 
 
+def test_a_umask_that_an_import_set_holds_in_the_step(warm: WarmBench) -> None:
+    warm.module("private", "import os; os.umask(0o077)")
+    for preload in ((), ("private",)):
+        warm.run("import os, private; print(oct(os.umask(0)))", *preload)
+        assert warm.said() == "0o77\n"
+
+
 def test_a_relative_pythonpath_is_left_to_a_cold_start(warm: WarmBench) -> None:
     warm.module("counted")
     (warm.step / "lib").mkdir(exist_ok=True)

@@ -50,7 +50,6 @@ class Becoming:
     """
 
     supervisor: int
-    umask: int
     area: ProcessArea
     kept_descriptors: frozenset[int]
     modules: tuple[str, ...]
@@ -95,7 +94,6 @@ class Becoming:
         if hidden:
             _give_up(gate, f"{hidden} beside the script hides a module that is loaded already")
         self._take_descriptors(output, gate)
-        os.umask(self.umask)
         self._take_environment(environment)
         marker = fields["marker"].encode()
         first = {marker: environment[marker]} if marker in environment else {}
