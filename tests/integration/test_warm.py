@@ -315,6 +315,10 @@ def test_a_file_that_an_import_left_open_has_its_own_position_in_each_step(warm:
         assert warm.said() == "b'second\\n'\n"
 
 
+def test_an_empty_pythonpath_is_none(warm: WarmBench) -> None:
+    assert warm.run("", "json", env={"PYTHONPATH": ""}).notes == ()
+
+
 def test_a_umask_that_an_import_set_holds_in_the_step(warm: WarmBench) -> None:
     warm.module("private", "import os; os.umask(0o077)")
     for preload in ((), ("private",)):
