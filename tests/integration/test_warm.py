@@ -319,6 +319,12 @@ def test_an_empty_pythonpath_is_none(warm: WarmBench) -> None:
     assert warm.run("", "json", env={"PYTHONPATH": ""}).notes == ()
 
 
+def test_no_fork_tries_every_descriptor_there_may_be(warm: WarmBench) -> None:
+    """As `os.closerange` does in a Python that was built without `close_range`: for minutes, had it no other end."""
+    warm.module("old", "import os\ndef closerange(low, high): raise ValueError(high)\nos.closerange = closerange")
+    assert warm.run("", "old").notes == ()
+
+
 def test_a_umask_that_an_import_set_holds_in_the_step(warm: WarmBench) -> None:
     warm.module("private", "import os; os.umask(0o077)")
     for preload in ((), ("private",)):

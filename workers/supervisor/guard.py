@@ -16,12 +16,12 @@ from typing import NoReturn
 
 from workers.supervisor.process_tree import read_status, send_signal
 from workers.supervisor.tree_mark import read_tree_mark
+from workers.warm.leftovers import close_all_but
 from workers.warm.process_area import ProcessArea, initial_environment
 
 COMMAND = b"pipeline_queue: guard of its steps"
 _NAME = b"pq-guard"
 _SHORTEST_SECONDS, _LONGEST_SECONDS = 0.002, 0.5
-_MOST_DESCRIPTORS = 2**31 - 1
 
 
 def start_guard(worker: int, mark: int) -> int | None:
@@ -55,11 +55,7 @@ def _become_small(*kept: int) -> None:
     """A process of its own name, which holds nothing open that somebody waits for the end of."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    start = 0
-    for number in sorted(kept):
-        os.closerange(start, number)
-        start = number + 1
-    os.closerange(start, _MOST_DESCRIPTORS)
+    close_all_but(kept)
     Path("/proc/self/comm").write_bytes(_NAME)
     ProcessArea.of_this_process().write([COMMAND], initial_environment())
 

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import weakref
+from collections.abc import Collection
 
 _THREADS_END_SECONDS = 1.0
 # Devices without a state of their own: sharing one is as good as opening it again.
@@ -29,6 +30,12 @@ def what_forbids_forking(before: frozenset[int]) -> str | None:
 def open_descriptors() -> frozenset[int]:
     found = {int(name) for name in os.listdir("/proc/self/fd")}  # noqa: PTH208
     return frozenset(number for number in found if _is_open(number))
+
+
+def close_all_but(kept: Collection[int]) -> None:
+    """One by one: where Python was built without `close_range`, `os.closerange` tries every number that there is."""
+    for number in open_descriptors() - frozenset(kept):
+        os.close(number)
 
 
 def reopen(number: int) -> None:
