@@ -325,6 +325,15 @@ def test_no_fork_tries_every_descriptor_there_may_be(warm: WarmBench) -> None:
     assert warm.run("", "old").notes == ()
 
 
+@pytest.mark.parametrize("unit", ["int", "float"])
+def test_logging_counts_from_the_steps_start_in_the_unit_of_its_python(warm: WarmBench, unit: str) -> None:
+    warm.module("logging", f"_startTime = {unit}()")
+    warm.run("import logging; print(type(logging._startTime).__name__, logging._startTime)", "logging")
+    kind, began = warm.said().split()
+    assert kind == unit
+    assert 0 < time.time() - float(began) / (1e9 if unit == "int" else 1) < 3600
+
+
 def test_a_umask_that_an_import_set_holds_in_the_step(warm: WarmBench) -> None:
     warm.module("private", "import os; os.umask(0o077)")
     for preload in ((), ("private",)):
