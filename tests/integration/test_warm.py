@@ -349,12 +349,15 @@ def test_a_relative_pythonpath_is_left_to_a_cold_start(warm: WarmBench) -> None:
     assert (result.exit_code, len(result.notes)) == (0, 1)
 
 
-@pytest.mark.parametrize("change", ["no folder", "nul", "no interpreter", "no script"])
+@pytest.mark.parametrize("change", ["no folder", "nul", "no interpreter", "no script", "long", "long variable"])
 def test_what_cannot_be_started_says_the_same_as_a_cold_start(warm: WarmBench, change: str) -> None:
     warm.module("counted")
     answers = []
     for preload in ((), ("counted",)):
-        request = warm.request("", *preload, args=("\0",) if change == "nul" else ())
+        args = {"nul": ("\0",), "long": ("x" * 140_000,)}.get(change, ())
+        request = warm.request(
+            "", *preload, args=args, env={"LATE": "x" * (140_000 if change == "long variable" else 1)}
+        )
         changes = {
             "no folder": {"cwd": str(warm.step / "absent")},
             "no interpreter": {"argv": ("/no/python", "script.py")},
