@@ -22,8 +22,9 @@ from benchmarks.work import ROOT
 
 _PARTS = 20
 _MOST_GROWTH = 0.05
-_HELPERS = ("guard", "warm")
-_ROLES = ("worker", "supervisor", *_HELPERS)
+_HELPERS = {"pq-guard": "guard", "pipeline_queue: warm": "warm"}
+"""How their commands begin -> role."""
+_ROLES = ("worker", "supervisor", *_HELPERS.values())
 _PIPELINES = ROOT / "benchmarks" / "pipelines"
 
 Sample = dict[str, tuple[int, int]]
@@ -70,7 +71,7 @@ def _sample(ours: Ours) -> Sample:
 
 def _helper(pid: int) -> str:
     command = Path(f"/proc/{pid}/cmdline").read_text()
-    return next((role for role in _HELPERS if command.startswith(f"pipeline_queue: {role}")), "other")
+    return next((role for beginning, role in _HELPERS.items() if command.startswith(beginning)), "other")
 
 
 def _descendants(pid: int, depth: int = 0) -> list[tuple[int, int]]:

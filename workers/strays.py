@@ -14,20 +14,21 @@ from workers.supervisor.tree_mark import read_tree_mark
 _PAUSE_SECONDS = 0.005
 
 
-def end_strays(ids: Collection[str], sessions: Collection[int], mark: int, give_up_seconds: float) -> int:
+def end_strays(ids: Collection[str], steps: Collection[int], supervisor: int, mark: int, give_up_seconds: float) -> int:
     """Kill these executions' trees and collect the dead; how many processes could not be ended in time.
 
-    Only processes are touched that carry the marker of one of `ids` or the supervisor's `mark`, are in one of
-    `sessions`, or descend from such a one: the worker may have children of its own.
+    Only processes are touched that carry the marker of one of `ids` or the `mark` of `supervisor`, are in its session
+    or that of one of `steps`, or descend from such a one: the worker may have children of its own.
     """
+    sessions = {supervisor, *steps}
     give_up_at = time.monotonic() + give_up_seconds
     seen: dict[int, int] = {}
     while strays := [pid for pid in children_of(os.getpid()) if _is_stray(pid, ids, sessions, mark, seen)]:
-        for pid in descendants(strays):
-            status = read_status(pid)
-            if status is not None:
-                seen[pid] = status.start_ticks
-                send_signal(pid, status.start_ticks, signal.SIGKILL)
+        found = [(pid, status) for pid in descendants(strays) if (status := read_status(pid)) is not None]
+        # The guard, in the supervisor's session, comes last: it stands in for this worker, should that be killed now.
+        for pid, status in sorted(found, key=lambda one: one[1].session == supervisor):
+            seen[pid] = status.start_ticks
+            send_signal(pid, status.start_ticks, signal.SIGKILL)
         left = [pid for pid in strays if not reap(pid)]
         if left:
             if time.monotonic() > give_up_at:

@@ -116,9 +116,9 @@ class SupervisorLink:
             self._process.kill()
             status = self._process.wait()
         with self._running_lock:
-            # In the supervisor's own are its warm processes, and what was forked from them a moment ago.
-            sessions = {self.pid, *(pid for pid in self._running.values() if pid is not None)}
-            left = end_strays(set(self._running), sessions, self._mark, _STRAYS_SECONDS)
+            # In the supervisor's session are its warm processes, what was forked from them a moment ago, and its guard.
+            steps = {pid for pid in self._running.values() if pid is not None}
+            left = end_strays(set(self._running), steps, self.pid, self._mark, _STRAYS_SECONDS)
         # Not before now: a thread that still sends must not meet another socket under this number.
         with self._send_lock:
             self._channel.close()

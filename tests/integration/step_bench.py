@@ -18,7 +18,7 @@ from workers.supervisor.process_tree import children_of
 
 PATIENCE_SECONDS = 60.0
 PYTHON = sys.executable
-WARM, GUARD = "pipeline_queue: warm Python", "pipeline_queue: guard of its steps"
+WARM, GUARD = "pipeline_queue: warm Python", "pq-guard: ends steps that nobody else can"
 
 # argv: token, file to make when it runs
 SLEEPER = "import pathlib, sys, time; pathlib.Path(sys.argv[2]).touch(); time.sleep(1000)"

@@ -18,6 +18,7 @@ import pytest
 from pipeline_queue.contract.errors import SupervisorError
 from tests.integration.step_bench import GUARD, PYTHON, Bench, alive, bench_in, children_named, command_of, eventually
 from workers.supervisor.frames import Cause
+from workers.supervisor.process_tree import children_of, reap
 
 STUBBORN_TREE = """
 import os, pathlib, signal, sys, time
@@ -229,7 +230,7 @@ def _worker(bench: Bench, lease: float, *argv: str) -> Iterator[tuple[subprocess
                 os.kill(copy, signal.SIGKILL)
     # The bench's own executor made this process the parent of what the worker left.
     for pid in (supervisor, copy):
-        eventually(lambda pid=pid: os.waitpid(pid, os.WNOHANG)[0] == pid)
+        eventually(lambda pid=pid: reap(pid))
 
 
 @pytest.mark.parametrize("kind", ["stubborn", "scrubbed daemon"])
@@ -268,6 +269,50 @@ def test_worker_and_supervisor_killed_in_the_same_moment_leave_no_process_of_the
         unrelated.kill()
 
 
+MANY = """
+import os, pathlib, sys, time
+if all(os.fork() for _ in range(150)):
+    pathlib.Path(sys.argv[1]).touch()
+time.sleep(1000)
+"""
+
+
+@pytest.mark.parametrize("first", ["worker", "supervisor"])
+def test_the_second_one_killed_while_it_ends_steps_leaves_none_either(bench: Bench, first: str) -> None:
+    with _worker(bench, 0, PYTHON, "-S", "-c", MANY, str(bench.ready)) as (worker, supervisor, others):
+        eventually(bench.ready.exists)
+        (guard,) = children_named(supervisor, GUARD)
+        killed, second = (worker.pid, supervisor) if first == "worker" else (supervisor, worker.pid)
+        os.kill(killed, signal.SIGKILL)
+        eventually(lambda: not command_of(guard))
+        os.kill(second, signal.SIGKILL)
+        eventually(lambda: not set(bench.alive()) - others, 10)
+
+
+WITHOUT_ITS_FIRST_THREAD = """
+import ctypes, pathlib, sys, threading, time
+def work():
+    while open("/proc/self/stat").read().rpartition(")")[2].split()[0] != "Z":
+        time.sleep(0.01)
+    pathlib.Path(sys.argv[1]).touch()
+    time.sleep(1000)
+threading.Thread(target=work).start()
+ctypes.CDLL(None).syscall(60, 0)
+"""
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the number of the call that ends one thread")
+def test_a_guard_ends_a_process_whose_first_thread_has_ended(bench: Bench) -> None:
+    with _worker(bench, 0, PYTHON, "-c", WITHOUT_ITS_FIRST_THREAD, str(bench.ready)) as (worker, supervisor, _):
+        eventually(bench.ready.exists)
+        (step,) = [pid for pid in children_of(supervisor) if pid not in children_named(supervisor, GUARD)]
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            os.kill(supervisor, number)
+            worker.send_signal(number)
+        eventually(lambda: len(list(Path(f"/proc/{step}").glob("task/*"))) < 2, 10)
+    eventually(lambda: os.waitpid(step, os.WNOHANG)[0] == step)
+
+
 def test_a_supervisor_ends_with_its_guard_and_so_does_a_worker(bench: Bench) -> None:
     bench.sh("exit 0")
     supervisor = bench.executor.supervisor_pid() or 0
@@ -275,6 +320,7 @@ def test_a_supervisor_ends_with_its_guard_and_so_does_a_worker(bench: Bench) -> 
     assert command_of(guard) == GUARD.encode()
     os.kill(supervisor, signal.SIGKILL)
     eventually(lambda: not Path(f"/proc/{guard}").exists())
+    eventually(lambda: bench.executor.supervisor_pid() != supervisor)
     bench.sh("exit 0")
     (guard,) = children_named(bench.executor.supervisor_pid() or 0, GUARD)
     bench.executor.close()

@@ -122,7 +122,7 @@ assert libc.pthread_setname_np(thread, b"{}") == 0
 FIRST_USED = """
 import functools, os
 @functools.cache
-def once(): print("first used by", os.getpid(), flush=True)
+def once(): os.write(1, b"first used by %d\\n" % os.getpid())
 def is_into_dataframe(thing): once()
 """
 
@@ -180,6 +180,22 @@ def test_what_a_library_puts_off_to_its_first_use_is_done_before_the_fork(warm: 
 def test_a_first_use_that_fails_is_left_to_the_step(warm: WarmBench) -> None:
     warm.module("argparse", "def __getattr__(name): raise LookupError(name)")
     assert warm.run("import argparse; print('runs')", "argparse").exit_code == 0
+    assert warm.said() == "runs\n"
+    assert warm.bench.executor.warm_facts()["forked"] == 1
+
+
+STRICT = """
+import argparse
+begin = argparse.ArgumentParser.__init__
+def strict(self, *args, **options):
+    begin(self, *args, **options)
+    self.add_argument("--config", required=True)
+argparse.ArgumentParser.__init__ = strict
+"""
+
+
+def test_a_first_use_that_exits_is_not_seen(warm: WarmBench) -> None:
+    warm.run("print('runs')", warm.module("strict", STRICT))
     assert warm.said() == "runs\n"
     assert warm.bench.executor.warm_facts()["forked"] == 1
 
@@ -277,6 +293,11 @@ def test_an_import_that_exits_is_the_steps_exit(warm: WarmBench) -> None:
          "left threads running: busy"),
         (LIBRARY_THREAD.format("pool"), "left threads running that do not end for a fork: pool"),
         ("import socket; left = socket.socketpair()", "open, which its forks would share"),
+        ("import tempfile; left = tempfile.TemporaryFile()", "open, which its forks would share"),
+        ("import tempfile; left = tempfile.TemporaryDirectory()", "made the temporary folder /"),
+        ("import multiprocessing; left = multiprocessing.Lock()", "left memory (/dev/shm/sem."),
+        ("import mmap; left = mmap.mmap(-1, 1)", "left memory (/dev/zero)"),
+        ("import subprocess; left = subprocess.Popen(['sleep', '1000'])", "started processes"),
         ("import os; os.write(3, b'nonsense\\n')", "died while it imported them"),
         ("import os; os.kill(os.getpid(), 11)", "died while it imported them (SIGSEGV)"),
         ("import os; os._exit(0)", "died while it imported them"),
@@ -310,6 +331,32 @@ def test_a_file_that_an_import_left_open_has_its_own_position_in_each_step(warm:
         assert warm.said() == "b'second\\n'\n"
 
 
+def test_an_empty_pythonpath_is_none(warm: WarmBench) -> None:
+    assert warm.run("", "json", env={"PYTHONPATH": ""}).notes == ()
+
+
+def test_no_fork_tries_every_descriptor_there_may_be(warm: WarmBench) -> None:
+    """As `os.closerange` does in a Python that was built without `close_range`: for minutes, had it no other end."""
+    warm.module("old", "import os\ndef closerange(low, high): raise ValueError(high)\nos.closerange = closerange")
+    assert warm.run("", "old").notes == ()
+
+
+@pytest.mark.parametrize("unit", ["int", "float"])
+def test_logging_counts_from_the_steps_start_in_the_unit_of_its_python(warm: WarmBench, unit: str) -> None:
+    warm.module("logging", f"_startTime = {unit}()")
+    warm.run("import logging; print(type(logging._startTime).__name__, logging._startTime)", "logging")
+    kind, began = warm.said().split()
+    assert kind == unit
+    assert 0 < time.time() - float(began) / (1e9 if unit == "int" else 1) < 3600
+
+
+def test_a_umask_that_an_import_set_holds_in_the_step(warm: WarmBench) -> None:
+    warm.module("private", "import os; os.umask(0o077)")
+    for preload in ((), ("private",)):
+        warm.run("import os, private; print(oct(os.umask(0)))", *preload)
+        assert warm.said() == "0o77\n"
+
+
 def test_a_relative_pythonpath_is_left_to_a_cold_start(warm: WarmBench) -> None:
     warm.module("counted")
     (warm.step / "lib").mkdir(exist_ok=True)
@@ -318,12 +365,15 @@ def test_a_relative_pythonpath_is_left_to_a_cold_start(warm: WarmBench) -> None:
     assert (result.exit_code, len(result.notes)) == (0, 1)
 
 
-@pytest.mark.parametrize("change", ["no folder", "nul", "no interpreter", "no script"])
+@pytest.mark.parametrize("change", ["no folder", "nul", "no interpreter", "no script", "long", "long variable"])
 def test_what_cannot_be_started_says_the_same_as_a_cold_start(warm: WarmBench, change: str) -> None:
     warm.module("counted")
     answers = []
     for preload in ((), ("counted",)):
-        request = warm.request("", *preload, args=("\0",) if change == "nul" else ())
+        args = {"nul": ("\0",), "long": ("x" * 140_000,)}.get(change, ())
+        request = warm.request(
+            "", *preload, args=args, env={"LATE": "x" * (140_000 if change == "long variable" else 1)}
+        )
         changes = {
             "no folder": {"cwd": str(warm.step / "absent")},
             "no interpreter": {"argv": ("/no/python", "script.py")},

@@ -16,26 +16,30 @@ from typing import NoReturn
 
 from workers.supervisor.process_tree import read_status, send_signal
 from workers.supervisor.tree_mark import read_tree_mark
+from workers.warm.leftovers import close_all_but
 from workers.warm.process_area import ProcessArea, initial_environment
 
-COMMAND = b"pipeline_queue: guard of its steps"
+# Not with a word of the commands beside it, by which somebody may kill them all.
+COMMAND = b"pq-guard: ends steps that nobody else can"
 _NAME = b"pq-guard"
 _SHORTEST_SECONDS, _LONGEST_SECONDS = 0.002, 0.5
-_MOST_DESCRIPTORS = 2**31 - 1
 
 
-def start_guard(worker: int, mark: int) -> None:
-    """Forked from the supervisor, in its session; `worker` is a pidfd, `mark` what the steps carry.
+def start_guard(worker: int, mark: int) -> int | None:
+    """Its pid: forked from the supervisor, in its session; `worker` is a pidfd, `mark` what the steps carry.
 
     Where no process can be had for it, all is as without one.
     """
     with contextlib.suppress(OSError):
         supervisor = os.pidfd_open(os.getpid())
         try:
-            if os.fork() == 0:
+            guard = os.fork()
+            if guard == 0:
                 _guard(worker, supervisor, mark)
+            return guard
         finally:
             os.close(supervisor)
+    return None
 
 
 def _guard(worker: int, supervisor: int, mark: int) -> NoReturn:
@@ -52,13 +56,10 @@ def _become_small(*kept: int) -> None:
     """A process of its own name, which holds nothing open that somebody waits for the end of."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    start = 0
-    for number in sorted(kept):
-        os.closerange(start, number)
-        start = number + 1
-    os.closerange(start, _MOST_DESCRIPTORS)
-    Path("/proc/self/comm").write_bytes(_NAME)
-    ProcessArea.of_this_process().write([COMMAND], initial_environment())
+    close_all_but(kept)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/comm").write_bytes(_NAME)
+        ProcessArea.of_this_process().write([COMMAND], initial_environment())
 
 
 def _wait_for_the_end_of(process: int) -> None:
@@ -81,9 +82,19 @@ def _end_all(mark: int) -> None:
 def _living(mark: int) -> list[tuple[int, int]]:
     """Pid and start of everything that carries the mark but this process."""
     found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid() and read_tree_mark(int(entry.name)) == mark:
-            status = read_status(int(entry.name))
-            if status is not None and not status.is_zombie:
-                found.append((int(entry.name), status.start_ticks))
+    for pid in [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]:
+        # First who it is: of a pid that another process gets meanwhile, nothing is signalled.
+        status = read_status(pid)
+        if status is None or pid == os.getpid() or read_tree_mark(pid) != mark:
+            continue
+        if not status.is_zombie or _has_other_threads(pid):
+            found.append((pid, status.start_ticks))
     return found
+
+
+def _has_other_threads(pid: int) -> bool:
+    """Of a process whose first thread has ended, which looks like a zombie, others may go on."""
+    try:
+        return len(os.listdir(f"/proc/{pid}/task")) > 1  # noqa: PTH208
+    except OSError:
+        return False

@@ -151,7 +151,19 @@ def _explain(error: OSError, words: Sequence[bytes], env: Mapping[bytes, bytes])
     return NotStartedError.of(f"program {program} could not be started", error)
 
 
+def check_sizes(words: Sequence[bytes], env: Mapping[bytes, bytes]) -> None:
+    """Of a step that is not started by the system, which would refuse such words. Raises NotStartedError."""
+    if text := _too_long_word(words, env):
+        raise NotStartedError(text)
+
+
 def _explain_size(words: Sequence[bytes], env: Mapping[bytes, bytes]) -> str:
+    total = sum(map(len, words)) + sum(len(name) + len(value) + 1 for name, value in env.items())
+    together = f"the arguments and the environment are too long together: {total} bytes"
+    return _too_long_word(words, env) or together
+
+
+def _too_long_word(words: Sequence[bytes], env: Mapping[bytes, bytes]) -> str | None:
     for position, word in enumerate(words):
         if len(word) > _LONGEST_WORD_BYTES:
             return f"argument {position} is too long: {len(word)} bytes, at most {_LONGEST_WORD_BYTES} can be"
@@ -162,8 +174,7 @@ def _explain_size(words: Sequence[bytes], env: Mapping[bytes, bytes]) -> str:
                 f"the environment variable {_show(name)} is too long: {size} bytes with its name, "
                 f"at most {_LONGEST_WORD_BYTES} are possible"
             )
-    total = sum(map(len, words)) + sum(len(name) + len(value) + 1 for name, value in env.items())
-    return f"the arguments and the environment are too long together: {total} bytes"
+    return None
 
 
 def _show(name: bytes) -> str:

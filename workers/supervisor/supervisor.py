@@ -66,11 +66,12 @@ class Supervisor:
         self._is_serving = True
         self._wakeups = _wake_on_child_exit()
         self._poller.register(self._wakeups, select.EPOLLIN)
+        self._guard: int | None = None
         self._worker = _watch_worker(self._channel.peer_pid())
         if self._worker is not None:
             self._poller.register(self._worker, select.EPOLLIN)
             if mark is not None:
-                start_guard(self._worker, mark)
+                self._guard = start_guard(self._worker, mark)
 
     def run(self) -> None:
         """Serve until the worker is gone; then nothing of any step lives."""
@@ -79,6 +80,8 @@ class Supervisor:
                 self._handle(descriptor)
             self._keep_deadlines()
             self._channel.flush()
+        # The guard last: until then it stands in for us, should we be killed before we are done.
+        _kill_all_descendants(but=self._guard)
         _kill_all_descendants()
 
     def _handle(self, descriptor: int) -> None:
@@ -259,15 +262,15 @@ def _watch_worker(worker: int) -> int | None:
         return None
 
 
-def _kill_all_descendants() -> None:
-    """Kill until this process has no child left."""
+def _kill_all_descendants(*, but: int | None = None) -> None:
+    """Kill until this process has no child left `but` this one."""
     pause = 0.001
-    while len(pids := descendants([os.getpid()])) > 1:
-        for pid in pids[1:]:
+    while pids := [pid for pid in descendants([os.getpid()]) if pid not in (os.getpid(), but)]:
+        for pid in pids:
             status = read_status(pid)
             if status is not None:
                 send_signal(pid, status.start_ticks, signal.SIGKILL)
-                if status.parent == pids[0]:
+                if status.parent == os.getpid():
                     reap(pid)
         time.sleep(pause)
         pause = min(2 * pause, 0.5)

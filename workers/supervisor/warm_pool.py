@@ -109,7 +109,7 @@ class WarmPool:
             return "the warm process died again and again"
         if not key.interpreter.startswith("/"):
             return "the interpreter has no absolute path"
-        if any(not path.startswith("/") for path in dict(key.environment).get("PYTHONPATH", "/").split(":")):
+        if any(not path.startswith("/") for path in (dict(key.environment).get("PYTHONPATH") or "/").split(":")):
             return "PYTHONPATH holds a path that is not absolute"
         reason, until = self._unfit.get(key, ("", 0.0))
         return reason if until > time.monotonic() else ""

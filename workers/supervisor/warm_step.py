@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from workers.supervisor.frames import Cause, StartOrder
 from workers.supervisor.memory import kill_first
-from workers.supervisor.step_process import encode_argv, encode_env
+from workers.supervisor.step_process import check_sizes, encode_argv, encode_env
 from workers.supervisor.supervised_step import SupervisedStep, start_cold
 
 _UNBORN = -1
@@ -83,6 +83,5 @@ class WarmStep(SupervisedStep):
 
 
 def _checked(order: StartOrder) -> tuple[int, int]:
-    encode_argv(order.argv)
-    encode_env(order.env)
+    check_sizes(encode_argv(order.argv), encode_env(order.env))
     return _UNBORN, -1

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from workers.warm.fresh import make_fresh
-from workers.warm.leftovers import reopen
+from workers.warm.leftovers import close_all_but, reopen
 from workers.warm.process_area import ProcessArea
 from workers.warm.shadows import shadowing
 
@@ -29,8 +29,7 @@ Changes = Mapping[bytes, tuple[bytes | None, bytes | None]]
 _ENCODING = ("utf-8", "surrogateescape")
 _PARENT_PAUSE_MS = 1
 _LONGEST_REASON_BYTES = 1000
-_FIRST_FREE = 3
-_MOST_DESCRIPTORS = 2**31 - 1
+_STREAMS = range(3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,6 @@ class Becoming:
     """
 
     supervisor: int
-    umask: int
     area: ProcessArea
     kept_descriptors: frozenset[int]
     modules: tuple[str, ...]
@@ -95,7 +93,6 @@ class Becoming:
         if hidden:
             _give_up(gate, f"{hidden} beside the script hides a module that is loaded already")
         self._take_descriptors(output, gate)
-        os.umask(self.umask)
         self._take_environment(environment)
         marker = fields["marker"].encode()
         first = {marker: environment[marker]} if marker in environment else {}
@@ -108,11 +105,7 @@ class Becoming:
         null = os.open(os.devnull, os.O_RDONLY)
         for number, source in enumerate((null, output, output)):
             os.dup2(source, number)
-        start = _FIRST_FREE
-        for kept in sorted({gate, *self.kept_descriptors}):
-            os.closerange(start, kept)
-            start = kept + 1
-        os.closerange(start, _MOST_DESCRIPTORS)
+        close_all_but({*_STREAMS, gate, *self.kept_descriptors})
         for number in self.kept_descriptors:
             reopen(number)
 

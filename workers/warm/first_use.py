@@ -8,6 +8,7 @@ scikit-learn) 4 ms with 60 packages installed, whose metadata it reads in search
 from __future__ import annotations
 
 import contextlib
+import io
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +19,13 @@ def use_first() -> None:
     for name, use in _FIRST_USES.items():
         module = sys.modules.get(name)
         if module is not None:
-            with contextlib.suppress(Exception):
+            # Where a package has changed argparse, it may tell its user that arguments are missing, and exit.
+            unheard = io.StringIO()
+            with (
+                contextlib.suppress(BaseException),
+                contextlib.redirect_stdout(unheard),
+                contextlib.redirect_stderr(unheard),
+            ):
                 use(module)
 
 

@@ -22,7 +22,8 @@ def _seed(module: Any) -> None:
 
 
 def _logging(module: Any) -> None:
-    module._startTime = time.time()
+    # In nanoseconds since Python 3.13.
+    module._startTime = time.time_ns() if isinstance(module._startTime, int) else time.time()
 
 
 def _threading(module: Any) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import sys
 import threading
 import time
+import weakref
+from collections.abc import Collection
 
 _THREADS_END_SECONDS = 1.0
 # Threads of libraries that go on in a fork without them. jemalloc's, which comes with pyarrow and so with pandas, only
@@ -18,12 +21,24 @@ _HARMLESS = frozenset({"/dev/null", "/dev/zero", "/dev/urandom", "/dev/random", 
 
 def what_forbids_forking(before: frozenset[int]) -> str | None:
     """Why steps cannot be forked from this process, None when they can; `before`: what was open before the imports."""
-    return _running_threads() or _shared_descriptors(open_descriptors() - before)
+    return (
+        _running_threads()
+        or _children()
+        or _shared_memory()
+        or _temporary_folders()
+        or _shared_descriptors(open_descriptors() - before)
+    )
 
 
 def open_descriptors() -> frozenset[int]:
     found = {int(name) for name in os.listdir("/proc/self/fd")}  # noqa: PTH208
     return frozenset(number for number in found if _is_open(number))
+
+
+def close_all_but(kept: Collection[int]) -> None:
+    """One by one: where Python was built without `close_range`, `os.closerange` tries every number that there is."""
+    for number in open_descriptors() - frozenset(kept):
+        os.close(number)
 
 
 def reopen(number: int) -> None:
@@ -79,10 +94,41 @@ def _threads_of_libraries() -> list[str]:
     return sorted(name for name in names if name and name not in _SPARED_BY_FORKS)
 
 
+def _children() -> str | None:
+    """Whoever was started by an import is the warm process' child and no fork's, which could not wait for it."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    return "importing them started processes"
+
+
+def _shared_memory() -> str | None:
+    """Locks of `multiprocessing`, for one: a step killed with one would hold it for all forks."""
+    with open("/proc/self/maps", errors="replace") as file:  # noqa: PTH123
+        for line in file:
+            _, modes, _, _, _, *target = line.split(maxsplit=5)
+            if modes[1] == "w" and modes[3] == "s" and target and target[0].endswith("(deleted)\n"):
+                return f"importing them left memory ({target[0].split()[0][:200]}) that its forks would share"
+    return None
+
+
+def _temporary_folders() -> str | None:
+    """The first fork to end would remove them."""
+    tempfile = sys.modules.get("tempfile")
+    for finalizer in list(weakref.finalize._registry) if tempfile else []:  # type: ignore[attr-defined]
+        alive = finalizer.peek()
+        if alive and alive[1] == tempfile.TemporaryDirectory._cleanup:  # type: ignore[union-attr]
+            return f"importing them made the temporary folder {str(alive[2][0])[:200]}, which its forks would share"
+    return None
+
+
 def _shared_descriptors(left: frozenset[int]) -> str | None:
     for number in sorted(left):
         with contextlib.suppress(OSError):
             target = os.readlink(f"/proc/self/fd/{number}")  # noqa: PTH115 - the text is no path
-            if not stat.S_ISREG(os.fstat(number).st_mode) and target not in _HARMLESS:
+            status = os.fstat(number)
+            # A file without a name is one for each process that makes it, like a pipe.
+            if (not stat.S_ISREG(status.st_mode) or not status.st_nlink) and target not in _HARMLESS:
                 return f"importing them left {target[:200]} open, which its forks would share"
     return None

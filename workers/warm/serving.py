@@ -46,7 +46,7 @@ def serve(argv: list[str], cold_modules: Collection[str]) -> None:
     environment = initial_environment()
     area = ProcessArea.of_this_process()
     area.write([b"pipeline_queue: warm Python with", *(name.encode() for name in names)], {})
-    umask, descriptors = _umask(), open_descriptors()
+    descriptors = open_descriptors()
     sys.argv[:] = [""]
     failure = _import_all(names)
     use_first()
@@ -59,7 +59,6 @@ def serve(argv: list[str], cold_modules: Collection[str]) -> None:
         os._exit(0)
     becoming = Becoming(
         supervisor=supervisor,
-        umask=umask,
         area=area,
         kept_descriptors=open_descriptors() - descriptors,
         modules=tuple(sys.modules),
@@ -80,12 +79,6 @@ def _die_with(supervisor: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != supervisor:
         os._exit(1)
-
-
-def _umask() -> int:
-    umask = os.umask(0)
-    os.umask(umask)
-    return umask
 
 
 @invisible
