@@ -56,6 +56,12 @@ def children_named(parent: int, beginning: str) -> list[int]:
     return [pid for pid in children_of(parent) if command_of(pid).startswith(beginning.encode())]
 
 
+def guard_of(supervisor: int) -> int:
+    """Its guard, once that has its name."""
+    eventually(lambda: len(children_named(supervisor, GUARD)) == 1)
+    return children_named(supervisor, GUARD)[0]
+
+
 def command_of(pid: int) -> bytes:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0")

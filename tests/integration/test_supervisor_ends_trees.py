@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from pipeline_queue.contract.errors import SupervisorError
-from tests.integration.step_bench import GUARD, PYTHON, Bench, alive, bench_in, children_named, command_of, eventually
+from tests.integration.step_bench import GUARD, PYTHON, Bench, alive, bench_in, command_of, eventually, guard_of
 from workers.supervisor.frames import Cause
 from workers.supervisor.process_tree import children_of, reap
 
@@ -258,7 +258,7 @@ def test_worker_and_supervisor_killed_in_the_same_moment_leave_no_process_of_the
         argv = (*daemon[:3], daemon[3] + "\ntime.sleep(1000)", *daemon[4:])
     with subprocess.Popen(["sleep", "1000"]) as unrelated, _worker(bench, 0, *argv) as (worker, supervisor, others):
         eventually(lambda: bench.ready.exists() or len(list(bench.folder.glob("up-*"))) == 7)
-        (guard,) = children_named(supervisor, GUARD)
+        guard = guard_of(supervisor)
         # Stopped first, neither can do anything about the death of the other.
         for number in (signal.SIGSTOP, signal.SIGKILL):
             os.kill(supervisor, number)
@@ -281,7 +281,7 @@ time.sleep(1000)
 def test_the_second_one_killed_while_it_ends_steps_leaves_none_either(bench: Bench, first: str) -> None:
     with _worker(bench, 0, PYTHON, "-S", "-c", MANY, str(bench.ready)) as (worker, supervisor, others):
         eventually(bench.ready.exists)
-        (guard,) = children_named(supervisor, GUARD)
+        guard = guard_of(supervisor)
         killed, second = (worker.pid, supervisor) if first == "worker" else (supervisor, worker.pid)
         os.kill(killed, signal.SIGKILL)
         eventually(lambda: not command_of(guard))
@@ -305,7 +305,7 @@ ctypes.CDLL(None).syscall(60, 0)
 def test_a_guard_ends_a_process_whose_first_thread_has_ended(bench: Bench) -> None:
     with _worker(bench, 0, PYTHON, "-c", WITHOUT_ITS_FIRST_THREAD, str(bench.ready)) as (worker, supervisor, _):
         eventually(bench.ready.exists)
-        (step,) = [pid for pid in children_of(supervisor) if pid not in children_named(supervisor, GUARD)]
+        (step,) = [pid for pid in children_of(supervisor) if pid != guard_of(supervisor)]
         for number in (signal.SIGSTOP, signal.SIGKILL):
             os.kill(supervisor, number)
             worker.send_signal(number)
@@ -316,13 +316,13 @@ def test_a_guard_ends_a_process_whose_first_thread_has_ended(bench: Bench) -> No
 def test_a_supervisor_ends_with_its_guard_and_so_does_a_worker(bench: Bench) -> None:
     bench.sh("exit 0")
     supervisor = bench.executor.supervisor_pid() or 0
-    (guard,) = children_named(supervisor, GUARD)
+    guard = guard_of(supervisor)
     assert command_of(guard) == GUARD.encode()
     os.kill(supervisor, signal.SIGKILL)
     eventually(lambda: not Path(f"/proc/{guard}").exists())
     eventually(lambda: bench.executor.supervisor_pid() != supervisor)
     bench.sh("exit 0")
-    (guard,) = children_named(bench.executor.supervisor_pid() or 0, GUARD)
+    guard = guard_of(bench.executor.supervisor_pid() or 0)
     bench.executor.close()
     eventually(lambda: not Path(f"/proc/{guard}").exists())
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.step_bench import GUARD, PYTHON, WARM, Bench, bench_in, children_named, eventually
+from tests.integration.step_bench import PYTHON, WARM, Bench, bench_in, children_named, eventually, guard_of
 from workers import supervisor_link
 from workers.executor import ExecutionRequest, ExecutionResult
 from workers.supervisor.frames import ATTEMPT_MARKER, Cause
@@ -537,7 +537,7 @@ def test_many_forks_leave_nothing_behind(warm: WarmBench) -> None:
         assert warm.run("print(1)", "counted").exit_code == 0
     assert held() == before
     assert warm.warm_processes() == [process]
-    assert set(children_of(warm.supervisor())) == {process, *children_named(warm.supervisor(), GUARD)}
+    assert set(children_of(warm.supervisor())) == {process, guard_of(warm.supervisor())}
     assert children_of(process) == []
 
 
