@@ -35,7 +35,8 @@ from pipeline_queue.contract.ledger import Ledger, LiveWorker
 from pipeline_queue.contract.records import RunRecord
 from pipeline_queue.contract.settings import Settings, settings_from
 from pipeline_queue.contract.states import ENDED
-from pipeline_queue.contract.storage import CANCELLED, RUN_END, Storage, create_exclusive
+from pipeline_queue.contract.storage import CANCELLED, RUN_END, SWEEP, Storage, create_exclusive
+from pipeline_queue.contract.submitted_environment import EnvironmentFolder, SubmittedEnvironment
 from pipeline_queue.contract.warm_python import WarmPython
 from pipeline_queue.parameters import Given
 from pipeline_queue.pipeline import Value
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 _FIRST_POLL_SECONDS = 0.02
 _LONGEST_POLL_SECONDS = 0.5
 _SETTLE_SECONDS = 5.0
+_MAX_NAMES_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class Client:
         self._root = storage
         self._settings = settings
         self._ledger = Ledger.of(settings) if settings else None
+        self._environments = EnvironmentFolder(settings.environments) if settings and settings.environments else None
         self._app: Celery | None = None
         self._opened: Storage | None = None
 
@@ -153,14 +156,23 @@ class Client:
         with submission.snapshot:
             return str(RunId(self.submit_sweep(submission), 0))
 
-    def submit_sweep(self, submission: Submission) -> str:
-        """Accepts a prepared sweep and starts its first runs; its id. Errors as of `submit`."""
+    def submit_sweep(self, submission: Submission, note: Callable[[str], None] | None = None) -> str:
+        """Accepts a prepared sweep and starts its first runs; its id. Errors as of `submit`.
+
+        The embedded service starts its steps with this process's environment and Python. `note` is told when a sweep
+        of this name was accepted with others, which it keeps.
+        """
         with submission.snapshot:
             ledger, storage = self._live(), self._writable()
             now = ledger.time()
             self._celery()  # refuses an unusable signing key
+
             # Lost after the commit, it is started by the reconciler.
-            sweep = submission.commit(storage, lambda name: ledger.sweeps.note_submission(name, now))
+            def prepare(name: str) -> None:
+                ledger.sweeps.note_submission(name, now)
+                self._send_environment(name, note or (lambda _: None))
+
+            sweep = submission.commit(storage, prepare)
         self._start(sweep, is_new=not submission.name)
         ledger.sweeps.forget_submission(sweep.record.id)
         return sweep.record.id
@@ -199,15 +211,16 @@ class Client:
         """Does what failed, was cancelled or was lost again, from its first unpublished step; the sweep as it is then.
 
         `text` names a sweep or one run; `where` chooses runs by their parameters, `state` and `index`. Runs that are
-        under way are left alone. `note` is told how many runs it is. Raises NotFoundError, and InputError for a
-        condition that cannot be read or a sweep that is just being cancelled.
+        under way are left alone. The embedded service starts the sweep's steps with this process's environment and
+        Python from then on. `note` is told how many runs it is. Raises NotFoundError, and InputError for a condition
+        that cannot be read or a sweep that is just being cancelled.
         """
         from pipeline_queue.retry import retry
 
         run = RunId.parse(self.resolve(text))
         found = Sweep.read(self._storage(), run.sweep)
         only = None if len(found.space) == 1 or self.is_sweep(text) else found.run_id(run.index).index
-        count = retry(self._live(), self._writable(), found, only, where)
+        count = retry(self._live(), self._writable(), found, only, where, lambda: self._send_environment(run.sweep))
         if note:
             note(count)
         return self.sweep(run.sweep)
@@ -489,6 +502,24 @@ class Client:
         settings = sweep.settings
         ledger.sweeps.open(Opening(name, len(sweep.space), settings.max_parallel, sweep.failures_allowed()))
         feed(ledger, storage, sweep, ledger.workers())
+
+    def _send_environment(self, sweep: str, keeps: Callable[[str], None] | None = None) -> None:
+        """Has the embedded service start the sweep's steps with what this process was started with.
+
+        A sweep that was accepted before, under its name, keeps what it has; `keeps` is told when that differs.
+        """
+        if self._environments is None:
+            return
+        mine = SubmittedEnvironment.of_this_process()
+        is_accepted = keeps is not None and (self._writable().sweep(sweep) / SWEEP).exists()
+        known = self._environments.read(sweep) if is_accepted else None
+        if known is None or keeps is None:
+            self._environments.write(sweep, mine)
+        elif differing := mine.differences(known):
+            keeps(
+                f"{sweep} was submitted with another environment, which its steps keep (different: "
+                f"{', '.join(differing[:_MAX_NAMES_SHOWN])}); `pipeline-queue retry {sweep}` takes this one"
+            )
 
     def _celery(self) -> Celery:
         if self._app is None:

@@ -7,7 +7,7 @@ moment and called again, this does what was left: a run without an end that is n
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from pipeline_queue.conditions import Condition, parse
@@ -57,9 +57,17 @@ class _Known:
     was_retried: bool
 
 
-def retry(ledger: Ledger, storage: Storage, sweep: Sweep, only: int | None = None, where: str | None = None) -> int:
+def retry(
+    ledger: Ledger,
+    storage: Storage,
+    sweep: Sweep,
+    only: int | None = None,
+    where: str | None = None,
+    reopened: Callable[[], None] = lambda: None,
+) -> int:
     """Has runs of the sweep done again: `only` one of them, or those for which `where` holds; how many.
 
+    `reopened` is called when there are any, once the storage has them open and before they are enqueued.
     Raises InputError for a condition that cannot be read and for a sweep that is just being ended.
     """
     names = [parameter_column(parameter.name) for parameter in sweep.pipeline.parameters]
@@ -67,8 +75,8 @@ def retry(ledger: Ledger, storage: Storage, sweep: Sweep, only: int | None = Non
     live = _settled(ledger, storage, sweep)
     ledger.sweeps.forget_shared(sweep.record.id)
     if live is not None and live.ended_at is None:
-        return _retry_running(ledger, storage, choice)
-    return _retry_ended(ledger, storage, choice, has_ended=live is not None)
+        return _retry_running(ledger, storage, choice, reopened)
+    return _retry_ended(ledger, storage, choice, live is not None, reopened)
 
 
 def _settled(ledger: Ledger, storage: Storage, sweep: Sweep) -> LiveSweep | None:
@@ -88,7 +96,7 @@ def _settled(ledger: Ledger, storage: Storage, sweep: Sweep) -> LiveSweep | None
         time.sleep(_INTERVAL_SECONDS)
 
 
-def _retry_running(ledger: Ledger, storage: Storage, choice: _Choice) -> int:
+def _retry_running(ledger: Ledger, storage: Storage, choice: _Choice, reopened: Callable[[], None]) -> int:
     """The sweep goes on: what has ended of it joins what waits."""
     sweep = choice.sweep
     name = sweep.record.id
@@ -106,12 +114,16 @@ def _retry_running(ledger: Ledger, storage: Storage, choice: _Choice) -> int:
         storage.choose_retry(name, chosen | again.keys())
     for run in again.values():
         run.paths.reopen()
+    if again:
+        reopened()
     count = ledger.sweeps.redo(name, {index: run.state for index, run in again.items()})
     feed(ledger, storage, sweep, ledger.workers())
     return count
 
 
-def _retry_ended(ledger: Ledger, storage: Storage, choice: _Choice, has_ended: bool) -> int:
+def _retry_ended(
+    ledger: Ledger, storage: Storage, choice: _Choice, has_ended: bool, reopened: Callable[[], None]
+) -> int:
     """The sweep has ended, or the ledger has lost it: it is opened again and taken up from the storage."""
     sweep = choice.sweep
     name, total = sweep.record.id, len(sweep.space)
@@ -134,6 +146,7 @@ def _retry_ended(ledger: Ledger, storage: Storage, choice: _Choice, has_ended: b
     for index in again & known.keys():
         known[index].paths.reopen()
     storage.reopen_sweep(name)
+    reopened()
     ledger.sweeps.drop_ended(name, again)
     take_up(ledger, storage, sweep)
     return len(again)

@@ -25,6 +25,7 @@ from pipeline_queue.contract.celery_app import harmless_commands, make_app
 from pipeline_queue.contract.errors import BrokerError, PipelineQueueError
 from pipeline_queue.contract.ledger import Ledger
 from pipeline_queue.contract.settings import Settings, settings_from
+from pipeline_queue.contract.submitted_environment import EnvironmentFolder
 from pipeline_queue.contract.transport import hold_messages, screen_messages
 from pipeline_queue.storage_match import open_storage
 from workers.context import SweepCache, WorkerContext
@@ -153,6 +154,7 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
             log_limit_bytes=settings.log_limit_bytes,
             environment=dict(os.environ),
             python=Path(sys.executable),
+            environments=EnvironmentFolder(settings.environments) if settings.environments else None,
         )
         hold_messages(lambda: not intake.is_open())
         _when_told_to_stop(lambda: intake.hold("stop", _STOPPING))
@@ -178,6 +180,10 @@ def application() -> Celery:
     except PipelineQueueError as error:
         _exit(error)
     app.set_current()
+    if "flower.command" in sys.modules:  # Celery's command line has loaded it, whichever command is run
+        from workers.flower_app import use_our_flower
+
+        use_our_flower()
     app.Worker = app.subclass_with_self(QuietWorker)
     app.steps["worker"].add(Engine)
     app.steps["consumer"].add(EventPacer)

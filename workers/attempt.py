@@ -29,6 +29,7 @@ from workers.recording import (
     record_published,
 )
 from workers.shared_steps import join_shared
+from workers.step_base import base_of
 from workers.supervisor.frames import Cause, lease_clock
 from workers.trees import remove_tree
 
@@ -157,17 +158,19 @@ def _died(worker: WorkerContext, this: Try, failure: Failure) -> Outcome:
 
 
 def _begun(worker: WorkerContext, job: Job, lease: Lease, held: Held, uid: str) -> Try:
+    base = base_of(worker, job.run.sweep)
     started = StepRecord(
         run=str(job.run),
         step=job.step,
         attempt=lease.attempt,
         uid=uid,
         state="running",
-        argv=command_of(worker, job.plan),
+        argv=command_of(base, job.plan),
         worker=worker.name,
         started_at=time.time(),
+        notes=base.notes,
     )
-    return Try(job, lease, held, uid, job.paths.attempt(job.step, lease.attempt, uid), started)
+    return Try(job, lease, held, uid, job.paths.attempt(job.step, lease.attempt, uid), started, base)
 
 
 def _executed(worker: WorkerContext, this: Try) -> Outcome:
@@ -227,7 +230,7 @@ def _ended(this: Try, result: ExecutionResult, failure: Failure | None) -> Try:
             "seconds": round(result.seconds, 6),
             "exit_code": result.exit_code,
             "signal": result.signal,
-            "notes": result.notes,
+            "notes": (*this.base.notes, *result.notes),
             "state": "failed" if failure else "succeeded",
         }
     )

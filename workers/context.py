@@ -11,6 +11,7 @@ from threading import Lock
 from pipeline_queue.contract.ledger import Ledger
 from pipeline_queue.contract.messages import StepMessage
 from pipeline_queue.contract.storage import Storage
+from pipeline_queue.contract.submitted_environment import EnvironmentFolder
 from pipeline_queue.pipeline import Pipeline
 from pipeline_queue.sweep import Sweep
 from workers.disks import Disks
@@ -58,7 +59,8 @@ class SweepCache:
 class WorkerContext:
     """`name` is the worker's node name, as Flower shows it; `refuse` keeps a bad message: what it
     is, why, its queue; `feed_soon` says that a sweep's window may have room,
-    `ring_soon` has chains of runs that have begun put on the queue."""
+    `ring_soon` has chains of runs that have begun put on the queue. `environments` holds those of submitters (embedded
+    service only)."""
 
     name: str
     storage: Storage
@@ -76,3 +78,4 @@ class WorkerContext:
     environment: dict[str, str]
     python: Path
     grace_seconds: float = field(default=10.0)
+    environments: EnvironmentFolder | None = None

@@ -19,6 +19,7 @@ from pipeline_queue.space import Point
 from pipeline_queue.sweep import Sweep
 from workers.context import WorkerContext
 from workers.lease import Held
+from workers.step_base import Base
 
 _NAMES_SHOWN = 5
 _SHOWN_CHARACTERS = 64
@@ -101,6 +102,7 @@ class Try:
     uid: str
     folder: Path
     record: StepRecord
+    base: Base
 
     def check_lease(self) -> None:
         """Raises LeaseLostError: no lease, no write."""

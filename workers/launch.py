@@ -13,12 +13,13 @@ from workers.job import Try
 from workers.lease import TRUSTED_SECONDS
 from workers.outputs import Workspace
 from workers.preload import late_variables
+from workers.step_base import Base
 from workers.supervisor.frames import ATTEMPT_MARKER
 
 
 def execute(worker: WorkerContext, this: Try, workspace: Workspace) -> ExecutionResult:
     step = this.job.plan.step
-    env = _environment(worker, this)
+    env = _environment(this)
     return worker.executor.run(
         ExecutionRequest(
             id=this.uid,
@@ -38,15 +39,15 @@ def execute(worker: WorkerContext, this: Try, workspace: Workspace) -> Execution
     )
 
 
-def command_of(worker: WorkerContext, plan: StepPlan) -> tuple[str, ...]:
-    return (str(worker.python), *plan.argv) if plan.step.python else plan.argv
+def command_of(base: Base, plan: StepPlan) -> tuple[str, ...]:
+    return (str(base.python), *plan.argv) if plan.step.python else plan.argv
 
 
-def _environment(worker: WorkerContext, this: Try) -> dict[str, str]:
-    """The worker's environment without our settings (the broker's URL holds a password), and the step's own."""
-    job = this.job
-    inherited = {name: value for name, value in worker.environment.items() if not name.startswith(RESERVED_PREFIX)}
-    path = f"{worker.python.parent}{os.pathsep}{inherited.get('PATH', os.defpath)}"
+def _environment(this: Try) -> dict[str, str]:
+    """The base without our settings (the broker's URL holds a password), and the step's own."""
+    job, base = this.job, this.base
+    inherited = {name: value for name, value in base.variables.items() if not name.startswith(RESERVED_PREFIX)}
+    path = f"{base.python.parent}{os.pathsep}{inherited.get('PATH', os.defpath)}"
     return {
         "PYTHONUNBUFFERED": "1",
         **inherited,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pipeline_queue.contract.settings import RESERVED_PREFIX
+from pipeline_queue.contract.submitted_environment import TERMINAL_VARIABLES
 from pipeline_queue.pipeline import Step
 
 READ_AT_IMPORT = (
@@ -20,11 +21,14 @@ READ_AT_IMPORT = (
 def late_variables(step: Step, names: Iterable[str]) -> frozenset[str]:
     """Those of a step's environment that may differ between the forks of one warm process.
 
-    They are ours, and those whose value holds an expression: each run of a sweep would have its own warm process.
+    They are ours, and those whose value holds an expression: each run of a sweep would have its own warm process. And
+    what differs between the terminals from which sweeps are submitted.
     """
     varying = {name for name, template in step.env.items() if any(not isinstance(part, str) for part in template)}
     return frozenset(
         name
         for name in names
-        if name.startswith(RESERVED_PREFIX) or (name in varying and not name.startswith(READ_AT_IMPORT))
+        if name.startswith(RESERVED_PREFIX)
+        or (name in TERMINAL_VARIABLES and name not in step.env)
+        or (name in varying and not name.startswith(READ_AT_IMPORT))
     )

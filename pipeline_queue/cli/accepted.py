@@ -23,6 +23,10 @@ def tell(name: str, shown: str | None) -> None:
         click.echo(f"accepted; watch it with: pipeline-queue status {name}", err=True)
 
 
+def tell_note(text: str) -> None:
+    click.echo(f"note: {text}", err=True)
+
+
 def json_of_run(client: Client, run_id: str) -> str:
     return client.run(run_id).model_dump_json(indent=2)
 

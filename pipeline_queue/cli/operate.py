@@ -17,6 +17,7 @@ from pipeline_queue.contract.states import ENDED
 if TYPE_CHECKING:
     from pipeline_queue.contract.settings import Settings
 
+_FLOWER_PORT = 5555
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
@@ -73,9 +74,15 @@ def worker(slots: int | None, queues: str, name: str | None, log_level: str) -> 
 
 @click.command()
 @click.option("--slots", "-c", type=click.IntRange(1, 1024), help="Steps at a time (default: one for each CPU).")
-@click.option("--flower-port", default=5555, show_default=True, type=click.IntRange(0, 65535), help="0: any free one.")
+@click.option(
+    "--port",
+    "--flower-port",
+    "flower_port",
+    type=click.IntRange(0, 65535),
+    help="Of Flower; 0: any free one (default: 5555, or a free one when that is taken).",
+)
 @click.option("--no-flower", is_flag=True, help="Run without Flower.")
-def up(slots: int | None, flower_port: int, no_flower: bool) -> None:
+def up(slots: int | None, flower_port: int | None, no_flower: bool) -> None:
     """Keep a private server, a worker and Flower running here until Ctrl-C; `run` uses them."""
     from pipeline_queue.contract.errors import InputError
     from pipeline_queue.local.service import Service, Wishes
@@ -83,7 +90,8 @@ def up(slots: int | None, flower_port: int, no_flower: bool) -> None:
     if not is_local():
         raise InputError("PIPELINE_QUEUE_BROKER_URL is set: `up` is for the embedded server; start `worker` instead")
     count = slots or len(os.sched_getaffinity(0))
-    wishes = Wishes(slots=count, flower_port=None if no_flower else flower_port)
+    port = _FLOWER_PORT if flower_port is None else flower_port
+    wishes = Wishes(slots=count, flower_port=None if no_flower else port, any_port=flower_port is None)
     service = Service(data_folder(), wishes, say=lambda text: click.echo(text, err=True))
     click.echo(f"starting in {data_folder().root} (Ctrl-C ends it)", err=True)
     if not service.serve():

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from pipeline_queue.cli.accepted import json_of_run, serve_queues, tell, watch_run
+from pipeline_queue.cli.accepted import json_of_run, serve_queues, tell, tell_note, watch_run
 from pipeline_queue.cli.session import check_settings, storage_root, working
 from pipeline_queue.contract.errors import PipelineFileError, Place, Problem, ValuesError
 from pipeline_queue.loading.loader import load_pipeline, read_params_file
@@ -47,7 +47,7 @@ def run(
     submission = prepare_run(loaded, _given(values, params_file), storage_root())
     with submission.snapshot, working(slots) as client:
         serve_queues(client, loaded)
-        run_id = client.submit(submission)
+        run_id = f"{client.submit_sweep(submission, note=tell_note)}.0"
         if detach:
             tell(run_id, json_of_run(client, run_id) if as_json else None)
             return

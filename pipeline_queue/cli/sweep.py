@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from pipeline_queue.cli.accepted import json_of_sweep, serve_queues, tell, watch_sweep
+from pipeline_queue.cli.accepted import json_of_sweep, serve_queues, tell, tell_note, watch_sweep
 from pipeline_queue.cli.session import check_settings, reading, storage_root, working
 from pipeline_queue.contract.errors import InputError
 from pipeline_queue.loading.loader import load_pipeline, read_params_file
@@ -67,7 +67,7 @@ def sweep(file: Path, dry_run: bool, detach: bool, slots: int | None, name: str,
     submission = prepare_sweep(loaded, built, name, storage_root())
     with submission.snapshot, working(slots) as client:
         serve_queues(client, loaded)
-        sweep_id = client.submit_sweep(submission)
+        sweep_id = client.submit_sweep(submission, note=tell_note)
         if detach:
             tell(sweep_id, json_of_sweep(client, sweep_id) if as_json else None)
             return

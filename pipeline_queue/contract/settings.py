@@ -18,6 +18,8 @@ SCRATCH = "PIPELINE_QUEUE_SCRATCH"
 LOG_LIMIT = "PIPELINE_QUEUE_LOG_LIMIT_BYTES"
 SIGNING_KEY_FILE = "PIPELINE_QUEUE_SIGNING_KEY_FILE"
 STOP_GRACE = "PIPELINE_QUEUE_STOP_GRACE_SECONDS"
+ENVIRONMENTS = "PIPELINE_QUEUE_ENVIRONMENTS"
+FLOWER_SOCKET = "PIPELINE_QUEUE_FLOWER_SOCKET"
 
 RESERVED_PREFIX = "PIPELINE_QUEUE_"
 """Environment variables of this name are ours: steps get only those made for them."""
@@ -41,7 +43,8 @@ class Settings:
 
     `scratch` holds working directories while steps run; it is local to a machine. `log_limit_bytes`
     caps each attempt's log. `signing_key_file` None: messages are not signed. `stop_grace_seconds` is how long a worker
-    that is told to stop waits for what it runs.
+    that is told to stop waits for what it runs. `environments`: only of the embedded service, the folder of
+    `contract.submitted_environment`.
     """
 
     broker_url: str
@@ -50,6 +53,7 @@ class Settings:
     log_limit_bytes: int = _DEFAULT_LOG_LIMIT_BYTES
     signing_key_file: Path | None = None
     stop_grace_seconds: float = _DEFAULT_STOP_GRACE_SECONDS
+    environments: Path | None = None
 
     def __repr__(self) -> str:
         return f"Settings(broker_url={without_password(self.broker_url)!r}, storage={str(self.storage)!r})"
@@ -63,6 +67,7 @@ class Settings:
             LOG_LIMIT: str(self.log_limit_bytes),
             SIGNING_KEY_FILE: str(self.signing_key_file or ""),
             STOP_GRACE: f"{self.stop_grace_seconds:g}",
+            ENVIRONMENTS: str(self.environments or ""),
         }
 
 
@@ -84,6 +89,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         log_limit_bytes=_log_limit(environment),
         signing_key_file=_signing_key_file(environment),
         stop_grace_seconds=_stop_grace(environment),
+        environments=Path(environment[ENVIRONMENTS]) if environment.get(ENVIRONMENTS) else None,
     )
 
 

@@ -66,7 +66,7 @@ def _ready(folder: DataFolder, slots: int) -> ServiceNote:
 
 def _start(folder: DataFolder, slots: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-P", "-m", "pipeline_queue.local.service"]
-    with folder.log("service").open("ab") as log:
+    with folder.open_log("service") as log:
         return subprocess.Popen(
             [*command, str(folder.root), str(folder.storage), str(slots)],
             stdin=subprocess.DEVNULL,

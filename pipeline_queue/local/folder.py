@@ -2,10 +2,12 @@
 
 pipeline-queue-data/storage/       sweeps, runs and their outputs
 pipeline-queue-data/scratch/       working directories while steps run
+pipeline-queue-data/environments/  the environments of those who submitted, until their sweeps end (private)
 pipeline-queue-data/service.json   the running service (mode 600: it holds the broker's password)
 pipeline-queue-data/service.lock   held by the one service
 pipeline-queue-data/clients.lock   shared by every command that needs the service
 pipeline-queue-data/*.log          what the server, the worker and Flower wrote
+pipeline-queue-data/.gitignore     keeps all of it out of version control
 """
 
 from __future__ import annotations
@@ -15,16 +17,26 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO
 
 from pipeline_queue.contract.errors import StorageError
+from pipeline_queue.contract.private_folder import (
+    is_own,
+    make_private_folder,
+    read_private_file,
+    write_private_file,
+)
 from pipeline_queue.contract.settings import RESERVED_PREFIX, STORAGE, Settings
+from pipeline_queue.contract.submitted_environment import EnvironmentFolder
 
 DATA = f"{RESERVED_PREFIX}DATA"
 _DEFAULT_NAME = "pipeline-queue-data"
+_REMEDY = f"set {DATA} to a folder of your own: {DATA}=~/runs"
 _VERSION = 1
+_MAX_NOTE_BYTES = 64 * 1024
 _LOOKS = 5
 _LOOK_SECONDS = 0.02
 
@@ -52,23 +64,60 @@ class DataFolder:
         root = Path(environment.get(DATA) or current / _DEFAULT_NAME).expanduser().absolute()
         return cls(root, Path(environment.get(STORAGE) or root / "storage").expanduser().absolute())
 
+    @classmethod
+    def nearest(cls, environment: Mapping[str, str], current: Path) -> DataFolder:
+        """As `of`, but without `PIPELINE_QUEUE_DATA` also one of this user's in a folder above, as git looks."""
+        own = cls.of(environment, current)
+        if environment.get(DATA) or own.root.is_dir():
+            return own
+        return cls.above(environment, current) or own
+
+    @classmethod
+    def above(cls, environment: Mapping[str, str], current: Path) -> DataFolder | None:
+        """The nearest of this user's that lies in a folder above `current`; None: there is none."""
+        for folder in current.absolute().parents:
+            root = folder / _DEFAULT_NAME
+            if root.is_dir() and is_own(root):
+                return cls.of({**environment, DATA: str(root)}, folder)
+        return None
+
+    @property
+    def environments(self) -> EnvironmentFolder:
+        return EnvironmentFolder(self.root / "environments")
+
+    def is_own(self) -> bool:
+        """Whether it is there and this user's: what another user put there is not to be trusted."""
+        return is_own(self.root)
+
     def make(self) -> None:
-        """Raises StorageError when the folder cannot be made."""
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError(f"the folder {self.root} cannot be made: {error.strerror}") from error
+        """Raises StorageError when the folder cannot be made or written, or is another user's."""
+        made = make_private_folder(self.root, _REMEDY, mode=0o755)
+        with suppress(OSError):  # only a convenience
+            if made or self.root.name == _DEFAULT_NAME or not any(self.root.iterdir()):
+                _ignore_in_git(self.root)
 
     def settings(self, broker_url: str) -> Settings:
-        return Settings(broker_url, self.storage, self.root / "scratch")
+        scratch = self.root / "scratch"
+        return Settings(broker_url, self.storage, scratch, environments=self.environments.path)
 
     def log(self, name: str) -> Path:
         return self.root / f"{name}.log"
 
+    @contextmanager
+    def open_log(self, name: str) -> Iterator[IO[bytes]]:
+        """To be appended to. Raises StorageError; a link that somebody put there is not followed."""
+        try:
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(self.log(name), flags, 0o644)
+        except OSError as error:
+            raise StorageError(f"{self.log(name)} cannot be opened: {error.strerror}; {_REMEDY}") from error
+        with os.fdopen(descriptor, "ab") as file:
+            yield file
+
     def read_note(self) -> ServiceNote | None:
         """None when no service has said it is ready."""
         try:
-            data = json.loads((self.root / "service.json").read_bytes())
+            data = json.loads(read_private_file(self.root / "service.json", _MAX_NOTE_BYTES) or b"")
             if data.pop("v", None) != _VERSION:
                 return None
             return ServiceNote(**data)
@@ -76,12 +125,8 @@ class DataFolder:
             return None
 
     def write_note(self, note: ServiceNote) -> None:
-        path = self.root / "service.json"
-        temporary = path.with_name(f".service.json.{os.getpid()}")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(descriptor, "w") as file:  # noqa: PTH123 - a descriptor, not a path
-            json.dump({"v": _VERSION, **asdict(note)}, file)
-        temporary.replace(path)
+        data = json.dumps({"v": _VERSION, **asdict(note)})
+        write_private_file(self.root / "service.json", data.encode())
 
     def remove_note(self) -> None:
         (self.root / "service.json").unlink(missing_ok=True)
@@ -99,8 +144,8 @@ class DataFolder:
         yield False
 
     def is_served(self) -> bool:
-        """Whether a service lives, ready or not."""
-        if not (self.root / "service.lock").exists():
+        """Whether a service of this user lives, ready or not."""
+        if not is_own(self.root / "service.lock"):
             return False
         with self._locked("service.lock", fcntl.LOCK_SH | fcntl.LOCK_NB) as free:
             return not free
@@ -120,9 +165,10 @@ class DataFolder:
     @contextmanager
     def _locked(self, name: str, how: int) -> Iterator[bool]:
         try:
-            descriptor = os.open(self.root / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(self.root / name, flags, 0o600)
         except OSError as error:
-            raise StorageError(f"{self.root / name} cannot be opened: {error.strerror}") from error
+            raise StorageError(f"{self.root / name} cannot be opened: {error.strerror}; {_REMEDY}") from error
         try:
             try:
                 fcntl.flock(descriptor, how)
@@ -132,3 +178,34 @@ class DataFolder:
             yield True
         finally:
             os.close(descriptor)
+
+
+class FolderWatch:
+    """Whether a folder is still the one that it was: removed, or made anew under its name, it is gone."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._identity = self._look()
+        self._missed = 0
+
+    def is_gone(self) -> bool:
+        """Once several looks in a row have found another one, or none."""
+        self._missed = 0 if self._look() == self._identity else self._missed + 1
+        return self._missed >= _LOOKS
+
+    def _look(self) -> tuple[int, int] | None:
+        try:
+            status = self._folder.stat()
+        except FileNotFoundError:
+            return None
+        except OSError:  # of a file system that does not answer just now
+            return self._identity
+        return status.st_dev, status.st_ino
+
+
+def _ignore_in_git(folder: Path) -> None:
+    """As virtual environments and the caches of tools do; an existing file stays as it is. Raises OSError."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(folder / ".gitignore", flags, 0o644)
+    with os.fdopen(descriptor, "w") as file:
+        file.write("# Made by pipeline-queue: runs, their outputs and logs.\n*\n")

@@ -8,13 +8,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -22,7 +20,11 @@ from types import FrameType
 from pipeline_queue.contract.errors import BrokerError, PipelineQueueError
 from pipeline_queue.contract.ledger import Ledger
 from pipeline_queue.contract.settings import STOP_GRACE, Settings
-from pipeline_queue.local.folder import DATA, DataFolder, ServiceNote
+from pipeline_queue.contract.storage import Storage
+from pipeline_queue.local.ended import remove_ended_environments
+from pipeline_queue.local.flower import EmbeddedFlower
+from pipeline_queue.local.folder import DATA, DataFolder, FolderWatch, ServiceNote
+from pipeline_queue.local.processes import end
 from pipeline_queue.local.server import Server, die_with_parent, remove_leftover, start_server
 from pipeline_queue.pipeline import DEFAULT_QUEUE
 from pipeline_queue.storage_match import open_storage
@@ -32,15 +34,20 @@ _INTERVAL_SECONDS = 0.05
 _WORKER_STOP_SECONDS = 10.0
 _WORKER_GRACE_SECONDS = 3.0
 _RESTART_SECONDS = 2.0
+_LOOK_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What the service is to run. `flower_port` 0 picks a free one, None runs no Flower."""
+    """What the service is to run.
+
+    `flower_port` 0 picks a free one, None runs no Flower; `any_port`: if that port is taken, a free one instead.
+    """
 
     slots: int
     while_needed: bool = False
     flower_port: int | None = None
+    any_port: bool = False
 
 
 @dataclass
@@ -51,20 +58,31 @@ class Service:
     wishes: Wishes
     say: Callable[[str], None]
     stopping: bool = field(default=False, init=False)
+    _flower: EmbeddedFlower | None = field(default=None, init=False)
+    _root: FolderWatch = field(init=False)
+    _next_look: float = field(default=0.0, init=False)
 
     def serve(self) -> bool:
-        """Runs until stopped or not needed; False when another service already serves the folder."""
+        """Runs until stopped or not needed; False when another service already serves the folder.
+
+        Raises InputError when Flower's port is taken.
+        """
         self.folder.make()
-        with self.folder.serving() as alone:
+        with self.folder.serving() as alone, contextlib.ExitStack() as stack:
             if not alone:
                 return False
+            self._root = FolderWatch(self.folder.root)
             self._remove_leftovers()
             self._catch_signals()
+            if self.wishes.flower_port is not None:
+                self._flower = stack.enter_context(
+                    EmbeddedFlower.listening(self.wishes.flower_port, self.wishes.any_port, self.say)
+                )
             server = start_server(self.folder.log("server"))
             try:
                 self._serve(server)
             finally:
-                self.folder.remove_note()
+                self._remove_note()
                 server.stop()
         return True
 
@@ -82,11 +100,13 @@ class Service:
         ledger = Ledger.of(settings)
         storage = open_storage(settings.storage, ledger)
         worker = self._start_worker(environment)
-        flower, flower_url = self._start_flower(environment)
+        if self._flower:
+            self._flower.start(lambda command, own, fds: self._start(command, own, "flower", fds), environment)
         try:
             from pipeline_queue.resume import resume_unfinished  # heavy: while the worker starts
 
             self._wait_for_worker(ledger, worker)
+            flower_url = self._flower.url if self._flower else None
             self.folder.write_note(ServiceNote(os.getpid(), server.broker_url, flower_url, self.wishes.while_needed))
             filling = ledger.begin_filling()
             resumed = resume_unfinished(storage, ledger)
@@ -96,9 +116,8 @@ class Service:
                 self._worker_serves(settings, resumed.queues)
                 self.say(f"{resumed.runs} unfinished runs of earlier go on")
             self.say(f"worker ready: {self.wishes.slots} slots, storage {settings.storage}")
-            if flower_url:
-                self.say(f"Flower: {flower_url}")
             while not self._is_over(server, ledger):
+                self._look_after(storage)
                 if worker.poll() is not None:
                     self.say(f"the worker ended with {worker.returncode}; starting another (see its log)")
                     time.sleep(_RESTART_SECONDS)
@@ -107,10 +126,32 @@ class Service:
                     worker = self._start_worker(environment, queues)
                 time.sleep(_INTERVAL_SECONDS)
         finally:
-            self.folder.remove_note()
-            _end(flower, 5.0)
-            _end(worker, _WORKER_STOP_SECONDS)
+            self._remove_note()
+            if self._flower:
+                end(self._flower.process, 5.0)
+            end(worker, _WORKER_STOP_SECONDS)
+            with contextlib.suppress(PipelineQueueError):
+                remove_ended_environments(self.folder.environments, storage)
             ledger.close()
+
+    def _look_after(self, storage: Storage) -> None:
+        """What is to be seen to from time to time, beside the worker."""
+        if time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + _LOOK_SECONDS
+        if self._root.is_gone():
+            self.say(f"{self.folder.root} was removed; this service ends")
+            self.stopping = True
+            return
+        if self._flower:
+            self._flower.look()
+        remove_ended_environments(self.folder.environments, storage)
+
+    def _remove_note(self) -> None:
+        """Not that of another service, which serves a new folder of the same name."""
+        note = self.folder.read_note()
+        if note and note.pid == os.getpid():
+            self.folder.remove_note()
 
     def _is_over(self, server: Server, ledger: Ledger) -> bool:
         if self.stopping:
@@ -142,18 +183,10 @@ class Service:
             app.control.add_consumer(queue)
         app.close()
 
-    def _start_flower(self, environment: dict[str, str]) -> tuple[subprocess.Popen[bytes] | None, str | None]:
-        if self.wishes.flower_port is None:
-            return None, None
-        port = self.wishes.flower_port or _free_port()
-        password = secrets.token_urlsafe(12)
-        # Flower can end workers, and every user of this machine reaches the loopback address.
-        private = {**environment, "FLOWER_BASIC_AUTH": f"me:{password}"}
-        command = [sys.executable, "-P", "-m", "workers", "flower", "--address=127.0.0.1", f"--port={port}"]
-        return self._start(command, private, "flower"), f"http://me:{password}@127.0.0.1:{port}/"
-
-    def _start(self, command: list[str], environment: dict[str, str], name: str) -> subprocess.Popen[bytes]:
-        with self.folder.log(name).open("ab") as log:
+    def _start(
+        self, command: list[str], environment: dict[str, str], name: str, descriptors: Sequence[int] = ()
+    ) -> subprocess.Popen[bytes]:
+        with self.folder.open_log(name) as log:
             return subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -163,6 +196,7 @@ class Service:
                 env=environment,
                 start_new_session=True,
                 preexec_fn=die_with_parent,
+                pass_fds=descriptors,
             )
 
     def _wait_for_worker(self, ledger: Ledger, worker: subprocess.Popen[bytes]) -> None:
@@ -178,8 +212,10 @@ class Service:
         def stop(number: int, frame: FrameType | None) -> None:
             self.stopping = True
 
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, stop)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            # Under `nohup` a terminal that goes away is to change nothing.
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, stop)
 
 
 def main() -> int:
@@ -200,23 +236,6 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return error.exit_code
     return 0
-
-
-def _end(process: subprocess.Popen[bytes] | None, seconds: float) -> None:
-    if process is None:
-        return
-    process.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=seconds)
-        return
-    process.kill()
-    process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":
