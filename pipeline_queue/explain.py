@@ -33,7 +33,7 @@ class Difference:
     """One component of one step's identity in which two runs differ, as it is in each."""
 
     step: str
-    component: Literal["command", "environment", "outputs", "source", "repetition", "steps"]
+    component: Literal["command", "environment", "outputs", "source", "repetition", "links", "steps"]
     here: str
     there: str
 
@@ -194,6 +194,9 @@ def _different(step: str, mine: Identity, theirs: Identity) -> list[Difference]:
             differences.append(Difference(step, "environment", _variable(name, here), _variable(name, there)))
     if mine.outputs != theirs.outputs:
         differences.append(Difference(step, "outputs", ", ".join(mine.outputs), ", ".join(theirs.outputs)))
+    if mine.links != theirs.links:
+        here, there = (", ".join(f"{name} -> {to}" for name, to in one.links.items()) for one in (mine, theirs))
+        differences.append(Difference(step, "links", _shown(here), _shown(there)))
     if mine.repetition != theirs.repetition:
         differences.append(Difference(step, "repetition", str(mine.repetition), str(theirs.repetition)))
     return differences

@@ -72,12 +72,13 @@ class Step(Frozen):
 
 
 class Pipeline(Frozen):
-    """The validated YAML."""
+    """The validated YAML. `links`: name -> absolute target of each link that every step finds in its folder."""
 
     name: str
     parameters: tuple[Parameter, ...] = ()
     steps: tuple[Step, ...]
     help: str = ""
+    links: dict[str, str] = {}
 
     def parameter(self, name: str) -> Parameter:
         return next(parameter for parameter in self.parameters if parameter.name == name)

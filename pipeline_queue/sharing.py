@@ -1,8 +1,8 @@
 """Which steps several runs may share, and the identity by which they do: pure.
 
 A step's identity is a digest of its rendered command and environment, its declared outputs, the content of its sources
-(the whole snapshot if it declares none), the repetition and the identity of the step before it: whatever could make its
-outputs differ.
+(the whole snapshot if it declares none), the repetition, the targets of the pipeline's links and the identity of the
+step before it: whatever could make its outputs differ.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class Identity:
     outputs: tuple[str, ...]
     source: str
     repetition: int
+    links: Mapping[str, str]
 
 
 def shareable_steps(pipeline: Pipeline, space: Space) -> frozenset[str]:
@@ -74,9 +75,11 @@ def identities(
         plan = plan_step(step, run, point)
         source, repetition = sources.get(step.name, snapshot), space.repeat_of(run.index)
         content = [1, before, plan.argv, plan.env, step.python, step.outputs, source, repetition]
+        if pipeline.links:
+            content.append(dict(pipeline.links))
         text = json.dumps(content, sort_keys=True).encode("utf-8", "surrogatepass")
         digest = hashlib.blake2b(text, digest_size=_DIGEST_BYTES).hexdigest()
-        yield step.name, Identity(digest, before, plan.argv, plan.env, step.outputs, source, repetition)
+        yield step.name, Identity(digest, before, plan.argv, plan.env, step.outputs, source, repetition, pipeline.links)
         before = digest
 
 

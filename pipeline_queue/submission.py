@@ -55,6 +55,11 @@ class Submission:
             raise StorageError(f"the submission cannot be written to {storage.root}: {error.strerror}") from error
         raise StorageError(f"no free name for a sweep of '{self.loaded.pipeline.name}' in {storage.root}")
 
+    def notes(self) -> list[str]:
+        """What whoever submits this should know beforehand."""
+        note = self.snapshot.size_note()
+        return [note] if note and not all(step.sources for step in self.loaded.pipeline.steps) else []
+
     def _commit_named(self, storage: Storage, note: Callable[[str], None]) -> Sweep:
         """Finds the sweep of this name if it is the same one. Raises InputError when it is another."""
         record = self._record(named_sweep_id(self.loaded.pipeline.name, self.name))
@@ -112,9 +117,9 @@ def prepare_sweep(loaded: LoadedPipeline, built: BuiltSpace, name: str, storage_
 
 
 def _snapshot(loaded: LoadedPipeline, storage_root: Path | None) -> Snapshot:
-    snapshot = take_snapshot(loaded.folder, storage_root)
+    snapshot = take_snapshot(loaded.folder, storage_root, loaded.pipeline.links)
     for step in loaded.pipeline.steps:
-        missing = unmatched(step, snapshot.contents)
+        missing = unmatched(step, [*snapshot.contents, *loaded.pipeline.links])
         if missing:
             snapshot.tar.close()
             raise SnapshotError(

@@ -18,7 +18,16 @@ from workers.executor import ExecutionResult
 from workers.job import Job, LeaseLostError, Try, job_of
 from workers.launch import command_of, execute
 from workers.lease import Held
-from workers.outcome import Failure, Outcome, blamed_on_disk, failure_of, handed_back, not_begun, storage_failure
+from workers.outcome import (
+    Failure,
+    Outcome,
+    blamed_on_disk,
+    failure_of,
+    handed_back,
+    missing_link,
+    not_begun,
+    storage_failure,
+)
 from workers.outputs import find_outputs
 from workers.recording import (
     CancelledError,
@@ -181,7 +190,12 @@ def _executed(worker: WorkerContext, this: Try) -> Outcome:
         if read_step(this.job.target) is not None:
             return record_published(worker, this.job)
     _make_folder(worker, this)
-    workspace = worker.workspaces.stage(this.uid, this.job.sweep.record.snapshot, this.job.earlier(), step)
+    pipeline = this.job.sweep.pipeline
+    missing = missing_link(step.name, pipeline.links)
+    if missing is not None:
+        return _died(worker, this, missing)
+    snapshot = this.job.sweep.record.snapshot
+    workspace = worker.workspaces.stage(this.uid, snapshot, this.job.earlier(), step, pipeline.links)
     # Staging may have taken long, and whoever lost the lease or cancelled meanwhile found no process to end.
     this.check_lease()
     if this.held.cancelled:

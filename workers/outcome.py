@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import signal
+import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -110,6 +113,16 @@ def not_begun(failure: Failure, trouble: str) -> Failure:
     if not trouble:
         return failure
     return Failure("storage", f"{failure.message}: {trouble}", True, is_death=False, delay_seconds=_FULL_DELAY_SECONDS)
+
+
+def missing_link(step: str, links: Mapping[str, str]) -> Failure | None:
+    """Why the step cannot begin on this machine: it lacks what one of the pipeline's links leads to. None when all is
+    there. Another machine may have it."""
+    for name, target in links.items():
+        if not os.path.exists(target):  # noqa: PTH110 - which raises for no error
+            text = f"step {step} was not started: {target}, to which its link {name} leads, is not there"
+            return Failure("not_started", f"{text} on {socket.gethostname()}; is it mounted?", infrastructure=True)
+    return None
 
 
 def handed_back(step: str, why: str) -> Failure:

@@ -10,7 +10,7 @@ import stat
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
@@ -21,7 +21,7 @@ from pipeline_queue.contract.storage import OUTPUTS, Storage, read_step
 from pipeline_queue.pipeline import Step
 from pipeline_queue.sources import select_sources
 from workers.outputs import Workspace
-from workers.trees import Mark, copy_entry, remove_entry, remove_tree, walk
+from workers.trees import Mark, copy_entry, mark_of, remove_entry, remove_tree, walk
 
 _YOUNG_SECONDS = 60.0
 _UNUSED_SECONDS = 7 * 24 * 3600.0
@@ -55,8 +55,16 @@ class Workspaces:
         self._selected: dict[tuple[object, ...], tuple[str, ...]] = {}
         self._locks: dict[str, int] = {}
 
-    def stage(self, uid: str, snapshot: str, earlier: Iterable[Path], step: Step | None = None) -> Workspace:
-        """A fresh folder with the snapshot (the step's `sources` of it) and then what the earlier steps published."""
+    def stage(
+        self,
+        uid: str,
+        snapshot: str,
+        earlier: Iterable[Path],
+        step: Step | None = None,
+        links: Mapping[str, str] | None = None,
+    ) -> Workspace:
+        """A fresh folder with the snapshot (the step's `sources` of it), the pipeline's `links` and then what the
+        earlier steps published."""
         folder = self._work / uid
         folder.mkdir()
         self._locks[uid] = _locked(folder)
@@ -71,6 +79,7 @@ class Workspaces:
             staged.clear()
             source, names = self._extracted_anew(snapshot)
             _fill(folder, source, self._seen(step, snapshot, names), staged)
+        _link(folder, links or {}, staged)
         for published in earlier:
             _apply(published, folder, staged)
         return Workspace(folder, staged)
@@ -174,6 +183,14 @@ def _keep(kept: dict[_Key, _Value], key: _Key, value: _Value) -> None:
 def _fill(folder: Path, source: Path, names: Iterable[str], staged: _Staged) -> None:
     for name in names:
         staged[name] = copy_entry(source / name, folder / name)
+
+
+def _link(folder: Path, links: Mapping[str, str], staged: _Staged) -> None:
+    """Makes the links that lead to data outside: nothing follows them but the step."""
+    for name, target in links.items():
+        _make_parents(name, folder, staged)
+        (folder / name).symlink_to(target)
+        staged[name] = mark_of((folder / name).lstat())
 
 
 def _apply(step: Path, folder: Path, staged: _Staged) -> None:

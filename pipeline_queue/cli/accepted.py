@@ -12,6 +12,7 @@ import click
 from pipeline_queue.cli.session import is_local
 from pipeline_queue.client import Client
 from pipeline_queue.loading.loader import LoadedPipeline
+from pipeline_queue.submission import Submission
 
 _CANCEL_SECONDS = 60.0
 
@@ -25,6 +26,11 @@ def tell(name: str, shown: str | None) -> None:
 
 def tell_note(text: str) -> None:
     click.echo(f"note: {text}", err=True)
+
+
+def print_notes(submission: Submission) -> None:
+    for note in submission.notes():
+        tell_note(note)
 
 
 def json_of_run(client: Client, run_id: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from pipeline_queue.cli.accepted import json_of_run, serve_queues, tell, tell_note, watch_run
+from pipeline_queue.cli.accepted import json_of_run, print_notes, serve_queues, tell, tell_note, watch_run
 from pipeline_queue.cli.session import check_settings, storage_root, working
 from pipeline_queue.contract.errors import PipelineFileError, Place, Problem, ValuesError
 from pipeline_queue.loading.loader import load_pipeline, read_params_file
@@ -45,6 +45,7 @@ def run(
     check_settings()
     loaded = load_pipeline(file)
     submission = prepare_run(loaded, _given(values, params_file), storage_root())
+    print_notes(submission)
     with submission.snapshot, working(slots) as client:
         serve_queues(client, loaded)
         run_id = f"{client.submit_sweep(submission, note=tell_note)}.0"

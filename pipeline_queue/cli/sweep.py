@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from pipeline_queue.cli.accepted import json_of_sweep, serve_queues, tell, tell_note, watch_sweep
+from pipeline_queue.cli.accepted import json_of_sweep, print_notes, serve_queues, tell, tell_note, watch_sweep
 from pipeline_queue.cli.session import check_settings, reading, storage_root, working
 from pipeline_queue.contract.errors import InputError
 from pipeline_queue.loading.loader import load_pipeline, read_params_file
@@ -65,6 +65,7 @@ def sweep(file: Path, dry_run: bool, detach: bool, slots: int | None, name: str,
         _print_plan(loaded.pipeline, built.space, as_json)
         return
     submission = prepare_sweep(loaded, built, name, storage_root())
+    print_notes(submission)
     with submission.snapshot, working(slots) as client:
         serve_queues(client, loaded)
         sweep_id = client.submit_sweep(submission, note=tell_note)

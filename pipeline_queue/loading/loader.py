@@ -10,6 +10,7 @@ from pipeline_queue.contract.errors import PipelineFileError, Place, ValuesError
 from pipeline_queue.loading.declarations import read_parameters
 from pipeline_queue.loading.document import Document, read_document
 from pipeline_queue.loading.fields import HELP_KEYS, Fields, Reading
+from pipeline_queue.loading.links import read_links
 from pipeline_queue.loading.nodes import Mapping, Node, Scalar, kind_of
 from pipeline_queue.loading.preloads import read_preload
 from pipeline_queue.loading.programs import Programs
@@ -18,7 +19,7 @@ from pipeline_queue.parameters import Given
 from pipeline_queue.pipeline import Pipeline
 from pipeline_queue.problems import Problems
 
-_KEYS = ("name", *HELP_KEYS, "parameters", "preload", "steps", "sweep")
+_KEYS = ("name", *HELP_KEYS, "parameters", "preload", "links", "steps", "sweep")
 _OUTER_HINT = "put `pipeline:` in the first line and everything else below it, indented"
 
 
@@ -107,12 +108,13 @@ def _read_pipeline(reading: Reading, body: Mapping, path: Path, folder: Path) ->
     help_text = fields.help()
     declared = read_parameters(reading, fields.get("parameters"))
     steps = read_steps(reading, fields.get("steps"), place, Programs(folder), declared.names, read_preload(fields))
+    links = read_links(fields, folder)
     sweep = fields.get("sweep")
     if sweep is not None and not isinstance(sweep, Mapping):
         reading.add(sweep, f"sweep must be a mapping, not {kind_of(sweep)}", "write its keys below it, or remove it")
     if reading.problems or name is None:
         return None
-    pipeline = Pipeline(name=name, parameters=declared.parameters, steps=steps, help=help_text)
+    pipeline = Pipeline(name=name, parameters=declared.parameters, steps=steps, help=help_text, links=links)
     sweep_node = sweep if isinstance(sweep, Mapping) else None
     return LoadedPipeline(path, folder, pipeline, declared.places, reading.document, sweep_node)
 

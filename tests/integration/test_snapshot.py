@@ -8,8 +8,9 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -215,3 +216,132 @@ def test_storing_the_same_content_twice_writes_it_once(folder: Path, tmp_path: P
             snapshot.store(storage)
     assert names_in(storage.root / "snapshots") == [f"{snapshot.digest}.tar"]
     assert storage.snapshot(snapshot.digest).stat().st_mode & 0o777 == 0o644
+
+
+def _of_sparse_files(folder: Path) -> None:
+    for number in range(4):
+        with (folder / f"model{number}.bin").open("wb") as file:
+            file.truncate(140 * 1024**2)
+
+
+def _of_one_endless_file(folder: Path) -> None:
+    with (folder / "model0.bin").open("wb") as file:
+        file.truncate(2**40)
+
+
+def _of_many_files(folder: Path) -> None:
+    (folder / "model0.bin").mkdir()
+    for number in range(snapshot_module.MOST_FILES + 10):
+        (folder / "model0.bin" / str(number)).touch()
+
+
+@pytest.mark.parametrize("fill", [_of_sparse_files, _of_one_endless_file, _of_many_files])
+def test_a_folder_over_the_limits_is_refused_before_any_file_is_read(
+    folder: Path, fill: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(folder)
+    monkeypatch.setattr(snapshot_module, "_read_regular", lambda entry: pytest.fail(f"{entry.path} was read"))
+    with pytest.raises(SnapshotError, match=r"512 MiB.*model0.bin") as caught:
+        _names(folder)
+    assert ".pipelineignore" in str(caught.value)
+
+
+def test_a_folder_of_too_many_files_is_not_listed_to_its_end(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(200):
+        (folder / str(number)).touch()
+    monkeypatch.setattr(snapshot_module, "MOST_FILES", 10)
+    seen: list[str] = []
+    listed = snapshot_module._listed
+
+    def counted(of: Path) -> Iterator[os.DirEntry[str]]:
+        for item in listed(of):
+            seen.append(item.name)
+            yield item
+
+    monkeypatch.setattr(snapshot_module, "_listed", counted)
+    with pytest.raises(SnapshotError):
+        _names(folder)
+    assert len(seen) < 20
+
+
+def test_only_what_is_slow_to_copy_is_noted_with_its_remedy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "train.py").write_text("x" * 2_000)
+    with take_snapshot(folder) as snapshot:
+        assert snapshot.size_note() == ""
+    monkeypatch.setattr(snapshot_module, "NOTED_BYTES", 1_000)
+    with take_snapshot(folder) as snapshot:
+        assert "1 files" in snapshot.size_note() and ".pipelineignore" in snapshot.size_note()
+
+
+@pytest.mark.parametrize("pattern", ["data/", "/data/", "data/*", "**/data/"])
+def test_a_link_that_is_ignored_as_a_folder_is_told_apart(folder: Path, pattern: str) -> None:
+    (folder / "data").symlink_to("/usr/share")
+    (folder / ".pipelineignore").write_text(f"{pattern}\n")
+    with pytest.raises(SnapshotError, match=r"a link is no folder: write data there without the slash") as caught:
+        _names(folder)
+    assert "links: [data]" in str(caught.value)
+
+
+def test_a_virtual_environment_that_is_a_link_is_left_out_like_any(folder: Path) -> None:
+    (folder / ".venv").symlink_to("/usr/share")
+    (folder / "node_modules").symlink_to("/usr/share")
+    assert _names(folder) == []
+
+
+def test_what_a_pipeline_declares_as_links_is_not_packed(folder: Path) -> None:
+    (folder / "data").symlink_to("/usr/share")
+    (folder / "cache").mkdir()
+    (folder / "cache" / "file").touch()
+    (folder / "train.py").touch()
+    with take_snapshot(folder, links={"data": "/usr/share", "cache": "/scratch"}) as snapshot:
+        assert list(snapshot.contents) == ["train.py"]
+
+
+def test_what_vanishes_while_the_folder_is_packed_is_not_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b", "c"):
+        (folder / name).write_text(name)
+    (folder / "link").symlink_to("a")
+    (folder / "sub").mkdir()
+    (folder / "sub" / "d").touch()
+    order = snapshot_module._in_order
+
+    def listed_before_it_vanished(*arguments: Any) -> list[snapshot_module.Entry]:
+        found = order(*arguments)
+        (folder / "b").unlink()
+        (folder / "link").unlink()
+        return found
+
+    monkeypatch.setattr(snapshot_module, "_in_order", listed_before_it_vanished)
+    assert _names(folder) == ["a", "c", "sub", "sub/d"]
+
+
+def test_a_log_that_grows_is_packed_as_it_was_at_one_moment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "log").write_text("one\n")
+    _meanwhile(monkeypatch, lambda: _append(folder / "log", "two\n"))
+    with take_snapshot(folder) as snapshot:
+        assert snapshot.size_bytes == 4
+
+
+def test_a_file_that_is_always_rewritten_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "state").write_text("one")
+    moments = iter(range(1, 100))
+    _meanwhile(monkeypatch, lambda: os.utime(folder / "state", (1, next(moments))))
+    with pytest.raises(SnapshotError, match="changes while it is read"):
+        _names(folder)
+
+
+def _append(path: Path, text: str) -> None:
+    with path.open("a") as file:
+        file.write(text)
+
+
+def _meanwhile(monkeypatch: pytest.MonkeyPatch, change: Callable[[], None]) -> None:
+    """Has something happen to a file each time it has been read."""
+    read = snapshot_module._read_bytes
+
+    def read_and_changed(file: Any, size: int) -> bytes:
+        data = read(file, size)
+        change()
+        return data
+
+    monkeypatch.setattr(snapshot_module, "_read_bytes", read_and_changed)
