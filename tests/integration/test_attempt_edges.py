@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,6 @@ from pipeline_queue.contract.messages import TASK_NAME, StepMessage
 from pipeline_queue.contract.storage import read_step
 from pipeline_queue.contract.sweep_ledger import Opening
 from pipeline_queue.local.server import start_server
-from pipeline_queue.pipeline import Step
 from pipeline_queue.resume import resume_unfinished
 from tests.conftest import GENEROUS_SECONDS, Cluster, wait_until, write_folder
 from tests.integration.attempt_site import Attempting, Site, SubmittedRun, names_in, new_site
@@ -259,8 +258,8 @@ class _Staging(Workspaces):
         super().__init__(scratch, storage)
         self.staged, self.go_on = threading.Event(), threading.Event()
 
-    def stage(self, uid: str, snapshot: str, earlier: Iterable[Path], step: Step | None = None) -> Workspace:
-        workspace = super().stage(uid, snapshot, earlier, step)
+    def stage(self, *arguments: Any, **more: Any) -> Workspace:
+        workspace = super().stage(*arguments, **more)
         self.staged.set()
         assert self.go_on.wait(60)
         return workspace
@@ -418,7 +417,7 @@ def test_a_run_folder_that_cannot_be_read_is_a_storage_error(site: Site, witness
 
 
 class _Broken(Workspaces):
-    def stage(self, uid: str, snapshot: str, earlier: Iterable[Path], step: Step | None = None) -> Workspace:
+    def stage(self, *_: Any, **__: Any) -> Workspace:
         raise RuntimeError("a bug of ours")
 
 
