@@ -7,6 +7,7 @@ import functools
 import gc
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -23,6 +24,7 @@ from pipeline_queue import __version__
 from pipeline_queue.contract.broker import check_access
 from pipeline_queue.contract.celery_app import harmless_commands, make_app
 from pipeline_queue.contract.errors import BrokerError, PipelineQueueError
+from pipeline_queue.contract.hangup import release_lost_terminal
 from pipeline_queue.contract.ledger import Ledger
 from pipeline_queue.contract.settings import Settings, settings_from
 from pipeline_queue.contract.submitted_environment import EnvironmentFolder
@@ -37,6 +39,7 @@ from workers.intake import Intake
 from workers.lease import LeaseKeeper, Orders
 from workers.reconciler import Reconciler
 from workers.refusals import Refusals
+from workers.remote_control import restrict
 from workers.tasks import register
 from workers.workspace import Workspaces
 
@@ -54,6 +57,16 @@ class QuietWorker(Worker):  # type: ignore[misc]
 
     def __init__(self, app: Celery | None = None, **options: Any) -> None:
         super().__init__(app, **{**options, "without_mingle": True, "without_gossip": True})
+
+    def install_platform_tweaks(self, worker: Any) -> None:
+        """A terminal that goes away stops the worker as TERM does: Celery would go on, or start anew, without one.
+
+        Not under `nohup`.
+        """
+        is_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        super().install_platform_tweaks(worker)
+        stop = signal.getsignal(signal.SIGTERM)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if is_ignored else _without_terminal(stop))
 
     def start(self) -> None:
         """Ends with the exit code that Celery keeps: what calls this for `python -m workers` drops it."""
@@ -115,6 +128,7 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def _start(self, parent: Any, settings: Settings) -> None:
         self._grace_seconds = settings.stop_grace_seconds
+        restrict(settings.remote_control)
         check_access(settings.broker_url, harmless_commands(parent.app.amqp.queues.consume_from))
         ledger = Ledger.of(settings)
         storage = open_storage(settings.storage, ledger)
@@ -192,6 +206,17 @@ def application() -> Celery:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     register(app)
     return app
+
+
+def _without_terminal(handler: Any) -> Callable[[int, Any], None]:
+    """The handler, after what can no longer be written to was replaced: it says something before it stops."""
+
+    def handle(number: int, frame: Any) -> None:
+        release_lost_terminal()
+        if callable(handler):
+            handler(number, frame)
+
+    return handle
 
 
 def _ended_within(worker: WorkerContext, seconds: float) -> bool:

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 from urllib.parse import parse_qsl, urlsplit
 
 from pipeline_queue.contract.errors import SettingsError
@@ -19,6 +20,7 @@ LOG_LIMIT = "PIPELINE_QUEUE_LOG_LIMIT_BYTES"
 SIGNING_KEY_FILE = "PIPELINE_QUEUE_SIGNING_KEY_FILE"
 STOP_GRACE = "PIPELINE_QUEUE_STOP_GRACE_SECONDS"
 ENVIRONMENTS = "PIPELINE_QUEUE_ENVIRONMENTS"
+REMOTE_CONTROL = "PIPELINE_QUEUE_REMOTE_CONTROL"
 FLOWER_SOCKET = "PIPELINE_QUEUE_FLOWER_SOCKET"
 
 RESERVED_PREFIX = "PIPELINE_QUEUE_"
@@ -30,6 +32,31 @@ _OPTIONS = {
     "redis+socket": ("virtual_host",),
 }
 """Scheme of the broker's URL -> options that kombu and redis-py both take, and that leave its certificate checked."""
+
+_OTHER_OPTIONS = frozenset(
+    {
+        "db", "username", "visibility_timeout", "fanout_prefix", "fanout_patterns", "global_keyprefix", "sep", "ssl",
+        "socket_timeout", "socket_connect_timeout", "socket_keepalive", "health_check_interval", "retry_on_timeout",
+        "max_connections", "client_name", "protocol", "encoding", "credential_provider", "ssl_cert_reqs",
+        "ssl_check_hostname", "ssl_ca_path", "ssl_ca_data", "ssl_keyfile", "priority_steps", "password",
+    }
+)  # fmt: skip
+_OTHER_SCHEMES = frozenset(
+    {
+        "amqp", "amqps", "pyamqp", "sqs", "http", "https", "tcp", "unix", "socket", "sentinel", "valkey", "valkeys",
+        "kafka", "memory", "filesystem",
+    }
+)  # fmt: skip
+"""What may be named when it stands in a URL: anything else may be a part of a password."""
+
+_KNOWN_OPTIONS = _OTHER_OPTIONS | {name for names in _OPTIONS.values() for name in names}
+_ESCAPES = "in a password write / as %2F, @ as %40, : as %3A, # as %23, ? as %3F, [ as %5B, a space as %20"
+
+RemoteControl = Literal["questions", "queues", "all"]
+_REMOTE_CONTROL: dict[str, RemoteControl] = {
+    "": "questions", "0": "questions", "1": "all", "questions": "questions", "queues": "queues", "all": "all",
+}  # fmt: skip
+"""`queues`: of the embedded service's worker, which is told of the queues to serve."""
 
 _DEFAULT_LOG_LIMIT_BYTES = 64 * 1024 * 1024
 # Kubernetes kills after 30 s.
@@ -44,7 +71,7 @@ class Settings:
     `scratch` holds working directories while steps run; it is local to a machine. `log_limit_bytes`
     caps each attempt's log. `signing_key_file` None: messages are not signed. `stop_grace_seconds` is how long a worker
     that is told to stop waits for what it runs. `environments`: only of the embedded service, the folder of
-    `contract.submitted_environment`.
+    `contract.submitted_environment`. `remote_control`: which of Celery's commands a worker takes.
     """
 
     broker_url: str
@@ -54,6 +81,7 @@ class Settings:
     signing_key_file: Path | None = None
     stop_grace_seconds: float = _DEFAULT_STOP_GRACE_SECONDS
     environments: Path | None = None
+    remote_control: RemoteControl = "questions"
 
     def __repr__(self) -> str:
         return f"Settings(broker_url={without_password(self.broker_url)!r}, storage={str(self.storage)!r})"
@@ -68,6 +96,7 @@ class Settings:
             SIGNING_KEY_FILE: str(self.signing_key_file or ""),
             STOP_GRACE: f"{self.stop_grace_seconds:g}",
             ENVIRONMENTS: str(self.environments or ""),
+            REMOTE_CONTROL: self.remote_control,
         }
 
 
@@ -90,42 +119,61 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         signing_key_file=_signing_key_file(environment),
         stop_grace_seconds=_stop_grace(environment),
         environments=Path(environment[ENVIRONMENTS]) if environment.get(ENVIRONMENTS) else None,
+        remote_control=_remote_control(environment),
     )
 
 
 def without_password(url: str) -> str:
-    """The URL as it may be shown."""
+    """The URL as it may be shown; next to nothing of one that is not well-formed, or has an `@` or `#` further on."""
     url = re.sub(r"([?&](?:ssl_)?password=)[^&#]*", r"\1***", url)
-    parts = urlsplit(url)
-    if not parts.password:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return "***"
+    rest = f"{parts.path}{parts.query}"
+    if parts.fragment or "@" in rest or (not parts.scheme and "@" in url):
+        return f"{parts.scheme}://***" if parts.scheme in _OPTIONS else "***"
+    if "@" not in parts.netloc:
         return url
     host = parts.netloc.rpartition("@")[2]
+    if not parts.password:  # what stands for a user may be meant as the password
+        return parts._replace(netloc=f"***@{host}").geturl()
     return parts._replace(netloc=f"{parts.username or ''}:***@{host}").geturl()
 
 
 def _checked_url(url: str) -> str:
+    """Raises SettingsError, in which nothing stands that may be a part of a password."""
     try:
         parts = urlsplit(url)
-        _ = parts.port
+        port = parts.port
         options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    except ValueError as error:
-        raise SettingsError(f"{BROKER_URL} is not a URL: {error}") from None
+    except ValueError:
+        raise SettingsError(f"{BROKER_URL} is not a URL; {_ESCAPES}") from None
     if parts.scheme not in _OPTIONS:
-        raise SettingsError(
-            f"{BROKER_URL} must begin with redis://, rediss:// or redis+socket://, not '{parts.scheme[:20]}'"
-        )
-    known = _OPTIONS[parts.scheme]
-    for name in options:
-        if name not in known:
-            there = f"there are {', '.join(known)}" if known else "there are none"
-            raise SettingsError(f"{BROKER_URL} has the option '{name[:40]}'; with {parts.scheme}:// {there}")
+        found = f", not '{parts.scheme}'" if parts.scheme in _OTHER_SCHEMES else ""
+        raise SettingsError(f"{BROKER_URL} must begin with redis://, rediss:// or redis+socket://{found}")
+    if parts.fragment or any(character.isspace() or not character.isprintable() for character in url):
+        raise SettingsError(f"{BROKER_URL} holds a '#' or a space; {_ESCAPES}")
+    _check_options(parts.scheme, options)
     if parts.scheme == "redis+socket":
         if not parts.path.strip("/"):
             raise SettingsError(f"{BROKER_URL} names no socket: for example redis+socket:///run/redis/redis.sock")
+        if parts.hostname or port is not None:
+            raise SettingsError(f"{BROKER_URL} names a host beside its socket: write three slashes; {_ESCAPES}")
         _check_database(options.get("virtual_host", "0"))
     else:
         _check_database(parts.path.lstrip("/") or "0")
     return url
+
+
+def _check_options(scheme: str, options: Mapping[str, str]) -> None:
+    known = _OPTIONS[scheme]
+    for name in options:
+        if name not in known:
+            there = f"there are {', '.join(known)}" if known else "there are none"
+            named = f"the option '{name}'" if name in _KNOWN_OPTIONS else "an option that is not known"
+            raise SettingsError(f"{BROKER_URL} has {named}; with {scheme}:// {there} (is a ? unescaped?)")
 
 
 def _check_database(text: str) -> None:
@@ -151,6 +199,13 @@ def _log_limit(environment: Mapping[str, str]) -> int:
 def _signing_key_file(environment: Mapping[str, str]) -> Path | None:
     chosen = environment.get(SIGNING_KEY_FILE)
     return Path(chosen).expanduser().absolute() if chosen else None
+
+
+def _remote_control(environment: Mapping[str, str]) -> RemoteControl:
+    text = environment.get(REMOTE_CONTROL, "")
+    if text not in _REMOTE_CONTROL:
+        raise SettingsError(f"{REMOTE_CONTROL} must be 1 or 0, not '{text[:40]}'")
+    return _REMOTE_CONTROL[text]
 
 
 def _stop_grace(environment: Mapping[str, str]) -> float:

@@ -98,7 +98,7 @@ class DataFolder:
 
     def settings(self, broker_url: str) -> Settings:
         scratch = self.root / "scratch"
-        return Settings(broker_url, self.storage, scratch, environments=self.environments.path)
+        return Settings(broker_url, self.storage, scratch, environments=self.environments.path, remote_control="queues")
 
     def log(self, name: str) -> Path:
         return self.root / f"{name}.log"

@@ -18,8 +18,9 @@ from pathlib import Path
 from types import FrameType
 
 from pipeline_queue.contract.errors import BrokerError, PipelineQueueError
+from pipeline_queue.contract.hangup import release_lost_terminal
 from pipeline_queue.contract.ledger import Ledger
-from pipeline_queue.contract.settings import STOP_GRACE, Settings
+from pipeline_queue.contract.settings import REMOTE_CONTROL, STOP_GRACE, Settings
 from pipeline_queue.contract.storage import Storage
 from pipeline_queue.local.ended import remove_ended_environments
 from pipeline_queue.local.flower import EmbeddedFlower
@@ -96,6 +97,8 @@ class Service:
     def _serve(self, server: Server) -> None:
         settings = self.folder.settings(server.broker_url)
         environment = {**os.environ, **settings.environment(), DATA: str(self.folder.root)}
+        if os.environ.get(REMOTE_CONTROL):
+            environment[REMOTE_CONTROL] = os.environ[REMOTE_CONTROL]
         environment[STOP_GRACE] = f"{_WORKER_GRACE_SECONDS:g}"
         ledger = Ledger.of(settings)
         storage = open_storage(settings.storage, ledger)
@@ -210,6 +213,8 @@ class Service:
 
     def _catch_signals(self) -> None:
         def stop(number: int, frame: FrameType | None) -> None:
+            if number == signal.SIGHUP:
+                release_lost_terminal()
             self.stopping = True
 
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -58,6 +58,34 @@ def test_every_kind_of_broker_url_is_taken_and_makes_a_client(url: str) -> None:
     assert pool.connection_class(**pool.connection_kwargs)
 
 
+@pytest.mark.parametrize("character", [*" #/?@:[]%\\;&=+,$!\"'<>^`{|}~\n\t\0é", "://", "//", ":@", "?#"], ids=ascii)
+@pytest.mark.parametrize(
+    "form",
+    [
+        "redis://:{}@host:6379/0",
+        "rediss://me:{}@host/0",
+        "redis+socket://:{}@/run/s",
+        "redis:/:{}@host",
+        "redis://{}@host",
+        "{}@host:6379",
+        "redis:{}@host/0",
+        ":{}@host",
+    ],
+)
+@pytest.mark.parametrize("around", ["Kan4ry{}Zwe1ter", "123{}Zwe1ter", "Kan4ry{}456", "{}Zwe1ter", "Kan4ry{}"])  # fmt: skip
+def test_no_part_of_a_password_is_shown_wherever_an_unescaped_character_cuts_it(
+    character: str, form: str, around: str
+) -> None:
+    url = form.format(around.format(character))
+    told = without_password(url)
+    try:
+        settings_from({**GOOD, BROKER_URL: url})
+    except SettingsError as error:
+        told = str(error)
+    if not (form == "redis://{}@host" and ":" in character):  # a user with a name
+        assert not any(part in told.lower() for part in ("kan4ry", "zwe1ter")), told
+
+
 @pytest.mark.parametrize("text", ["0", "-1", "1e6", "", " 5", "٣", "64 MiB", "9" * 200 + "x"])
 def test_a_log_limit_that_is_no_number_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match=LOG_LIMIT):
@@ -74,6 +102,11 @@ def test_a_log_limit_that_is_no_number_is_refused(text: str) -> None:
         ("redis://:a@s3cret@host", "redis://:***@host"),
         ("redis://host:6379/0", "redis://host:6379/0"),
         ("redis://host/0?password=s3cret", "redis://host/0?password=***"),
+        ("redis://s3cret@host/0", "redis://***@host/0"),
+        ("redis://:12#s3cret@host/0", "redis://***"),
+        ("redis://:12/s3cret@host/0", "redis://***"),
+        ("redis://:[s3cret@host/0", "***"),
+        ("s3cret@host", "***"),
     ],
 )
 def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
