@@ -1,6 +1,7 @@
 """Templates: text with `${{ … }}` references, split into argv words first and filled in once.
 
     ${{ parameters.NAME }}   ${{ parameters['NAME'] }}   ${{ run.id }}   ${{ run.index }}   ${{ sweep.id }}
+    ${{ worker.env.NAME }}   in the environment of a step alone
 
 `$${{` stands for a literal `${{`. Everything here takes time linear in the text.
 """
@@ -78,17 +79,31 @@ def split_words(text: str, declared: Collection[str] | None = None) -> tuple[Tem
     return tuple(words)
 
 
-def render(template: Template, values: Mapping[str, Value], run_id: str, run_index: int, sweep_id: str) -> str:
-    """The template's text with its values put in, once; nothing of a value is read again."""
+def render(
+    template: Template,
+    values: Mapping[str, Value],
+    run_id: str,
+    run_index: int,
+    sweep_id: str,
+    worker: Mapping[str, str] | None = None,
+) -> str:
+    """The template's text with its values put in, once; nothing of a value is read again.
+
+    `worker`: the worker's variables, of which one that is not set is empty; None where no worker is known yet: such a
+    reference stays as it is written.
+    """
     fixed = {("run", "id"): run_id, ("run", "index"): str(run_index), ("sweep", "id"): sweep_id}
-    return "".join(
-        part
-        if isinstance(part, str)
-        else text_of(values[part.name])
-        if part.scope == "parameters"
-        else fixed[part.scope, part.name]
-        for part in template
-    )
+
+    def text(part: str | Reference) -> str:
+        if isinstance(part, str):
+            return part
+        if part.scope == "parameters":
+            return text_of(values[part.name])
+        if part.scope == "worker":
+            return f"${{{{ worker.env.{part.name} }}}}" if worker is None else worker.get(part.name, "")
+        return fixed[part.scope, part.name]
+
+    return "".join(map(text, template))
 
 
 def first_expression_offset(text: str) -> int:

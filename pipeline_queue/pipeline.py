@@ -20,10 +20,10 @@ class Frozen(BaseModel):
 
 
 class Reference(Frozen):
-    """One `${{ scope.name }}`: scope `parameters` with a declared name, `run` with `id` or `index`,
-    or `sweep` with `id`."""
+    """One `${{ scope.name }}`: scope `parameters` with a declared name, `run` with `id` or `index`, `sweep` with `id`,
+    or in the environment alone `worker` with the name of a variable of the worker's."""
 
-    scope: Literal["parameters", "run", "sweep"]
+    scope: Literal["parameters", "run", "sweep", "worker"]
     name: str
 
 
@@ -69,6 +69,15 @@ class Step(Frozen):
     preload: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     help: str = ""
+
+    def references(self) -> tuple[Reference, ...]:
+        """What is put into the command, then into the environment, in the order it was written."""
+        templates = (*self.argv, *self.env.values())
+        return tuple(part for template in templates for part in template if isinstance(part, Reference))
+
+    def parameters(self) -> tuple[str, ...]:
+        """The parameters whose values the step is given, each once."""
+        return tuple(dict.fromkeys(one.name for one in self.references() if one.scope == "parameters"))
 
 
 class Pipeline(Frozen):

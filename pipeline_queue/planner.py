@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 from pipeline_queue.contract.errors import InputError, Place, Problem, ValuesError
@@ -47,11 +47,14 @@ def remaining(pipeline: Pipeline, run: RunId, point: Point, names: Container[str
     return tuple(message for message in every if message.step not in names) or every[-1:]
 
 
-def plan_step(step: Step, run: RunId, point: Point) -> StepPlan:
-    """The step's command and environment for this run; each value is put in once and never parsed."""
+def plan_step(step: Step, run: RunId, point: Point, worker: Mapping[str, str] | None = None) -> StepPlan:
+    """The step's command and environment for this run; each value is put in once and never parsed.
+
+    `worker`: the variables of the worker that executes it; without, what refers to them stays as it is written.
+    """
 
     def text(template: Template) -> str:
-        return render(template, point, run_id=str(run), run_index=run.index, sweep_id=run.sweep)
+        return render(template, point, run_id=str(run), run_index=run.index, sweep_id=run.sweep, worker=worker)
 
     return StepPlan(
         step=step,

@@ -10,6 +10,7 @@ from pipeline_queue.problems import near, quoted, shown, suggestion
 
 _HINT = "use ${{ parameters.NAME }}, ${{ run.id }}, ${{ run.index }} or ${{ sweep.id }}; $${{ is a literal ${{"
 _NAME = "[A-Za-z_][A-Za-z0-9_-]*"
+_WORKER = re.compile(rf"""worker\s*\.\s*env\s*(?:\.\s*({_NAME})|\[\s*(?:'({_NAME})'|"({_NAME})")\s*\])""")
 _FIXED = {"run": ("id", "index"), "sweep": ("id",)}
 _LIKELY_PARAMETERS = ("params", "param", "inputs", "args", "env")
 _REFERENCE = re.compile(
@@ -20,6 +21,8 @@ _REFERENCE = re.compile(
 def read_reference(content: str, declared: Collection[str] | None) -> Reference | tuple[str, str]:
     """The reference this expression is, or what is wrong with it and what to do."""
     expression = quoted(content)
+    if of_worker := _WORKER.fullmatch(content):
+        return Reference(scope="worker", name="".join(name for name in of_worker.groups() if name))
     found = _REFERENCE.fullmatch(content)
     if found is None:
         return _not_a_reference(content, declared)

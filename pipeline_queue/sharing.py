@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from pipeline_queue.contract.identity import RunId
-from pipeline_queue.pipeline import Pipeline, Reference, Step
+from pipeline_queue.pipeline import Pipeline, Step
 from pipeline_queue.planner import plan_step
 from pipeline_queue.space import Space
 
@@ -103,7 +103,4 @@ def distinct_executions(pipeline: Pipeline, space: Space, most: int) -> tuple[in
 
 def _references(step: Step) -> set[str | None]:
     """The parameters that a step is given; None stands for its run's id or index."""
-    templates = [*step.argv, *step.env.values()]
-    parts = [part for template in templates for part in template if isinstance(part, Reference)]
-    names: set[str | None] = {part.name for part in parts if part.scope == "parameters"}
-    return names | ({None} if any(part.scope == "run" for part in parts) else set())
+    return {*step.parameters(), *(None for one in step.references() if one.scope == "run")}

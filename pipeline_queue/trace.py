@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline_queue.contract.records import RunRecord, StepRecord
 from pipeline_queue.parameters import text_of
-from pipeline_queue.pipeline import Parameter, Pipeline, Reference, Step
+from pipeline_queue.pipeline import Parameter, Pipeline, Step
 from pipeline_queue.report import StepFiles
 
 _SHOWN_CHARACTERS = 120
@@ -97,7 +97,7 @@ def _run_rows(run: Traced, triggered: str) -> Iterator[tuple[str, str, str, str]
     every = list(run.report.parameters)
     yield from _rows(run, triggered, every, "Parameter value set for this run")
     for step, files, summary in zip(run.pipeline.steps, run.steps, run.report.steps, strict=True):
-        used = _used(step)
+        used = step.parameters()
         if files.record and files.record.cause != "not_started":
             yield from _rows(
                 run, f"Step {step.name} starts", used, f"{step.name} receives {_received(step, files.record)}"
@@ -118,17 +118,6 @@ def _rows(run: Traced, action: str, names: Sequence[str], effect: str) -> Iterat
         yield action, "-", "-", effect
     for name in names:
         yield action, name, _shown(text_of(run.report.parameters[name])), effect
-
-
-def _used(step: Step) -> list[str]:
-    templates = [*step.argv, *step.env.values()]
-    names = [
-        part.name
-        for template in templates
-        for part in template
-        if isinstance(part, Reference) and part.scope == "parameters"
-    ]
-    return list(dict.fromkeys(names))
 
 
 def _received(step: Step, record: StepRecord) -> str:

@@ -6,7 +6,7 @@ import os
 
 from pipeline_queue.contract.settings import RESERVED_PREFIX
 from pipeline_queue.contract.storage import LOG
-from pipeline_queue.planner import StepPlan
+from pipeline_queue.planner import StepPlan, plan_step
 from workers.context import WorkerContext
 from workers.executor import ExecutionRequest, ExecutionResult
 from workers.job import Try
@@ -48,13 +48,14 @@ def _environment(this: Try) -> dict[str, str]:
     job, base = this.job, this.base
     inherited = {name: value for name, value in base.variables.items() if not name.startswith(RESERVED_PREFIX)}
     path = f"{base.python.parent}{os.pathsep}{inherited.get('PATH', os.defpath)}"
+    inherited["PATH"] = path
+    own = plan_step(job.plan.step, job.run, job.sweep.parameters(job.run), inherited).env
     return {
         "PYTHONUNBUFFERED": "1",
         **inherited,
-        "PATH": path,
         f"{RESERVED_PREFIX}SWEEP_ID": job.run.sweep,
         f"{RESERVED_PREFIX}RUN_ID": str(job.run),
         f"{RESERVED_PREFIX}RUN_INDEX": str(job.run.index),
         f"{RESERVED_PREFIX}STEP": job.step,
-        **job.plan.env,
+        **own,
     }

@@ -28,6 +28,11 @@ def tell_note(text: str) -> None:
     click.echo(f"note: {text}", err=True)
 
 
+def print_warnings(loaded: LoadedPipeline) -> None:
+    for warning in loaded.warnings:
+        click.echo(f"warning: {warning}", err=True)
+
+
 def print_notes(submission: Submission) -> None:
     for note in submission.notes():
         tell_note(note)

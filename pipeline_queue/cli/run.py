@@ -9,10 +9,19 @@ from typing import Any
 
 import click
 
-from pipeline_queue.cli.accepted import json_of_run, print_notes, serve_queues, tell, tell_note, watch_run
+from pipeline_queue.cli.accepted import (
+    json_of_run,
+    print_notes,
+    print_warnings,
+    serve_queues,
+    tell,
+    tell_note,
+    watch_run,
+)
 from pipeline_queue.cli.session import check_settings, storage_root, working
 from pipeline_queue.contract.errors import PipelineFileError, Place, Problem, ValuesError
 from pipeline_queue.loading.loader import load_pipeline, read_params_file
+from pipeline_queue.loading.sweep import check_sweep
 from pipeline_queue.parameters import Given, given_on_command_line
 from pipeline_queue.submission import prepare_run
 
@@ -44,6 +53,7 @@ def run(
     """
     check_settings()
     loaded = load_pipeline(file)
+    print_warnings(loaded)
     submission = prepare_run(loaded, _given(values, params_file), storage_root())
     print_notes(submission)
     with submission.snapshot, working(slots) as client:
@@ -66,6 +76,7 @@ def validate(file: Path, values: tuple[str, ...], params_file: Path | None, as_j
     """Check the pipeline FILE, and values if any are given, without running anything."""
     try:
         loaded = load_pipeline(file)
+        notes = check_sweep(loaded)
         if values or params_file:
             prepare_run(loaded, _given(values, params_file), storage_root()).snapshot.tar.close()
     except (PipelineFileError, ValuesError) as error:
@@ -74,8 +85,12 @@ def validate(file: Path, values: tuple[str, ...], params_file: Path | None, as_j
         click.echo(json.dumps({"ok": False, "problems": [_problem(one) for one in error.problems]}, indent=2))
         sys.exit(2)
     if as_json:
-        click.echo(json.dumps({"ok": True, "pipeline": loaded.pipeline.as_json()}, indent=2))
+        warnings = [_problem(one) for one in loaded.warnings]
+        click.echo(json.dumps({"ok": True, "pipeline": loaded.pipeline.as_json(), "warnings": warnings}, indent=2))
         return
+    print_warnings(loaded)
+    for note in notes:
+        tell_note(note)
     pipeline = loaded.pipeline
     needed = [parameter.name for parameter in pipeline.parameters if parameter.required]
     click.echo(f"{file}: pipeline '{pipeline.name}' is valid")

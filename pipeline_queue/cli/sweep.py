@@ -9,7 +9,15 @@ from typing import Any
 
 import click
 
-from pipeline_queue.cli.accepted import json_of_sweep, print_notes, serve_queues, tell, tell_note, watch_sweep
+from pipeline_queue.cli.accepted import (
+    json_of_sweep,
+    print_notes,
+    print_warnings,
+    serve_queues,
+    tell,
+    tell_note,
+    watch_sweep,
+)
 from pipeline_queue.cli.session import check_settings, reading, storage_root, working
 from pipeline_queue.contract.errors import InputError
 from pipeline_queue.loading.loader import load_pipeline, read_params_file
@@ -42,6 +50,7 @@ _MOST_COUNTED = 200_000
 @click.option("--priority", metavar="high|normal|low", help="Against other sweeps.")
 @click.option("--on-failure", metavar="continue|stop", help="What a failed run does to the rest.")
 @click.option("--max-failures", metavar="N", help="With `stop`: how many may fail.")
+@click.option("--unused", metavar="allow|refuse", help="Whether a parameter may vary that no step uses.")
 @click.option("--name", default="", help="A name: submitting the same again under it finds the first.")
 @click.option("--dry-run", is_flag=True, help="Say what would run; touch nothing.")
 @click.option("--detach", is_flag=True, help="Return as soon as the sweep is accepted.")
@@ -58,6 +67,7 @@ def sweep(file: Path, dry_run: bool, detach: bool, slots: int | None, name: str,
     """
     check_settings()
     loaded = load_pipeline(file)
+    print_warnings(loaded)
     built = build_space(loaded, _request(asked))
     for note in built.notes:
         click.echo(f"note: {note}", err=True)
@@ -97,6 +107,7 @@ def _request(asked: dict[str, Any]) -> SweepRequest:
         points=asked["points"],
         priority=asked["priority"],
         on_failure=asked["on_failure"],
+        unused=asked["unused"],
         **numbers,
     )
 

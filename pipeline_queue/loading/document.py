@@ -37,6 +37,19 @@ class Document:
     def place(self, node: Node) -> Place:
         return Place(self.source.name, node.line, node.column)
 
+    def _place_in_block(self, scalar: Scalar, raw: str, offset: int) -> Place | None:
+        """Of a literal block, whose lines stand in the file as they are but for their indentation."""
+        number = scalar.text.count("\n", 0, offset)
+        start = scalar.text.rfind("\n", 0, offset) + 1
+        lines = raw.splitlines()
+        if number >= len(lines):
+            return None
+        indentation = lines[number].find(scalar.text[start:].partition("\n")[0])
+        if indentation < 0:
+            return None
+        first_line, _ = self.source.line_and_column(scalar.start)
+        return Place(self.source.name, first_line + number, indentation + 1 + offset - start)
+
     def place_in(self, scalar: Scalar, offset: int) -> Place:
         """Where an offset of a scalar's text lies in the file.
 
@@ -47,6 +60,9 @@ class Document:
         verbatim = raw.find(scalar.text)
         if scalar.text and verbatim >= 0:
             return self.source.place(scalar.start + verbatim + offset)
+        is_block = self.source.line_text(scalar.line)[scalar.column - 1 :].startswith("|")
+        if is_block and (place := self._place_in_block(scalar, raw, offset)):
+            return place
         starts = [match.start() for match in _EXPRESSION_START.finditer(raw)]
         earlier = scalar.text.count("${{", 0, offset)
         if scalar.text.startswith("${{", offset) and len(starts) == scalar.text.count("${{"):

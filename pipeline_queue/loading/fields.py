@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pipeline_queue.expressions import TemplateError, first_expression_offset, parse_template
@@ -24,10 +24,12 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Reading:
-    """One file being read: its places, and what was found wrong so far."""
+    """One file being read: its places, and what was found in it so far."""
 
     document: Document
     problems: Problems
+    warnings: Problems = field(default_factory=Problems)
+    """What is not wrong in itself, but perhaps not what was meant."""
 
     def add(self, node: Node, message: str, hint: str = "") -> None:
         self.problems.add(self.document.place(node), message, hint)

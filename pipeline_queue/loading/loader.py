@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline_queue.contract.errors import PipelineFileError, Place, ValuesError
+from pipeline_queue.contract.errors import PipelineFileError, Place, Problem, ValuesError
 from pipeline_queue.loading.declarations import read_parameters
 from pipeline_queue.loading.document import Document, read_document
 from pipeline_queue.loading.fields import HELP_KEYS, Fields, Reading
@@ -15,6 +15,7 @@ from pipeline_queue.loading.nodes import Mapping, Node, Scalar, kind_of
 from pipeline_queue.loading.preloads import read_preload
 from pipeline_queue.loading.programs import Programs
 from pipeline_queue.loading.steps import read_steps
+from pipeline_queue.loading.usage import Texts, warn_of_unused
 from pipeline_queue.parameters import Given
 from pipeline_queue.pipeline import Pipeline
 from pipeline_queue.problems import Problems
@@ -27,7 +28,9 @@ _OUTER_HINT = "put `pipeline:` in the first line and everything else below it, i
 class LoadedPipeline:
     """A pipeline that is right, with what later stages need to speak about its file.
 
-    `places` says where each parameter is declared; `sweep_node` is the unread `sweep:` mapping.
+    `places` says where each parameter is declared; `sweep_node` is the unread `sweep:` mapping. `warnings` are what a
+    person should see before anything starts, in the order of the file; `unused` the parameters that no step uses, each
+    with what to do about it.
     """
 
     path: Path
@@ -36,6 +39,8 @@ class LoadedPipeline:
     places: dict[str, Place]
     document: Document
     sweep_node: Mapping | None = None
+    warnings: tuple[Problem, ...] = ()
+    unused: dict[str, str] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -107,7 +112,10 @@ def _read_pipeline(reading: Reading, body: Mapping, path: Path, folder: Path) ->
     name = _name_of_file(path) if name_node is None else reading.name(name_node, "the name of a pipeline")
     help_text = fields.help()
     declared = read_parameters(reading, fields.get("parameters"))
-    steps = read_steps(reading, fields.get("steps"), place, Programs(folder), declared.names, read_preload(fields))
+    texts = Texts()
+    steps = read_steps(
+        reading, fields.get("steps"), place, Programs(folder), declared.names, read_preload(fields), texts
+    )
     links = read_links(fields, folder)
     sweep = fields.get("sweep")
     if sweep is not None and not isinstance(sweep, Mapping):
@@ -116,7 +124,9 @@ def _read_pipeline(reading: Reading, body: Mapping, path: Path, folder: Path) ->
         return None
     pipeline = Pipeline(name=name, parameters=declared.parameters, steps=steps, help=help_text, links=links)
     sweep_node = sweep if isinstance(sweep, Mapping) else None
-    return LoadedPipeline(path, folder, pipeline, declared.places, reading.document, sweep_node)
+    unused = warn_of_unused(reading, steps, declared.places, texts)
+    warnings = reading.warnings.in_order_of_place()
+    return LoadedPipeline(path, folder, pipeline, declared.places, reading.document, sweep_node, warnings, unused)
 
 
 def _name_of_file(path: Path) -> str:

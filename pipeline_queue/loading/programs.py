@@ -5,10 +5,14 @@ from __future__ import annotations
 import itertools
 import os
 import posixpath
+import shutil
+import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from pipeline_queue.loading.shell_words import SHELLS
 from pipeline_queue.problems import listed, near, quoted
 
 # A folder may hold a whole data set; a did-you-mean need not look at all of it.
@@ -16,17 +20,23 @@ _MAX_FOLDERS = 50
 _MAX_SCRIPTS = 200
 # Resolving a path takes time quadratic in its length.
 _MAX_PATH_CHARACTERS = 1_024
+_SCRIPT_ENDINGS = (".sh", ".bash", ".zsh", ".pl", ".rb", ".R", ".jl", ".js", ".lua", ".php", ".exe", ".bin")
+_HEAD_BYTES = 4_096
 _RUN_HINT = "`run: [python, gen.py]` runs a script that an earlier step makes"
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The program's word as a step starts it; `python` says that it is a script of the folder."""
+    """The program's word as a step starts it; `python` says that it is a script of the folder.
+
+    `hint` belongs to the problem or the warning.
+    """
 
     program: str
     python: bool = False
     problem: str = ""
     hint: str = ""
+    warning: str = ""
 
 
 class Programs:
@@ -35,12 +45,23 @@ class Programs:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def find(self, program: str) -> Found:
+    def find(self, program: str, made_before: bool = False) -> Found:
+        """`made_before`: whether an earlier step may make the file."""
         if program.endswith(".py"):
             return self._find_script(program)
-        if "/" not in program and self._is_executable(program):
-            return Found(f"./{program}")
-        return Found(program)
+        if len(program) > _MAX_PATH_CHARACTERS or posixpath.isabs(program):
+            return Found(program)
+        return self._find_executable(program, made_before)
+
+    def check_script(self, program: str, words: Sequence[object]) -> tuple[str, str]:
+        """What is wrong, with a hint, with the script that a shell is given first; empty when nothing is."""
+        script = words[0] if words else ""
+        if posixpath.basename(program) not in SHELLS or not isinstance(script, str) or script.startswith(("-", "/")):
+            return "", ""
+        head = self._head(script)
+        if b"\r\n" in head:
+            return f"{quoted(script)} has Windows line ends, which {program} does not read", _line_end_hint(script)
+        return "", ""
 
     def module_beside(self, script: str, name: str) -> str | None:
         """The file or package beside the script that `import` would find first, as a path in the folder."""
@@ -83,12 +104,56 @@ class Programs:
         except (OSError, RuntimeError):
             return False
 
-    def _is_executable(self, program: str) -> bool:
-        path = self._folder / program
+    def _find_executable(self, program: str, made_before: bool) -> Found:
+        is_path = "/" in program
         try:
-            return path.is_file() and path.stat().st_mode & 0o111 != 0
-        except OSError:
-            return False
+            mode = (self._folder / program).stat().st_mode
+        except (OSError, ValueError):
+            if not is_path or made_before or program.startswith("../"):
+                return Found(program)
+            problem, hint = self.missing(posixpath.normpath(program))
+            return Found(program, warning=problem, hint=hint)
+        if not stat.S_ISREG(mode):
+            return Found(program)
+        if mode & 0o111:
+            return self._inspect(program if is_path else f"./{program}")
+        if not is_path and shutil.which(program):
+            return Found(program)  # that of the system, beside which a file has the same name
+        text = f"{quoted(program)} of the pipeline's folder is not executable"
+        hint = f"`chmod +x {program}`, or write `run: sh {program}`"
+        if is_path or program.endswith(_SCRIPT_ENDINGS) or self._head(program).startswith(b"#!"):
+            return Found(program, problem=text, hint=hint)
+        return Found(program, warning=f"{text}, so the workers look for a program of that name", hint=hint)
+
+    def _inspect(self, program: str) -> Found:
+        """An executable file of the folder, with what would keep the system from starting it."""
+        head = self._head(program)
+        shown = quoted(program)
+        if not head.startswith(b"#!"):
+            if head[:4] == b"\x7fELF" or b"\0" in head:
+                return Found(program)
+            hint = f"begin it with a line such as `#!/bin/sh`, or write `run: sh {program}`"
+            return Found(program, warning=f"{shown} does not begin with `#!`, so the system cannot start it", hint=hint)
+        first, newline, _ = head.partition(b"\n")
+        if newline and first.endswith(b"\r"):
+            problem = f"{shown} has Windows line ends: the system finds no interpreter called {_shown(first[2:])}"
+            return Found(program, problem=problem, hint=_line_end_hint(program))
+        words = first[2:].decode(errors="replace").split()
+        name = words[1] if len(words) > 1 and posixpath.basename(words[0]) == "env" else "".join(words[:1])
+        if name and not name.startswith("-") and shutil.which(name) is None:
+            warning = f"{shown} asks for the interpreter {quoted(name)}, which is not on this machine"
+            return Found(program, warning=warning, hint="it must be on the workers")
+        return Found(program)
+
+    def _head(self, path: str) -> bytes:
+        """The first bytes of a file of the folder; empty when it cannot be read."""
+        try:
+            if len(path) > _MAX_PATH_CHARACTERS or not os.path.isfile(self._folder / path):  # noqa: PTH113 - never raises
+                return b""
+            with (self._folder / path).open("rb") as file:
+                return file.read(_HEAD_BYTES)
+        except (OSError, ValueError):
+            return b""
 
     @cached_property
     def _real_folder(self) -> Path:
@@ -107,3 +172,11 @@ class Programs:
         except OSError:
             return ()
         return tuple(found[:_MAX_SCRIPTS])
+
+
+def _shown(name: bytes) -> str:
+    return repr(name.decode(errors="replace"))
+
+
+def _line_end_hint(script: str) -> str:
+    return f"convert it: `sed -i 's/\\r$//' {script}`"

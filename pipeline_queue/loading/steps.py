@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
 from typing import get_args
 
 from pipeline_queue.contract.errors import Place
@@ -14,9 +14,12 @@ from pipeline_queue.loading.fields import HELP_KEYS, Entry, Fields, Reading, rea
 from pipeline_queue.loading.nodes import Mapping, Node, Scalar, Sequence, kind_of, size_of
 from pipeline_queue.loading.preloads import Preload, check_preload, read_preload
 from pipeline_queue.loading.programs import Programs
+from pipeline_queue.loading.shell_step import read_shell
+from pipeline_queue.loading.shell_words import ShellFinding, find_in_args, find_in_item, find_in_run, find_in_value
 from pipeline_queue.loading.sizes import read_memory
+from pipeline_queue.loading.usage import Texts, Written
 from pipeline_queue.parameters import BadValueError, check_bounds, read_value
-from pipeline_queue.pipeline import DEFAULT_QUEUE, Parameter, Reuse, Step, Template
+from pipeline_queue.pipeline import DEFAULT_QUEUE, Parameter, Reference, Reuse, Step, Template
 from pipeline_queue.problems import quoted
 from pipeline_queue.sources import WILDCARDS
 
@@ -25,7 +28,7 @@ MAX_RETRIES = 100
 MAX_TIMEOUT_SECONDS = 30 * 24 * 3600
 
 _KEYS = (
-    *("run", "args", "env", "timeout", "memory", "retries", "queue", "outputs", "reuse", "sources", "preload"),
+    *("run", "args", "shell", "env", "timeout", "memory", "retries", "queue", "outputs", "reuse", "sources", "preload"),
     *HELP_KEYS,
 )
 _RETRIES = Parameter(name="retries", type="int", min=0, max=MAX_RETRIES)
@@ -50,6 +53,8 @@ class _Context:
     programs: Programs
     declared: Collection[str] | None
     preload: Preload
+    texts: Texts = field(default_factory=Texts)
+    steps_before: int = 0
     told: set[str] = field(default_factory=set)
 
 
@@ -60,16 +65,20 @@ def read_steps(
     programs: Programs,
     declared: Collection[str] | None,
     preload: Preload | None = None,
+    texts: Texts | None = None,
 ) -> tuple[Step, ...]:
-    """The steps that are right; `place` is where a missing list of them is reported, `preload` the pipeline's own."""
-    context = _Context(reading, programs, declared, preload or Preload())
+    """The steps that are right; `place` is where a missing list of them is reported, `preload` the pipeline's own.
+
+    `texts` collects what was written in them.
+    """
+    context = _Context(reading, programs, declared, preload or Preload(), texts or Texts())
     if node is None:
         reading.problems.add(place, "the pipeline has no steps", "add `steps:` with a list of one or more")
         return ()
     entries = read_entries(reading, node, "step", _KEYS, MAX_STEPS)
     if size_of(node) == 0:
         reading.add(node, "steps has nothing in it", "a pipeline needs at least one step")
-    steps = [_read_step(context, entry) for entry in entries]
+    steps = [_read_step(replace(context, steps_before=number), entry) for number, entry in enumerate(entries)]
     return tuple(step for step in steps if step is not None)
 
 
@@ -77,18 +86,23 @@ def _read_step(context: _Context, entry: Entry) -> Step | None:
     if entry.body is None:
         return None
     fields = Fields(context.reading, entry.body, entry.owner, _KEYS)
-    run = fields.get("run")
+    env = _read_env(context, fields)
     words: tuple[Template, ...] = ()
+    args: tuple[Template, ...] = ()
     python = False
-    if run is None:
-        context.reading.add(entry.node, f"{entry.owner} has no run", "add `run:` with the program to start")
+    if (script := fields.get("shell")) is not None:
+        read = read_shell(context.reading, fields, script, context.declared, env, context.texts, entry.name or "step")
+        words, env = read or ((), env)
+    elif (run := fields.get("run")) is not None:
+        words, python = _read_run(context, fields, run, env)
+        program = words[0][0] if words else ""
+        args = _read_args(context, fields, str(program), env)
     else:
-        words, python = _read_run(context, fields, run)
-    args = fields.get("args")
+        context.reading.add(entry.node, f"{entry.owner} has no run", "add `run:` with the program to start")
     step = {
-        "argv": (*words, *(_read_args(context, fields, args) if args is not None else ())),
+        "argv": (*words, *args),
         "python": python,
-        "env": _read_env(context, fields),
+        "env": env,
         "timeout_seconds": _read_timeout(fields),
         "memory_bytes": read_memory(fields),
         "retries": _read_retries(fields),
@@ -102,9 +116,9 @@ def _read_step(context: _Context, entry: Entry) -> Step | None:
     return Step.model_validate({"name": entry.name, **step}) if entry.name and words else None
 
 
-def _read_run(context: _Context, fields: Fields, node: Node) -> tuple[tuple[Template, ...], bool]:
+def _read_run(context: _Context, fields: Fields, node: Node, env: Collection[str]) -> tuple[tuple[Template, ...], bool]:
     """The program and its words, and whether it is a script for the worker's Python."""
-    words = _read_words(context, fields.label("run"), node)
+    words = _read_words(context, fields.label("run"), node, env)
     if words is None:
         return (), False
     if not words or not words[0]:
@@ -119,9 +133,14 @@ def _read_run(context: _Context, fields: Fields, node: Node) -> tuple[tuple[Temp
         message = "the program itself cannot hold an expression"
         context.reading.problems.add(place, message, "expressions may follow in the words after it")
         return (), False
-    found = context.programs.find(program)
+    found = context.programs.find(program, made_before=context.steps_before > 0)
     if found.problem:
         context.reading.add(first, found.problem, found.hint)
+    if found.warning:
+        context.reading.warnings.add(context.reading.document.place(first), found.warning, found.hint)
+    warning, hint = context.programs.check_script(program, [word[0] if word else "" for word in words[1:]])
+    if warning:
+        context.reading.warnings.add(context.reading.document.place(node), warning, hint)
     return ((found.program,), *words[1:]), found.python
 
 
@@ -138,21 +157,33 @@ def _read_preload(context: _Context, fields: Fields, words: tuple[Template, ...]
     return preload.names
 
 
-def _read_args(context: _Context, fields: Fields, node: Node) -> tuple[Template, ...]:
-    if isinstance(node, Scalar) and node.is_null:
+def _read_args(context: _Context, fields: Fields, program: str, env: Collection[str]) -> tuple[Template, ...]:
+    node = fields.get("args")
+    if node is None or (isinstance(node, Scalar) and node.is_null):
         return ()
-    return _read_words(context, fields.label("args"), node) or ()
+    return _read_words(context, fields.label("args"), node, env, program) or ()
 
 
-def _read_words(context: _Context, label: str, node: Node) -> tuple[Template, ...] | None:
-    """A text split as a shell would, or a list of words; None with the problems recorded."""
+def _read_words(
+    context: _Context, label: str, node: Node, env: Collection[str], program: str | None = None
+) -> tuple[Template, ...] | None:
+    """A text split as a shell would, or a list of words; None with the problems recorded.
+
+    `program` is None where the first of the words is the program; `env` are the step's own variables.
+    """
     reading, declared = context.reading, context.declared
     if isinstance(node, Mapping):
         reading.add(node, f"{label} must be a text or a list of words, not a mapping", _WORD_HINT)
         return None
     if isinstance(node, Scalar):
         scalar = reading.scalar(node, label)
-        return reading.template(scalar, lambda text: split_words(text, declared))
+        split = reading.template(scalar, lambda text: split_words(text, declared))
+        if scalar is not None and split is not None:
+            context.texts.written.append(Written(scalar, label, env))
+            _refuse_worker_variables(reading, scalar, split, label)
+            found = find_in_run(scalar.text, label) if program is None else find_in_args(scalar.text, label, program)
+            _report(reading, scalar, found)
+        return split
     if len(node.items) > MAX_WORDS:
         hint = "put them in a file and let the step read it"
         reading.add(node, f"{label} has more than {MAX_WORDS:,} words", hint)
@@ -160,7 +191,46 @@ def _read_words(context: _Context, label: str, node: Node) -> tuple[Template, ..
     scalars = [reading.scalar(item, f"a word in {label}", _WORD_HINT) for item in node.items]
     words = [reading.template(scalar, lambda text: parse_template(text, declared)) for scalar in scalars]
     right = tuple(word for word in words if word is not None)
+    for scalar in scalars:
+        if scalar is None or len(right) < len(words):
+            continue
+        context.texts.written.append(Written(scalar, label, env))
+        _refuse_worker_variables(reading, scalar, right, label)
+        first = program if program is not None else scalars[0].text if scalars[0] else ""
+        if not _is_single_quoted(reading, scalar):
+            _report(reading, scalar, find_in_item(scalar.text, label, first))
     return right if len(right) == len(words) else None
+
+
+def _refuse_own_variables(reading: Reading, scalar: Scalar, template: Template) -> None:
+    """They hold the broker's password."""
+    names = [part.name for part in template if isinstance(part, Reference) and part.scope == "worker"]
+    if any(name.startswith(_OWN_ENV_PREFIX) for name in names):
+        place = reading.document.place_in(scalar, first_expression_offset(scalar.text))
+        reading.problems.add(place, f"no step is given the worker's {_OWN_ENV_PREFIX} variables", "name another")
+
+
+def _is_single_quoted(reading: Reading, scalar: Scalar) -> bool:
+    """How a person says that a word means just its characters, as in a shell."""
+    return reading.document.source.text[scalar.start : scalar.start + 1] == "'"
+
+
+def _refuse_worker_variables(reading: Reading, scalar: Scalar, words: Iterable[Template], label: str) -> None:
+    """A command is the same on every worker, and so is what it is known by."""
+    for word in words:
+        for part in word:
+            if isinstance(part, Reference) and part.scope == "worker":
+                place = reading.document.place_in(scalar, first_expression_offset(scalar.text))
+                hint = f"set a variable below `env:` to ${{{{ worker.env.{part.name} }}}}, and have the program read it"
+                reading.problems.add(place, f"worker.env is not allowed in {label}, only in env", hint)
+                return
+
+
+def _report(reading: Reading, scalar: Scalar, findings: Iterable[ShellFinding]) -> None:
+    """Adds what a shell would read otherwise to the problems or the warnings."""
+    for found in findings:
+        place = reading.document.place_in(scalar, found.offset)
+        (reading.problems if found.is_refused else reading.warnings).add(place, found.message, found.hint)
 
 
 def _read_env(context: _Context, fields: Fields) -> dict[str, Template]:
@@ -181,8 +251,13 @@ def _read_env(context: _Context, fields: Fields) -> dict[str, Template]:
             reading.add(key, message, f"use one that does not begin with {_OWN_ENV_PREFIX}")
         scalar = reading.scalar(value, f"{quoted(key.text)} in {label}", "write '' for an empty value")
         template = reading.template(scalar, lambda text: parse_template(text, declared))
-        if template is not None:
+        if scalar is not None and template is not None:
             env[key.text] = template
+            _refuse_own_variables(reading, scalar, template)
+            what = f"{quoted(key.text)} in {label}"
+            context.texts.written.append(Written(scalar, what, [name.text for name, _ in node.entries]))
+            if not _is_single_quoted(reading, scalar):
+                _report(reading, scalar, find_in_value(scalar.text, what, key.text))
     return env
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,9 @@ def load(folder: Path, sweep: str = "", parameters: str = PARAMETERS) -> LoadedP
     """`sweep` is the flow mapping behind `sweep:`, on line 9 of a file with the usual parameters."""
     written = f"  sweep: {sweep}\n" if sweep else ""
     path = folder / "demo.yaml"
-    text = f"pipeline:\n  parameters:\n{parameters}  steps: {{a: {{run: echo}}}}\n{written}"
+    names = re.findall(r"^    ([a-z_]+):", parameters, re.MULTILINE)
+    args = ", ".join(f"'${{{{ parameters.{name} }}}}'" for name in names)
+    text = f"pipeline:\n  parameters:\n{parameters}  steps: {{a: {{run: echo, args: [{args}]}}}}\n{written}"
     path.write_text(text, encoding="utf-8")
     return load_pipeline(path)
 

@@ -66,4 +66,7 @@ def test_whatever_stands_in_one_place_nothing_is_raised(place: tuple[Any, ...], 
 @given(JSON)
 @settings(deadline=None, max_examples=500)
 def test_whatever_the_body_is_nothing_is_raised(body: Any) -> None:
-    assert fault_of("default", encoded(with_body(GOLDEN, body)))
+    fault = fault_of("default", encoded(with_body(GOLDEN, body)))
+    # What has the shape of our own is let through: the task looks at what it says.
+    has_our_shape = isinstance(body, list) and list(map(type, body)) == [list, dict, dict] and len(body[0]) == 1
+    assert fault or has_our_shape

@@ -131,7 +131,10 @@ def _find_program(name: bytes, env: Mapping[bytes, bytes]) -> bytes:
         raise NotStartedError(
             f"program {_show(name)} was found on PATH as {_show(not_executable)}, but is not executable"
         )
-    raise NotStartedError(f"program {_show(name)} was not found on PATH")
+    beside = ""
+    if os.path.exists(name):  # noqa: PTH110 - bytes
+        beside = f"; a file of that name lies in the step's folder: run ./{os.fsdecode(name)} when it is executable"
+    raise NotStartedError(f"program {_show(name)} was not found on PATH{beside}")
 
 
 def _explain(error: OSError, words: Sequence[bytes], env: Mapping[bytes, bytes]) -> NotStartedError:

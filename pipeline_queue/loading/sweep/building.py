@@ -103,6 +103,15 @@ class _Builder:
             return None
         return self._product(factors, included)
 
+    def _check_used(self, product: Product) -> None:
+        """Runs that differ only in what no step uses would be the same run."""
+        allowed = {**self._sources.settings, **self._requested.numbers}.get("unused") == "allow"
+        for name in () if allowed else product.varied:
+            if name in self._loaded.unused:
+                place = self._loaded.places.get(name, Place(self._loaded.pipeline.name))
+                hint = f"{self._loaded.unused[name]}; `unused: allow` below `sweep:` or --unused allow runs it anyway"
+                self._in_request.problems.add(place, f"the sweep varies {name!r}, which no step uses", hint)
+
     def _factors(self) -> tuple[Factor, ...]:
         """The file's, without what the request names; then the request's, random ones last."""
         file_random: Random | None = None
@@ -164,6 +173,7 @@ class _Builder:
             hint = "name fewer parameters in each, or write the points as a list"
             self._in_file.problems.add(excluded[0].place, f"too much is excluded: {error}", hint)
             return None
+        self._check_used(product)
         if size == 0:
             self._in_file.problems.add(excluded[0].place, "every point is excluded", "exclude less")
         if size > MAX_RUNS:

@@ -14,6 +14,7 @@
       priority: low                        # high, normal or low
       on_failure: stop                     # or continue
       max_failures: 5
+      unused: allow                        # or refuse: a parameter varies that no step uses
 
 An axis is a list, one value, or `range`, `linspace` or `logspace`; a random parameter `uniform`, `loguniform`, `int`,
 `choice`, or a list to choose from. `random` without `seed` has seed 0. Several of grid, zip, list, csv, jsonl and

@@ -40,6 +40,7 @@ class SweepRequest:
     priority: str | None = None
     on_failure: str | None = None
     max_failures: int | None = None
+    unused: str | None = None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ SETTINGS: dict[str, Parameter] = {
     "priority": Parameter(name="priority", type="string", choices=("high", "normal", "low")),
     "on_failure": Parameter(name="on_failure", type="string", choices=("continue", "stop")),
     "max_failures": Parameter(name="max_failures", type="int", min=0, max=MAX_RUNS),
+    "unused": Parameter(name="unused", type="string", choices=("refuse", "allow")),
 }
 COUNT = Parameter(name="count", type="int", min=1, max=MAX_RUNS)
 SEED = Parameter(name="seed", type="int")

@@ -1,0 +1,222 @@
+"""Finds what only a shell would understand in a command that no shell reads: operators, variables, globs, lines.
+
+The command is split into words as `expressions.split_words` does; a character counts here only where a shell would give
+it its meaning, so quotes and backslashes make any of it literal. Everything takes time linear in the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "ash", "fish"})
+USE_SHELL = "to have a shell read the step, write it below `shell: |` instead of run and args"
+
+_HIDDEN = "\0"
+"""Stands for a character that quotes, a backslash or an expression keep from a shell."""
+
+# An escaped one alone, so that nothing is looked for twice; a template that was read has its others closed.
+_EXPRESSION = re.compile(r"\$\$+\{\{|\$\{\{.*?\}\}", re.DOTALL)
+_PLACEHOLDER = re.compile(r"(?<!\$)\{\{[^{}\n]{0,200}\}\}")
+_OPERATOR = re.compile(r"&&|\|\||\|&?|;;?|&|[0-9]*(?:>>?|<|>&|<&|<>|>\|)(?:[0-9-])?|&>>?|<<-?|<<<")
+_REDIRECTION = re.compile(r"(?:[0-9]*>>?|&>>?|>&|[0-9]*<<-?<?)[^<>=\0]")
+_INPUT = re.compile(r"[0-9]*<[^<=\s]")
+_INNER_OPERATOR = re.compile(r"&&|\|\||[;|]")
+_VARIABLE = re.compile(r"\$(?:[A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*[^}\0]*\}|\()")
+_HOME = re.compile(r"(?:^|=)~(?:/|$|[a-z_][a-z0-9_-]*(?:/|$))")
+_ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\+?=")
+_KEYWORDS = frozenset(
+    {"cd", "source", ".", "export", "unset", "alias", "eval", "exec", "set", "shopt", "trap", "ulimit", "umask"}
+    | {"pushd", "popd", "local", "declare", "readonly", "let", "read", "if", "then", "else", "elif", "fi", "for"}
+    | {"while", "until", "do", "done", "case", "esac", "function", "select", "{", "}", "(", ")", "[[", "!"}
+)
+_LISTED_OPERATORS = frozenset({"&&", "||", "2>&1", ">>", ">", "|", "&>"})
+_TAKES_OPERATORS = frozenset({"expr", "find", "test", "[", "jq", "awk"})
+
+
+@dataclass(frozen=True, slots=True)
+class ShellFinding:
+    """Something at an offset of a command's text that a shell would read otherwise.
+
+    With `is_refused` the command cannot be what was meant; without, it may be.
+    """
+
+    offset: int
+    message: str
+    hint: str
+    is_refused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    """`bare`: the word, with everything hidden that is quoted; `soft`: what stands in double quotes is not hidden."""
+
+    offset: int
+    line: int
+    bare: str
+    soft: str
+
+
+def find_in_run(text: str, label: str) -> list[ShellFinding]:
+    """What is wrong with a `run` that is one text; `label` names it in messages."""
+    words = list(_split(text))
+    if not words:
+        return []
+    lines = len({word.line for word in words})
+    if lines > 1:
+        second = next(word for word in words if word.line != words[0].line)
+        message = f"{label} has {lines} lines, but a step starts one program, without a shell"
+        hint = "write a step for each command, or put all below `shell: |`; a \\ at its end continues a line"
+        return [ShellFinding(second.offset, message, hint, True)]
+    return [*_in_program(words[0], label), *_in_words(words, label)]
+
+
+def find_in_args(text: str, label: str, program: str) -> list[ShellFinding]:
+    """What is wrong with `args` that are one text."""
+    return _in_words(list(_split(text)), label, program)
+
+
+def find_in_item(text: str, label: str, program: str) -> list[ShellFinding]:
+    """What may be wrong with one word of a list: there YAML's quotes are gone, so nothing is refused."""
+    if _name_of(program) in SHELLS:
+        return []
+    if text in _LISTED_OPERATORS and _name_of(program) not in _TAKES_OPERATORS:
+        return [ShellFinding(0, f"{text!r} in {label} is passed to the program as it is", USE_SHELL, False)]
+    word = _Word(0, 0, text, text)
+    return [*_variables(word, label), *_home(word, label)]
+
+
+def find_in_value(text: str, label: str, name: str) -> list[ShellFinding]:
+    """What may be wrong with the value of an environment variable: nothing expands it."""
+    hidden = _EXPRESSION.sub(lambda found: _HIDDEN * len(found[0]), text)
+    found = _VARIABLE.search(hidden) or re.search(r"%[A-Za-z_][A-Za-z0-9_]*%", hidden)
+    if found:
+        inside = re.sub(r"[^A-Za-z0-9_]", "", found[0])
+        hint = f"write ${{{{ worker.env.{inside or name} }}}} for the variable as the worker has it"
+        message = f"{found[0]!r} in {label} is taken as these characters: nothing expands it"
+        return [ShellFinding(found.start(), message, hint, False)]
+    home = re.search(r"(?:^|:)~(?:/|$|:)", hidden)
+    if home:
+        hint = "write ${{ worker.env.HOME }} for the home of the user whom the worker runs as"
+        message = f"'~' in {label} is taken as this character: nothing expands it"
+        return [ShellFinding(hidden.index("~", home.start()), message, hint, False)]
+    return []
+
+
+def _in_program(word: _Word, label: str) -> Iterator[ShellFinding]:
+    if _ASSIGNMENT.match(word.bare):
+        name = word.bare.partition("=")[0]
+        message = f"{label} begins with {name}=…, which only a shell takes for a variable"
+        yield ShellFinding(word.offset, message, f"write it below `env:` of the step, as {{{name}: …}}", True)
+    elif word.bare in _KEYWORDS:
+        message = f"{label} begins with {word.bare!r}, which is a word of the shell and no program"
+        yield ShellFinding(word.offset, message, USE_SHELL, True)
+
+
+def _in_words(words: list[_Word], label: str, program: str | None = None) -> list[ShellFinding]:
+    first = (words[0].soft if words else "") if program is None else program
+    if _name_of(first) in SHELLS and (program is not None or any(word.bare.startswith("-") for word in words)):
+        # `sh -c "…"`: a shell reads it after all.
+        return [one for word in words for one in _operators(word, label)]
+    found: list[ShellFinding] = []
+    for word in words:
+        operators = _operators(word, label)
+        found += operators or [*_variables(word, label), *_home(word, label), *_globs(word, label)]
+    return found
+
+
+def _operators(word: _Word, label: str) -> list[ShellFinding]:
+    shown = word.bare.replace(_HIDDEN, "…")[:60]
+    if _OPERATOR.fullmatch(word.bare) or _REDIRECTION.match(word.bare):
+        message = f"{shown!r} in {label} means something to a shell only, and no shell reads this"
+        return [ShellFinding(word.offset, message, f"{USE_SHELL}; or put it in quotes to pass it as it is", True)]
+    if word.bare.endswith(";") and len(word.bare) > 1:
+        message = f"{shown!r} in {label} ends a command in a shell, and no shell reads this"
+        return [ShellFinding(word.offset, message, f"{USE_SHELL}; or put it in quotes to pass it as it is", True)]
+    if _INNER_OPERATOR.search(word.bare) or _INPUT.match(word.bare) or (len(word.bare) > 1 and word.bare[-1] == "&"):
+        message = f"{shown!r} in {label} is passed to the program as it is, though a shell would split it"
+        return [ShellFinding(word.offset, message, "put it in quotes if that is meant, or use `shell: |`", False)]
+    return []
+
+
+def _variables(word: _Word, label: str) -> list[ShellFinding]:
+    found = _VARIABLE.search(word.soft)
+    at = found.start() if found else word.soft.find("`")
+    if at < 0:
+        return []
+    shown = found[0] if found else "`"
+    message = f"{shown!r} in {label} is passed to the program as it is: no shell expands it"
+    hint = "put it in single quotes if that is meant; else write it below `shell: |`"
+    if found and found[0] != "$(":
+        name = re.sub(r"\W", "", found[0].partition(":")[0])
+        hint += f", or set a variable of the step to ${{{{ worker.env.{name} }}}} below `env:`"
+    return [ShellFinding(word.offset, message, hint, False)]
+
+
+def _home(word: _Word, label: str) -> list[ShellFinding]:
+    if not _HOME.search(word.bare):
+        return []
+    message = f"'~' in {label} is passed to the program as it is: no shell expands it"
+    return [ShellFinding(word.offset, message, "write the path in full; put ~ in single quotes if it is meant", False)]
+
+
+def _globs(word: _Word, label: str) -> list[ShellFinding]:
+    if "*" not in word.bare:
+        return []
+    message = f"'*' in {label} is passed to the program as it is: no shell looks for files"
+    return [ShellFinding(word.offset, message, "put it in quotes if that is meant, or use `shell: |`", False)]
+
+
+def _name_of(program: str) -> str:
+    return program.rpartition("/")[2]
+
+
+def _split(text: str) -> Iterator[_Word]:
+    """The words with the line on which each begins; a backslash before a line's end joins two lines.
+
+    A placeholder of another tool is one character after the other of a word: what is in it is not the shell's.
+    """
+    text = _PLACEHOLDER.sub(lambda found: _HIDDEN * len(found[0]), text)
+    position, line = 0, 0
+    while position < len(text):
+        if text[position] in " \t\r\n":
+            line += text[position] == "\n"
+            position += 1
+        elif text.startswith("\\\n", position):
+            position += 2
+        else:
+            start = position
+            position, bare, soft = _take_word(text, position)
+            yield _Word(start, line, bare, soft)
+
+
+def _take_word(text: str, position: int) -> tuple[int, str, str]:
+    """Where the word ends, and its two views."""
+    bare: list[str] = []
+    soft: list[str] = []
+    quote = ""
+    while position < len(text) and (quote or text[position] not in " \t\r\n"):
+        here = text[position]
+        expression = _EXPRESSION.match(text, position) if here == "$" else None
+        if expression:
+            bare.append(_HIDDEN)
+            soft.append(_HIDDEN)
+            position = expression.end()
+        elif here == quote:
+            quote = ""
+            position += 1
+        elif not quote and here in "'\"":
+            quote = here
+            bare.append(_HIDDEN)
+            soft.append("")
+            position += 1
+        elif here == "\\" and quote != "'":
+            bare.append(_HIDDEN)
+            soft.append(_HIDDEN)
+            position += 2
+        else:
+            bare.append(_HIDDEN if quote else here)
+            soft.append(_HIDDEN if quote == "'" else here)
+            position += 1
+    return position, "".join(bare), "".join(soft)

@@ -1,0 +1,72 @@
+"""Scripts of the folder that the system could not start are said when the file is read, not run for run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline_queue.contract.errors import PipelineFileError
+from pipeline_queue.loading.loader import LoadedPipeline, load_pipeline
+
+
+def script(folder: Path, name: str, data: bytes, mode: int = 0o755) -> None:
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_bytes(data)
+    (folder / name).chmod(mode)
+
+
+def load(folder: Path, run: str, before: str = "") -> LoadedPipeline:
+    path = folder / "demo.yaml"
+    first = f"    - first: {{run: {before}}}\n" if before else ""
+    path.write_text(f"pipeline:\n  steps:\n{first}    - train: {{run: {run}}}\n")
+    return load_pipeline(path)
+
+
+def refused(folder: Path, run: str) -> str:
+    with pytest.raises(PipelineFileError) as caught:
+        load(folder, run)
+    return str(caught.value)
+
+
+def warned(folder: Path, run: str, before: str = "") -> str:
+    return "\n".join(map(str, load(folder, run, before).warnings))
+
+
+@pytest.mark.parametrize("run", ["train.sh", "./train.sh", "sub/train.sh", "sub/tool"])
+def test_a_script_without_the_execute_bit_is_refused_with_the_remedy(tmp_path: Path, run: str) -> None:
+    script(tmp_path, run, b"#!/bin/sh\n", 0o644)
+    said = refused(tmp_path, run)
+    assert "is not executable" in said and f"`chmod +x {run}`, or write `run: sh {run}`" in said
+
+
+def test_a_script_with_windows_line_ends_is_refused(tmp_path: Path) -> None:
+    script(tmp_path, "train.sh", b"#!/bin/bash\r\necho 1\r\n")
+    assert "has Windows line ends" in refused(tmp_path, "train.sh")
+    assert "has Windows line ends, which bash does not read" in warned(tmp_path, "bash train.sh")
+    script(tmp_path, "train.sh", b"#!/bin/bash\necho 1\n")
+    assert warned(tmp_path, "bash train.sh") == warned(tmp_path, "train.sh") == ""
+
+
+def test_an_interpreter_that_is_not_here_is_warned_of(tmp_path: Path) -> None:
+    script(tmp_path, "one", b"#!/usr/bin/env no-such-shell\n")
+    script(tmp_path, "two", b"#!/no/such/interpreter -x\n")
+    assert "asks for the interpreter 'no-such-shell'" in warned(tmp_path, "one")
+    assert "asks for the interpreter '/no/such/interpreter'" in warned(tmp_path, "./two")
+
+
+def test_a_script_without_an_interpreter_line_is_warned_of(tmp_path: Path) -> None:
+    script(tmp_path, "train.sh", b"echo 1\n")
+    script(tmp_path, "program", b"\x7fELF\x02\x01")
+    assert "does not begin with `#!`" in warned(tmp_path, "train.sh")
+    assert warned(tmp_path, "./program") == ""
+
+
+def test_a_program_of_the_system_is_not_hindered_by_a_file_of_its_name(tmp_path: Path) -> None:
+    script(tmp_path, "sh", b"data", 0o644)
+    assert warned(tmp_path, "sh -c true") == ""
+
+
+def test_a_path_that_is_not_there_is_warned_of_unless_an_earlier_step_may_make_it(tmp_path: Path) -> None:
+    assert "there is no 'bin/tool' in the pipeline's folder" in warned(tmp_path, "bin/tool")
+    assert warned(tmp_path, "bin/tool", before="make") == ""

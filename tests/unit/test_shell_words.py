@@ -1,0 +1,163 @@
+"""Commands that only a shell would understand are refused or warned of, and plain ones are left alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline_queue.contract.errors import PipelineFileError
+from pipeline_queue.loading.loader import LoadedPipeline, load_pipeline
+
+HEAD = "pipeline:\n  parameters:\n    - {name: lr, type: float, default: 0.1}\n  steps:\n    - train:\n"
+USES = "        env: {LR: '${{ parameters.lr }}'}\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "train.py").touch()
+    return tmp_path
+
+
+def load(folder: Path, step: str) -> LoadedPipeline:
+    path = folder / "demo.yaml"
+    path.write_text(HEAD + USES + "".join(f"        {line}\n" for line in step.splitlines()))
+    return load_pipeline(path)
+
+
+def refused(folder: Path, step: str) -> str:
+    with pytest.raises(PipelineFileError) as caught:
+        load(folder, step)
+    return str(caught.value)
+
+
+def warned(folder: Path, step: str) -> str:
+    return "\n".join(map(str, load(folder, step).warnings))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "python a.py && python b.py",
+        "python a.py || true",
+        "cat x | wc",
+        "python a.py ; python b.py",
+        "python a.py; python b.py",
+        "python a.py > log.txt",
+        "python a.py >log.txt",
+        "python a.py >> log.txt",
+        "python a.py 2>&1",
+        "python a.py 2> err.txt",
+        "python a.py &> all.txt",
+        "python a.py < in.txt",
+        "python a.py &",
+        "python a.py <<EOF",
+        "cd sub && make",
+        "cd sub",
+        "source venv/bin/activate",
+        "export A=1",
+        "OMP_NUM_THREADS=1 python a.py",
+        "for i in 1 2 3; do echo $i; done",
+        "if [ -f x ]; then y; fi",
+    ],
+)
+def test_an_operator_of_the_shell_is_refused_in_run(folder: Path, command: str) -> None:
+    said = refused(folder, f"run: {json.dumps(command)}")
+    assert said.startswith(f"{folder}/demo.yaml:7:")
+    assert "shell" in said or "env:" in said
+
+
+@pytest.mark.parametrize("args", ["--x 1 && b", "--x 1 > log", "--x 1 2>&1", "a | b", "a; b"])
+def test_an_operator_of_the_shell_is_refused_in_args(folder: Path, args: str) -> None:
+    assert "shell" in refused(folder, f"run: train.py\nargs: {json.dumps(args)}")
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "run: |\n  python prepare.py\n  python train.py",
+        "run: |\n  python prepare.py\n\n  # a comment\n  python train.py",
+        'run: "python prepare.py\\npython train.py"',
+        "run: >\n  python prepare.py\n\n  python train.py",
+    ],
+)
+def test_a_run_of_several_lines_is_refused(folder: Path, step: str) -> None:
+    said = refused(folder, step)
+    assert "lines" in said and "shell: |" in said
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "run: |\n  python train.py",
+        "run: >\n  python train.py\n  --lr 0.1",
+        "run: |\n  python train.py \\\n    --lr 0.1",
+        "run: train.py\nargs: |\n  --lr 0.1\n  --epochs 3",
+        "run: python -c 'import sys\n\n  print(1)'",
+    ],
+)
+def test_one_command_on_several_lines_is_one_command(folder: Path, step: str) -> None:
+    assert warned(folder, step) == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        ("python $HOME/train.py", "$HOME"),
+        ("python ${HOME}/train.py", "${HOME}"),
+        ('python "$HOME/train.py"', "$HOME"),
+        ("python train.py --now $(date)", "$("),
+        ("python train.py `date`", "`"),
+        ("python ~/train.py", "~"),
+        ("python train.py --out=~/x", "~"),
+        ("python train.py data/*.csv", "*"),
+        ("python train.py a|b", "a|b"),
+        ("python train.py a;b", "a;b"),
+        ("python train.py x&", "x&"),
+    ],
+)
+def test_what_a_shell_would_expand_is_warned_of(folder: Path, command: str, shown: str) -> None:
+    said = warned(folder, f"run: {json.dumps(command)}")
+    assert shown in said and "as it is" in said
+    assert said.startswith(f"{folder}/demo.yaml:7:")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "python train.py '$HOME' '*' '~' '&&' '>' ';'",
+        'python train.py "&&" ">" "a;b" "*"',
+        "python train.py \\> \\&\\& \\$HOME",
+        "sh -c 'cd sub && ls > $HOME/x'",
+        'bash -c "echo $HOME | wc"',
+        "python train.py --url http://host/?a=1&b=2",
+        "python train.py --min>=3",
+        "python train.py --name=${{ parameters.lr }}",
+        "find . -name x -exec rm {} \\;",
+        "awk '{print $1}' x",
+        "python train.py a~b 5% a->b #3 cost=5$",
+    ],
+)
+def test_what_is_quoted_or_has_no_meaning_to_a_shell_is_left_alone(folder: Path, command: str) -> None:
+    assert warned(folder, f"run: {json.dumps(command)}") == ""
+
+
+def test_words_of_a_list_are_only_warned_of(folder: Path) -> None:
+    said = warned(folder, 'run: [python, train.py, "&&", "$HOME/x", "~/y"]')
+    assert "'&&'" in said and "$HOME" in said and "'~'" in said
+    assert warned(folder, "run: [python, train.py, '$HOME/x', '~/y']") == ""
+    assert warned(folder, 'run: [sh, -c, "echo $HOME > ~/x"]') == ""
+
+
+@pytest.mark.parametrize("value", ["/opt/x:$PATH", "${HOME}/x", "~/data", "a:~/b", "%PATH%"])
+def test_a_variable_in_a_value_of_the_environment_is_warned_of(folder: Path, value: str) -> None:
+    said = _warned_of_env(folder, value)
+    assert "nothing expands it" in said and "worker.env." in said
+
+
+def _warned_of_env(folder: Path, value: str) -> str:
+    path = folder / "demo.yaml"
+    env = f"        env: {{LR: '${{{{ parameters.lr }}}}', DATA: {json.dumps(value)}}}\n"
+    path.write_text(HEAD + env + "        run: train.py\n")
+    return "\n".join(map(str, load_pipeline(path).warnings))
