@@ -427,6 +427,14 @@ class Client:
         """The workers heard of in the last seconds."""
         return self._live().workers()
 
+    @property
+    def storage_root(self) -> Path:
+        return self._root
+
+    def is_served(self) -> bool:
+        """Whether a worker lives; False too without a broker to ask, when no service runs."""
+        return bool(self._ledger and self.workers())
+
     def warm_python(self) -> WarmPython:
         """Of all live workers together; nothing when no broker is there to ask."""
         return sum((worker.warm for worker in self.workers()), WarmPython()) if self._ledger else WarmPython()

@@ -6,13 +6,14 @@ import json
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 
 import click
 
-from pipeline_queue.cli.session import reading
+from pipeline_queue.cli.session import is_local, reading
 from pipeline_queue.client import Client
 from pipeline_queue.contract.errors import InputError, NotFoundError, StorageError
 from pipeline_queue.contract.records import RunRecord
@@ -23,6 +24,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON obj
 _RUN = click.argument("run")
 _CHUNK_BYTES = 1024 * 1024
 _FOLLOW_SECONDS = 0.2
+_UNFINISHED = ("queued", "running", "waiting")
 
 
 @click.command()
@@ -33,11 +35,14 @@ def status(run: str | None, limit: int, as_json: bool) -> None:
     """Show the latest runs and sweeps, or one RUN or sweep (an id, a unique part of one, or `last`)."""
     with reading() as client:
         if run is not None:
+            served = client.is_served()
             if client.is_sweep(run):
-                _print_sweep(client.sweep(run), as_json)
+                state = _print_sweep(client.sweep(run), as_json, served)
             else:
-                _print_run(client.run(run), as_json)
+                state = _print_run(client.run(run), as_json, served)
             _tell_holds(client)
+            if not as_json:
+                _tell_unserved([state], served)
             return
     _list(limit, as_json)
 
@@ -56,20 +61,23 @@ def _list(limit: int, as_json: bool) -> None:
             reports = list(islice(client.overview(), limit))
         except NotFoundError:
             reports = []
+        served, root = client.is_served(), client.storage_root
         warm = client.warm_python()
         _tell_holds(client)
     if as_json:
         runs = [report.model_dump(mode="json") for report in reports if isinstance(report, RunRecord)]
         sweeps = [report.as_json() for report in reports if isinstance(report, SweepReport)]
-        click.echo(json.dumps({"runs": runs, "sweeps": sweeps, "warm_python": asdict(warm)}, indent=2))
+        facts = {"warm_python": asdict(warm), "storage": str(root), "served": served}
+        click.echo(json.dumps({"runs": runs, "sweeps": sweeps, **facts}, indent=2))
     elif not reports:
-        click.echo("no runs yet: pipeline-queue run FILE -p name=value")
+        click.echo(f"no runs yet in {root}: pipeline-queue run FILE -p name=value")
     else:
         from pipeline_queue.cli.sweep_display import print_rows
 
         print_rows(reports)
         if warm.forked or warm.cold:
             click.echo(f"warm Python: {warm}")
+        _tell_unserved([report.state for report in reports], served)
 
 
 def _tell_holds(client: Client) -> None:
@@ -78,22 +86,40 @@ def _tell_holds(client: Client) -> None:
         click.echo(f"! worker {name} takes no steps: {hold}", err=True)
 
 
-def _print_run(report: RunRecord, as_json: bool) -> None:
-    if as_json:
-        click.echo(report.model_dump_json(indent=2))
+def _tell_unserved(states: Sequence[str], served: bool) -> None:
+    """What is called running or queued does not go on while nobody executes it."""
+    waiting = [state for state in states if state in _UNFINISHED]
+    if served or not waiting:
         return
-    from pipeline_queue.cli.display import print_report
+    what = "it goes on" if len(waiting) == 1 else f"{len(waiting)} of these go on"
+    if is_local():
+        click.echo(f"no service runs; {what} with the next `pipeline-queue up` or `run` in this folder")
+    else:
+        click.echo(f"no worker runs; {what} when one is started: pipeline-queue worker")
 
-    print_report(report)
 
-
-def _print_sweep(report: SweepReport, as_json: bool) -> None:
+def _print_run(report: RunRecord, as_json: bool, served: bool) -> str:
+    """Its state. JSON says of what has not ended whether anybody executes it."""
     if as_json:
-        click.echo(json.dumps(report.as_json(), indent=2))
-        return
-    from pipeline_queue.cli.sweep_display import print_sweep
+        more = {"served": served} if report.state in _UNFINISHED else {}
+        click.echo(json.dumps({**report.model_dump(mode="json"), **more}, indent=2))
+    else:
+        from pipeline_queue.cli.display import print_report
 
-    print_sweep(report)
+        print_report(report)
+    return report.state
+
+
+def _print_sweep(report: SweepReport, as_json: bool, served: bool) -> str:
+    """Its state. JSON as of a run."""
+    if as_json:
+        more = {"served": served} if report.state in _UNFINISHED else {}
+        click.echo(json.dumps({**report.as_json(), **more}, indent=2))
+    else:
+        from pipeline_queue.cli.sweep_display import print_sweep
+
+        print_sweep(report)
+    return report.state
 
 
 @click.command()

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline_queue.cli.session import check_settings, data_folder, is_local, reading, storage_root
+from pipeline_queue.cli.session import (
+    check_settings,
+    data_folder,
+    is_local,
+    nearest_data_folder,
+    reading,
+    storage_root,
+    tell_folder_above,
+)
 from pipeline_queue.client import Client
 from pipeline_queue.contract.states import ENDED
 
@@ -89,6 +97,7 @@ def up(slots: int | None, flower_port: int | None, no_flower: bool) -> None:
 
     if not is_local():
         raise InputError("PIPELINE_QUEUE_BROKER_URL is set: `up` is for the embedded server; start `worker` instead")
+    tell_folder_above(data_folder())
     count = slots or len(os.sched_getaffinity(0))
     port = _FLOWER_PORT if flower_port is None else flower_port
     wishes = Wishes(slots=count, flower_port=None if no_flower else port, any_port=flower_port is None)
@@ -113,15 +122,15 @@ def doctor(dead: bool, clear_dead: bool, adopt_storage: bool, as_json: bool) -> 
     check_settings()
     settings = None
     if not is_local():
-        settings = settings_from(os.environ)
+        settings, storage = settings_from(os.environ), storage_root()
     else:
-        data = data_folder()
-        note = running_service(data)
+        data = nearest_data_folder()
+        note, storage = running_service(data), data.storage
         settings = data.settings(note.broker_url) if note else None
     if dead or clear_dead:
         _dead_messages(settings, dead, clear_dead, as_json)
         return
-    checks = examine(settings, storage_root(), embedded=is_local(), adopt=adopt_storage)
+    checks = examine(settings, storage, embedded=is_local(), adopt=adopt_storage)
     failed = any(check.state == "fail" for check in checks)
     if as_json:
         click.echo(json.dumps({"ok": not failed, "checks": [asdict(check) for check in checks]}, indent=2))

@@ -33,7 +33,7 @@ def retry(sweep_name: str, failed: bool, where: str | None, detach: bool, slots:
     check_settings()
     if failed:
         where = f"state=failed and ({where})" if where else "state=failed"
-    with working(slots) as client:
+    with working(slots, nearest=True) as client:
         report = client.retry(sweep_name, where, note=_say)
         _serve_queues(client, report.sweep)
         if detach:

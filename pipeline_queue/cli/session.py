@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import click
+
 from pipeline_queue.client import Client
 from pipeline_queue.contract.errors import SettingsError
 from pipeline_queue.contract.settings import BROKER_URL, STORAGE
 from pipeline_queue.local.attach import running_service
-from pipeline_queue.local.folder import DataFolder
+from pipeline_queue.local.folder import DATA, DataFolder
 
 
 def is_local() -> bool:
@@ -20,7 +22,16 @@ def is_local() -> bool:
 
 
 def data_folder() -> DataFolder:
+    """Where commands that submit keep their runs: here, whatever lies above."""
     return DataFolder.of(os.environ, Path.cwd())
+
+
+def nearest_data_folder() -> DataFolder:
+    """Where commands look that read or change runs: here, or as git does in a folder above; it is said which."""
+    data = DataFolder.nearest(os.environ, Path.cwd())
+    if data.root != data_folder().root:
+        click.echo(f"note: the runs of {data.root}", err=True)
+    return data
 
 
 @contextmanager
@@ -30,21 +41,34 @@ def reading() -> Iterator[Client]:
         with Client.connect() as client:
             yield client
         return
-    data = data_folder()
+    data = nearest_data_folder()
     note = running_service(data)
     with Client(data.storage, data.settings(note.broker_url) if note else None) as client:
         yield client
 
 
 @contextmanager
-def working(slots: int | None = None) -> Iterator[Client]:
-    """A client for commands that submit; without a broker, the embedded service is started."""
+def working(slots: int | None = None, nearest: bool = False) -> Iterator[Client]:
+    """A client for commands that submit; without a broker, the embedded service is started.
+
+    `nearest`: for runs that are there already, also in a folder above.
+    """
     if is_local():
-        with Client.local(slots=slots) as client:
+        data = nearest_data_folder() if nearest else data_folder()
+        if not nearest:
+            tell_folder_above(data)
+        with Client.local(data.root.parent, slots=slots) as client:
             yield client
         return
     with Client.connect() as client:
         yield client
+
+
+def tell_folder_above(data: DataFolder) -> None:
+    """Says that runs are about to be kept here although another folder of runs lies above."""
+    above = None if data.root.exists() else DataFolder.above(os.environ, Path.cwd())
+    if above and not os.environ.get(DATA):
+        click.echo(f"note: runs are kept in {data.root}; {DATA}={above.root} keeps them with those above", err=True)
 
 
 def check_settings() -> None:
@@ -54,4 +78,5 @@ def check_settings() -> None:
 
 
 def storage_root() -> Path:
+    """Of submissions that are about to be made."""
     return data_folder().storage if is_local() else Path(os.environ[STORAGE]).expanduser().absolute()
