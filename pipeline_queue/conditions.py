@@ -15,7 +15,7 @@ from __future__ import annotations
 import operator
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
@@ -52,6 +52,10 @@ class Condition(ABC):
     @abstractmethod
     def holds(self, row: Mapping[str, Scalar | None]) -> bool:
         """Whether the row, name -> value, satisfies it; a name that is not there counts as missing."""
+
+    @abstractmethod
+    def names(self) -> tuple[str, ...]:
+        """The names that it compares, each once, in their order."""
 
 
 def parse(text: str, names: Collection[str] | None) -> Condition:
@@ -109,6 +113,9 @@ class _Comparison(Condition):
             return self.sign == "!="
         return _COMPARE[self.sign](value, wanted)
 
+    def names(self) -> tuple[str, ...]:
+        return (self.name,)
+
 
 @dataclass(frozen=True, slots=True)
 class _OneOf(Condition):
@@ -122,6 +129,9 @@ class _OneOf(Condition):
             return False
         return any(literal.like(value) == value for literal in self.literals) != self.negated
 
+    def names(self) -> tuple[str, ...]:
+        return (self.name,)
+
 
 @dataclass(frozen=True, slots=True)
 class _Not(Condition):
@@ -129,6 +139,9 @@ class _Not(Condition):
 
     def holds(self, row: Mapping[str, Scalar | None]) -> bool:
         return not self.condition.holds(row)
+
+    def names(self) -> tuple[str, ...]:
+        return self.condition.names()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +151,9 @@ class _Any(Condition):
     def holds(self, row: Mapping[str, Scalar | None]) -> bool:
         return any(condition.holds(row) for condition in self.conditions)
 
+    def names(self) -> tuple[str, ...]:
+        return _names_of(self.conditions)
+
 
 @dataclass(frozen=True, slots=True)
 class _All(Condition):
@@ -145,6 +161,13 @@ class _All(Condition):
 
     def holds(self, row: Mapping[str, Scalar | None]) -> bool:
         return all(condition.holds(row) for condition in self.conditions)
+
+    def names(self) -> tuple[str, ...]:
+        return _names_of(self.conditions)
+
+
+def _names_of(conditions: Iterable[Condition]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for condition in conditions for name in condition.names()))
 
 
 @dataclass(frozen=True, slots=True)

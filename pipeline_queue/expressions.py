@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from pipeline_queue.parameters import text_of
+from pipeline_queue.parameters import argument_of
 from pipeline_queue.pipeline import Reference, Template, Value
 from pipeline_queue.references import read_reference
 
@@ -98,7 +98,7 @@ def render(
         if isinstance(part, str):
             return part
         if part.scope == "parameters":
-            return text_of(values[part.name])
+            return argument_of(values[part.name])
         if part.scope == "worker":
             return f"${{{{ worker.env.{part.name} }}}}" if worker is None else worker.get(part.name, "")
         return fixed[part.scope, part.name]

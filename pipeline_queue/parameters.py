@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
 from pipeline_queue.contract.errors import Place, ValuesError
 from pipeline_queue.pipeline import Parameter, ParameterType, Pipeline, Value
@@ -29,6 +30,7 @@ MAX_INT_DIGITS = 100
 # The kernel's limit of one argv element.
 MAX_STRING_BYTES = 131_071
 
+_MAX_DIGITS_OF_ARGUMENT = 40
 _MAX_FLOAT_CHARACTERS = 1_000
 _FLOAT = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _INT = re.compile(r"[+-]?(?:0|[1-9][0-9]*)")
@@ -112,12 +114,26 @@ def read_given(parameter: Parameter, given: Given) -> Value:
 
 
 def text_of(value: Value) -> str:
-    """The one canonical text of a value: for argv, display and identity."""
+    """The one canonical text of a value, for display and folders; `argument_of` is what programs receive."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
         return repr(value + 0.0)  # -0.0 + 0.0 is 0.0: equal values must not have two texts
     return str(value)
+
+
+def argument_of(value: Value) -> str:
+    """The text that a program receives: `text_of`, but -1e-05 as -0.00001.
+
+    Before Python 3.14 argparse takes a negative number with an exponent for an option. A number of more than
+    40 characters keeps its exponent.
+    """
+    text = text_of(value)
+    if not isinstance(value, float) or "e" not in text:
+        return text
+    digits = format(Decimal(text), "f")
+    digits = digits if "." in digits else f"{digits}.0"
+    return digits if len(digits) <= _MAX_DIGITS_OF_ARGUMENT else text
 
 
 def resolve_values(pipeline: Pipeline, given: Mapping[str, Given], places: Mapping[str, Place]) -> dict[str, Value]:

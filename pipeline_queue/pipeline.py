@@ -31,6 +31,18 @@ Template = tuple[str | Reference, ...]
 """One argv element or environment value: literal text and references, joined without separators."""
 
 
+class OptionalWords(Frozen):
+    """Words that are there when the condition (`optional_words.py`) holds, and those that are there otherwise.
+
+    `asks` are the parameters of the condition.
+    """
+
+    condition: str
+    asks: tuple[str, ...]
+    then: tuple[Template, ...] = ()
+    otherwise: tuple[Template, ...] = ()
+
+
 class Parameter(Frozen):
     """A declared parameter; `default`, `min`, `max` and `choices` are typed values already."""
 
@@ -50,14 +62,14 @@ class Parameter(Frozen):
 class Step(Frozen):
     """One command of a pipeline.
 
-    `argv` is the program and its words and then `args`, split before any value is put in.
+    `argv` is the program, which is a template, and its words and then `args`, split before any value is put in.
     `python` says that the first word is a `.py` file of the pipeline's folder, run by the
     worker's Python; `preload` are modules that such a script finds imported already. `sources` are patterns of what
     the step sees of that folder; empty: all of it.
     """
 
     name: str
-    argv: tuple[Template, ...]
+    argv: tuple[Template | OptionalWords, ...]
     python: bool = False
     env: dict[str, Template] = {}
     timeout_seconds: float | None = None
@@ -70,14 +82,22 @@ class Step(Frozen):
     sources: tuple[str, ...] = ()
     help: str = ""
 
+    def words(self) -> tuple[Template, ...]:
+        """Every word of the command, also those that are there under a condition."""
+        words: list[Template] = []
+        for word in self.argv:
+            words += [*word.then, *word.otherwise] if isinstance(word, OptionalWords) else [word]
+        return tuple(words)
+
     def references(self) -> tuple[Reference, ...]:
         """What is put into the command, then into the environment, in the order it was written."""
-        templates = (*self.argv, *self.env.values())
+        templates = (*self.words(), *self.env.values())
         return tuple(part for template in templates for part in template if isinstance(part, Reference))
 
     def parameters(self) -> tuple[str, ...]:
         """The parameters whose values the step is given, each once."""
-        return tuple(dict.fromkeys(one.name for one in self.references() if one.scope == "parameters"))
+        asked = [name for word in self.argv if isinstance(word, OptionalWords) for name in word.asks]
+        return tuple(dict.fromkeys([*(one.name for one in self.references() if one.scope == "parameters"), *asked]))
 
 
 class Pipeline(Frozen):

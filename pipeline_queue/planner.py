@@ -10,7 +10,8 @@ from pipeline_queue.contract.identity import RunId
 from pipeline_queue.contract.messages import StepMessage
 from pipeline_queue.contract.storage import RUN_END
 from pipeline_queue.expressions import render
-from pipeline_queue.pipeline import Pipeline, Step, Template
+from pipeline_queue.optional_words import chosen_words
+from pipeline_queue.pipeline import OptionalWords, Pipeline, Step, Template
 from pipeline_queue.space import Point
 
 MOST_ELEMENT_BYTES = 131_071
@@ -58,7 +59,11 @@ def plan_step(step: Step, run: RunId, point: Point, worker: Mapping[str, str] | 
 
     return StepPlan(
         step=step,
-        argv=tuple(text(template) for template in step.argv),
+        argv=tuple(
+            text(template)
+            for word in step.argv
+            for template in (chosen_words(word, point) if isinstance(word, OptionalWords) else (word,))
+        ),
         env={name: text(template) for name, template in step.env.items()},
     )
 

@@ -25,7 +25,7 @@ def select_sources(step: Step, names: Iterable[str]) -> tuple[str, ...]:
     from pathspec import GitIgnoreSpec
 
     spec = GitIgnoreSpec.from_lines(f"/{pattern}" for pattern in step.sources)
-    literal = {posixpath.normpath(word[0]) for word in step.argv if len(word) == 1 and isinstance(word[0], str)}
+    literal = {posixpath.normpath(word[0]) for word in step.words() if len(word) == 1 and isinstance(word[0], str)}
     wanted = {name for name in every if name in literal or spec.match_file(name)}
     above = {name[:end] for name in wanted for end in range(len(name)) if name[end] == "/"}
     return tuple(name for name in every if name in wanted or name in above)

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection
+from dataclasses import replace
 from typing import get_args
 
 from pipeline_queue.contract.errors import Place
-from pipeline_queue.expressions import MAX_WORDS, first_expression_offset, parse_template, split_words
+from pipeline_queue.expressions import first_expression_offset, parse_template
 from pipeline_queue.loading.fields import HELP_KEYS, Entry, Fields, Reading, read_entries
 from pipeline_queue.loading.nodes import Mapping, Node, Scalar, Sequence, kind_of, size_of
 from pipeline_queue.loading.preloads import Preload, check_preload, read_preload
 from pipeline_queue.loading.programs import Programs
 from pipeline_queue.loading.shell_step import read_shell
-from pipeline_queue.loading.shell_words import ShellFinding, find_in_args, find_in_item, find_in_run, find_in_value
+from pipeline_queue.loading.shell_words import find_in_value
 from pipeline_queue.loading.sizes import read_memory
 from pipeline_queue.loading.usage import Texts, Written
+from pipeline_queue.loading.words import StepContext, is_single_quoted, read_args, read_words, report_findings
 from pipeline_queue.parameters import BadValueError, check_bounds, read_value
-from pipeline_queue.pipeline import DEFAULT_QUEUE, Parameter, Reference, Reuse, Step, Template
+from pipeline_queue.pipeline import DEFAULT_QUEUE, OptionalWords, Parameter, Reference, Reuse, Step, Template
 from pipeline_queue.problems import quoted
 from pipeline_queue.sources import WILDCARDS
 
@@ -42,20 +43,6 @@ _DURATION_HINT = "write seconds, or a duration such as 90s, 15m, 2h, 1h30m or 1d
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OWN_ENV_PREFIX = "PIPELINE_QUEUE_"
 _QUEUE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_WORD_HINT = "write '' for an empty word, or put the word in quotes"
-
-
-@dataclass(frozen=True)
-class _Context:
-    """What every step needs: the file, its folder's programs and the declared parameters."""
-
-    reading: Reading
-    programs: Programs
-    declared: Collection[str] | None
-    preload: Preload
-    texts: Texts = field(default_factory=Texts)
-    steps_before: int = 0
-    told: set[str] = field(default_factory=set)
 
 
 def read_steps(
@@ -71,7 +58,7 @@ def read_steps(
 
     `texts` collects what was written in them.
     """
-    context = _Context(reading, programs, declared, preload or Preload(), texts or Texts())
+    context = StepContext(reading, programs, declared, preload or Preload(), texts or Texts())
     if node is None:
         reading.problems.add(place, "the pipeline has no steps", "add `steps:` with a list of one or more")
         return ()
@@ -82,13 +69,13 @@ def read_steps(
     return tuple(step for step in steps if step is not None)
 
 
-def _read_step(context: _Context, entry: Entry) -> Step | None:
+def _read_step(context: StepContext, entry: Entry) -> Step | None:
     if entry.body is None:
         return None
     fields = Fields(context.reading, entry.body, entry.owner, _KEYS)
     env = _read_env(context, fields)
     words: tuple[Template, ...] = ()
-    args: tuple[Template, ...] = ()
+    args: tuple[Template | OptionalWords, ...] = ()
     python = False
     if (script := fields.get("shell")) is not None:
         read = read_shell(context.reading, fields, script, context.declared, env, context.texts, entry.name or "step")
@@ -96,7 +83,7 @@ def _read_step(context: _Context, entry: Entry) -> Step | None:
     elif (run := fields.get("run")) is not None:
         words, python = _read_run(context, fields, run, env)
         program = words[0][0] if words else ""
-        args = _read_args(context, fields, str(program), env)
+        args = read_args(context, fields, str(program), env)
     else:
         context.reading.add(entry.node, f"{entry.owner} has no run", "add `run:` with the program to start")
     step = {
@@ -116,9 +103,11 @@ def _read_step(context: _Context, entry: Entry) -> Step | None:
     return Step.model_validate({"name": entry.name, **step}) if entry.name and words else None
 
 
-def _read_run(context: _Context, fields: Fields, node: Node, env: Collection[str]) -> tuple[tuple[Template, ...], bool]:
+def _read_run(
+    context: StepContext, fields: Fields, node: Node, env: Collection[str]
+) -> tuple[tuple[Template, ...], bool]:
     """The program and its words, and whether it is a script for the worker's Python."""
-    words = _read_words(context, fields.label("run"), node, env)
+    words = read_words(context, fields.label("run"), node, env)
     if words is None:
         return (), False
     if not words or not words[0]:
@@ -144,7 +133,7 @@ def _read_run(context: _Context, fields: Fields, node: Node, env: Collection[str
     return ((found.program,), *words[1:]), found.python
 
 
-def _read_preload(context: _Context, fields: Fields, words: tuple[Template, ...], python: bool) -> tuple[str, ...]:
+def _read_preload(context: StepContext, fields: Fields, words: tuple[Template, ...], python: bool) -> tuple[str, ...]:
     own = read_preload(fields)
     if own and own.modules and words and not python:
         place = context.reading.document.place(own.modules[0][1])
@@ -157,83 +146,7 @@ def _read_preload(context: _Context, fields: Fields, words: tuple[Template, ...]
     return preload.names
 
 
-def _read_args(context: _Context, fields: Fields, program: str, env: Collection[str]) -> tuple[Template, ...]:
-    node = fields.get("args")
-    if node is None or (isinstance(node, Scalar) and node.is_null):
-        return ()
-    return _read_words(context, fields.label("args"), node, env, program) or ()
-
-
-def _read_words(
-    context: _Context, label: str, node: Node, env: Collection[str], program: str | None = None
-) -> tuple[Template, ...] | None:
-    """A text split as a shell would, or a list of words; None with the problems recorded.
-
-    `program` is None where the first of the words is the program; `env` are the step's own variables.
-    """
-    reading, declared = context.reading, context.declared
-    if isinstance(node, Mapping):
-        reading.add(node, f"{label} must be a text or a list of words, not a mapping", _WORD_HINT)
-        return None
-    if isinstance(node, Scalar):
-        scalar = reading.scalar(node, label)
-        split = reading.template(scalar, lambda text: split_words(text, declared))
-        if scalar is not None and split is not None:
-            context.texts.written.append(Written(scalar, label, env))
-            _refuse_worker_variables(reading, scalar, split, label)
-            found = find_in_run(scalar.text, label) if program is None else find_in_args(scalar.text, label, program)
-            _report(reading, scalar, found)
-        return split
-    if len(node.items) > MAX_WORDS:
-        hint = "put them in a file and let the step read it"
-        reading.add(node, f"{label} has more than {MAX_WORDS:,} words", hint)
-        return None
-    scalars = [reading.scalar(item, f"a word in {label}", _WORD_HINT) for item in node.items]
-    words = [reading.template(scalar, lambda text: parse_template(text, declared)) for scalar in scalars]
-    right = tuple(word for word in words if word is not None)
-    for scalar in scalars:
-        if scalar is None or len(right) < len(words):
-            continue
-        context.texts.written.append(Written(scalar, label, env))
-        _refuse_worker_variables(reading, scalar, right, label)
-        first = program if program is not None else scalars[0].text if scalars[0] else ""
-        if not _is_single_quoted(reading, scalar):
-            _report(reading, scalar, find_in_item(scalar.text, label, first))
-    return right if len(right) == len(words) else None
-
-
-def _refuse_own_variables(reading: Reading, scalar: Scalar, template: Template) -> None:
-    """They hold the broker's password."""
-    names = [part.name for part in template if isinstance(part, Reference) and part.scope == "worker"]
-    if any(name.startswith(_OWN_ENV_PREFIX) for name in names):
-        place = reading.document.place_in(scalar, first_expression_offset(scalar.text))
-        reading.problems.add(place, f"no step is given the worker's {_OWN_ENV_PREFIX} variables", "name another")
-
-
-def _is_single_quoted(reading: Reading, scalar: Scalar) -> bool:
-    """How a person says that a word means just its characters, as in a shell."""
-    return reading.document.source.text[scalar.start : scalar.start + 1] == "'"
-
-
-def _refuse_worker_variables(reading: Reading, scalar: Scalar, words: Iterable[Template], label: str) -> None:
-    """A command is the same on every worker, and so is what it is known by."""
-    for word in words:
-        for part in word:
-            if isinstance(part, Reference) and part.scope == "worker":
-                place = reading.document.place_in(scalar, first_expression_offset(scalar.text))
-                hint = f"set a variable below `env:` to ${{{{ worker.env.{part.name} }}}}, and have the program read it"
-                reading.problems.add(place, f"worker.env is not allowed in {label}, only in env", hint)
-                return
-
-
-def _report(reading: Reading, scalar: Scalar, findings: Iterable[ShellFinding]) -> None:
-    """Adds what a shell would read otherwise to the problems or the warnings."""
-    for found in findings:
-        place = reading.document.place_in(scalar, found.offset)
-        (reading.problems if found.is_refused else reading.warnings).add(place, found.message, found.hint)
-
-
-def _read_env(context: _Context, fields: Fields) -> dict[str, Template]:
+def _read_env(context: StepContext, fields: Fields) -> dict[str, Template]:
     node = fields.get("env")
     reading, declared, label = context.reading, context.declared, fields.label("env")
     if node is None or (isinstance(node, Scalar) and node.is_null):
@@ -256,9 +169,17 @@ def _read_env(context: _Context, fields: Fields) -> dict[str, Template]:
             _refuse_own_variables(reading, scalar, template)
             what = f"{quoted(key.text)} in {label}"
             context.texts.written.append(Written(scalar, what, [name.text for name, _ in node.entries]))
-            if not _is_single_quoted(reading, scalar):
-                _report(reading, scalar, find_in_value(scalar.text, what, key.text))
+            if not is_single_quoted(reading, scalar):
+                report_findings(reading, scalar, find_in_value(scalar.text, what, key.text))
     return env
+
+
+def _refuse_own_variables(reading: Reading, scalar: Scalar, template: Template) -> None:
+    """They hold the broker's password."""
+    names = [part.name for part in template if isinstance(part, Reference) and part.scope == "worker"]
+    if any(name.startswith(_OWN_ENV_PREFIX) for name in names):
+        place = reading.document.place_in(scalar, first_expression_offset(scalar.text))
+        reading.problems.add(place, f"no step is given the worker's {_OWN_ENV_PREFIX} variables", "name another")
 
 
 def _read_timeout(fields: Fields) -> float | None:
@@ -328,7 +249,7 @@ def _read_queue(fields: Fields) -> str:
     return text
 
 
-def _read_sources(context: _Context, fields: Fields) -> tuple[str, ...]:
+def _read_sources(context: StepContext, fields: Fields) -> tuple[str, ...]:
     """Paths and patterns of the pipeline's folder; what has no wildcard must be there."""
     node = fields.get("sources")
     sources = _read_paths(fields, "sources", "a source")

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS = [
     {"contract", "__init__"},
     {"pipeline"},
-    {"parameters", "expressions", "references", "problems", "conditions"},
+    {"parameters", "expressions", "references", "problems", "conditions", "optional_words"},
     {"planner", "sharing", "sources", "sweep", "sweep_settings", "space", "snapshot", "loading"},
     {
         "canvas",

@@ -15,6 +15,7 @@ from pipeline_queue.parameters import (
     MAX_STRING_BYTES,
     BadValueError,
     Given,
+    argument_of,
     check_bounds,
     from_python,
     given_on_command_line,
@@ -83,6 +84,17 @@ def test_a_string_is_taken_as_it_is(text: str) -> None:
 )
 def test_a_float_has_one_canonical_text(text: str, canonical: str) -> None:
     assert text_of(read_value(FLOAT, text)) == canonical
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [(-0.00001, "-0.00001"), (1e-5, "0.00001"), (-1.5e-7, "-0.00000015"), (0.1, "0.1"), (1e16, "10000000000000000.0"),
+     (-1e20, "-100000000000000000000.0"), (1e300, "1e+300"), (5e-324, "5e-324"), (3, "3"), (True, "true"), ("1e-05", "1e-05")],
+)  # fmt: skip
+def test_a_program_receives_a_decimal_number_as_argparse_takes_it(value: Value, wanted: str) -> None:
+    assert argument_of(value) == wanted
+    if isinstance(value, float):
+        assert float(wanted) == value
 
 
 @pytest.mark.parametrize(

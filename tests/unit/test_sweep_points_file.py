@@ -63,6 +63,13 @@ def test_an_empty_cell_is_the_default(tmp_path: Path) -> None:
     assert told == ["p.csv:3:1: parameter y: there is no value here and no default (give it one at every point)"]
 
 
+def test_rows_and_columns_that_spreadsheets_leave_empty_are_left_out(tmp_path: Path) -> None:
+    assert csv_rows(tmp_path, "lr,epochs,,\n0.1,5,,\n0.2,6\n,,,\n , \n\n") == [(0.1, 5), (0.2, 6)]
+    (note,) = built(tmp_path, "{csv: points.csv}").notes
+    assert note.endswith("points.csv: 2 rows of empty cells left out")
+    assert "has 3 cells" in csv_refusals(tmp_path, "lr,epochs\n0.1,5,7\n")[0]
+
+
 def _written(path: Path, text: str) -> Path:
     path.write_text(text)
     return path

@@ -245,3 +245,32 @@ def test_a_huge_sweep_is_built_and_recorded_without_expanding_it(tmp_path: Path)
     assert len(one.space) == 10**9
     assert one.space[10**9 - 1]["epochs"] == 1000
     assert len(json.dumps(one.space.as_json())) < 500
+
+
+TEXT = "    conf: {type: string}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ('{"a":1,"b":2}', ['{"a":1,"b":2}']),
+        ('{"a":1,"b":2},{"a":3}', ['{"a":1,"b":2}', '{"a":3}']),
+        ('[{"a":1,"b":[2,3]}, [4,5]]', ['{"a":1,"b":[2,3]}', "[4,5]"]),
+        ("[a,b]", ["[a,b]"]),
+        ("f(1,2),g(3)", ["f(1,2)", "g(3)"]),
+        ('"a,b",c', ['"a,b"', "c"]),
+        ("it's,fine", ["it's", "fine"]),
+        ('{"a":"},{"}', ['{"a":"},{"}']),
+        ("{a,b\\,c},d", ["{a,b,c}", "d"]),
+        (":),:(", [":)", ":("]),
+        ("x,y", ["x", "y"]),
+    ],
+)
+def test_a_comma_inside_brackets_separates_no_values(tmp_path: Path, text: str, wanted: list[str]) -> None:
+    space = built(tmp_path, "", TEXT, texts=(f"conf={text}",)).space
+    assert [space[index]["conf"] for index in range(len(space))] == wanted
+
+
+def test_what_is_cut_inside_open_brackets_is_told(tmp_path: Path) -> None:
+    (note,) = built(tmp_path, "", TEXT, texts=('conf={"a":1,"b":2',)).notes
+    assert "its brackets are not closed, so it was split at every comma" in note

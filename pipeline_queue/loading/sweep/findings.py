@@ -29,6 +29,11 @@ class Findings:
                 f"{place}: {owner}{count:,} duplicate {kind}{' was' if count == 1 else 's were'} left out"
             )
 
+    def note_left_out(self, place: Place, count: int, noun: str, of: str) -> None:
+        """Nothing when the count is 0; `noun` is in the singular."""
+        if count:
+            self.notes.append(f"{place}: {count:,} {noun}{'' if count == 1 else 's'} {of} left out")
+
     def declared(self, place: Place, name: str, parameters: Mapping[str, Parameter]) -> Parameter | None:
         """The parameter of that name, or None with a problem."""
         if name not in parameters:

@@ -1,6 +1,7 @@
 """Reads points from CSV and JSONL files, by the declared types, with every problem at its line.
 
-CSV: comma-separated UTF-8, the first row names parameters, an empty cell is the parameter's default.
+CSV: comma-separated UTF-8, the first row names parameters, an empty cell is the parameter's default. Rows of nothing
+but empty cells and columns without a name, as spreadsheets leave them, are left out.
 JSONL: one object a line, blank lines skipped; null is the parameter's default.
 """
 
@@ -69,6 +70,7 @@ class _PointsFile:
         self._shown = shown
         self._rows = rows
         self._unknown: set[str] = set()
+        self._empty_rows = 0
 
     def decoded(self, stream: Iterable[bytes]) -> Iterator[str]:
         """The file's lines, within its limits."""
@@ -93,6 +95,9 @@ class _PointsFile:
                 elif cells and names is not None:
                     self._take_cells(line, names, cells)
                 line = reader.line_num + 1
+            self._findings.note_left_out(
+                Place(self._shown), self._empty_rows, "row of empty cells", "rows of empty cells"
+            )
         except csv.Error as error:
             self._refuse(line, f"this is not CSV: {error}", "put a value with quotes or commas in double quotes")
 
@@ -106,6 +111,8 @@ class _PointsFile:
 
     def _header(self, line: int, cells: list[str]) -> list[str]:
         names = [cell.strip() for cell in cells]
+        while names and not names[-1]:
+            names.pop()
         for position, name in enumerate(names):
             if name in names[:position]:
                 self._add(line, f"the column {quoted(name)} is there twice", "remove one of the two")
@@ -117,6 +124,11 @@ class _PointsFile:
         return names
 
     def _take_cells(self, line: int, names: list[str], cells: list[str]) -> None:
+        if not any(cell.strip() for cell in cells):
+            self._empty_rows += 1
+            return
+        while len(cells) > len(names) and not cells[-1].strip():
+            cells.pop()
         if len(cells) != len(names):
             count = f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'}"
             self._add(line, f"the row has {count} and the first row {len(names)}", "quote values that hold commas")

@@ -3,6 +3,7 @@
 0.1                          one value
 0.1,0.2                      several; a backslash keeps a comma: a\\,b
 ["a,b", "range(1,2)"]        the same as a JSON list, whose texts are taken as they are
+{"a":1,"b":2}                one value: a comma inside brackets or behind an opening quote separates nothing
 range(start, stop, step)     linspace(first, last, n), logspace(first, last, n)
 uniform(a, b)                and loguniform(a, b), int(a, b), choice(a, b, c): drawn at random
 """
@@ -21,6 +22,7 @@ from pipeline_queue.problems import listed, near, quoted
 FORMS = (*AXIS_FORMS, *DRAW_FORMS)
 
 _CALL = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*\((.*)\)\s*", re.DOTALL)
+_CLOSING = {"[": "]", "{": "}", "(": ")"}
 _COMMA = re.compile(r"(?<!\\),")
 
 
@@ -28,7 +30,7 @@ def written_text(parameter: Parameter, text: str, given: Given) -> Written:
     """The axis or draw that a text means; `given` has its place. Raises BadValueError."""
     call = _CALL.fullmatch(text)
     if call and call[1] in FORMS:
-        args = _values(call[2]) if call[2].strip() else []
+        args = _values(call[2], parameter.type == "string") if call[2].strip() else []
         may_be_text = parameter.type == "string" and len(text) <= 100
         hint = f"for the text itself write {json.dumps([text])}" if may_be_text else ""
         return Written(call[1], _at(given, args), given.place, hint)
@@ -36,32 +38,91 @@ def written_text(parameter: Parameter, text: str, given: Given) -> Written:
         nearest = near(call[1], FORMS)
         meant = f"did you mean {nearest!r}? " if nearest else ""
         raise BadValueError(f"there is no form {quoted(call[1])}", f"{meant}forms: {listed(FORMS)}")
-    return Written(VALUES, _at(given, _values(text)), given.place)
+    return Written(VALUES, _at(given, _values(text, parameter.type == "string")), given.place)
 
 
 def _at(given: Given, texts: list[str]) -> tuple[Given, ...]:
     return tuple(Given(text, given.place) for text in texts)
 
 
-def _values(text: str) -> list[str]:
-    listed_values = _json_values(text)
+def _values(text: str, takes_text: bool) -> list[str]:
+    listed_values = _json_values(text, takes_text)
     if listed_values is not None:
         return listed_values
-    return [value.replace("\\,", ",") for value in _COMMA.split(text)]
+    return [value.replace("\\,", ",") for value in _split(text)[0]]
 
 
-def _json_values(text: str) -> list[str] | None:
-    """The members of a JSON list as texts, numbers as they are written; None when the text is no such list."""
+def is_cut_inside(text: str) -> bool:
+    """Whether brackets or quotes of a text are not closed, so that a comma inside them separates values."""
+    values, is_closed = _split(text)
+    return not is_closed and len(values) > 1
+
+
+def _split(text: str) -> tuple[list[str], bool]:
+    """The values of a text, and whether all its brackets and quotes are closed.
+
+    A comma behind a backslash, in brackets or in quotes that begin a value or a member is part of a value. Where
+    brackets or quotes are not closed, every other comma separates.
+    """
+    parts: list[str] = []
+    start, closers = 0, list[str]()
+    quote, may_quote = "", True
+    position = 0
+    while position < len(text):
+        here = text[position]
+        if here == "\\":
+            position += 2
+            may_quote = False
+            continue
+        if quote:
+            quote = "" if here == quote else quote
+        elif here in "'\"" and may_quote:
+            quote = here
+        elif here in _CLOSING:
+            closers.append(_CLOSING[here])
+        elif closers and here == closers[-1]:
+            closers.pop()
+        elif here == "," and not closers:
+            parts.append(text[start:position])
+            start = position + 1
+        may_quote = here in "[{(,:=" or (may_quote and here == " ")
+        position += 1
+    if quote or closers:
+        return _COMMA.split(text), False
+    return [*parts, text[start:]], True
+
+
+def _json_values(text: str, takes_text: bool) -> list[str] | None:
+    """The members of a JSON list as texts, numbers as they are written; None when the text is no such list.
+
+    An object or a list in it is the text of its JSON, for a parameter that `takes_text`.
+    """
     if not text.lstrip().startswith("["):
         return None
     try:
         data = json.loads(text, parse_float=str, parse_int=str, parse_constant=str)
     except (ValueError, RecursionError):
         return None
-    values: list[str] = []
     for value in data:
+        if isinstance(value, dict | list) and takes_text:
+            continue
         if not isinstance(value, str | bool):
             kind = "null" if value is None else "an object" if isinstance(value, dict) else "a list"
             raise BadValueError(f"the list holds {kind}", "list single values")
-        values.append(str(value).lower() if isinstance(value, bool) else value)
-    return values
+    members = _members(text) if takes_text else []
+    if members and any(isinstance(value, dict | list) for value in data):
+        return [
+            member if isinstance(value, dict | list) else _text_of_json(value)
+            for value, member in zip(data, members, strict=True)
+        ]
+    return [_text_of_json(value) for value in data]
+
+
+def _text_of_json(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _members(text: str) -> list[str]:
+    """The source texts of a JSON list's members."""
+    inside = text.strip()[1:-1]
+    return [part.strip() for part in _split(inside)[0]] if inside.strip() else []

@@ -1,0 +1,146 @@
+"""Reads the words of a step's command, checked for what only a shell would understand, some under a condition."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+
+from pipeline_queue.contract.errors import InputError
+from pipeline_queue.expressions import MAX_WORDS, first_expression_offset, parse_template, split_words
+from pipeline_queue.loading.fields import Fields, Reading
+from pipeline_queue.loading.nodes import Mapping, Node, Scalar, Sequence
+from pipeline_queue.loading.preloads import Preload
+from pipeline_queue.loading.programs import Programs
+from pipeline_queue.loading.shell_words import ShellFinding, find_in_args, find_in_item, find_in_run
+from pipeline_queue.loading.usage import Texts, Written
+from pipeline_queue.optional_words import parameters_of
+from pipeline_queue.pipeline import OptionalWords, Reference, Template
+
+WORD_HINT = "write '' for an empty word, or put the word in quotes"
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """What every step needs: the file, its folder's programs and the declared parameters."""
+
+    reading: Reading
+    programs: Programs
+    declared: Collection[str] | None
+    preload: Preload
+    texts: Texts = field(default_factory=Texts)
+    steps_before: int = 0
+    told: set[str] = field(default_factory=set)
+
+
+def read_args(
+    context: StepContext, fields: Fields, program: str, env: Collection[str]
+) -> tuple[Template | OptionalWords, ...]:
+    """The words of `args`; a mapping in its list stands for words that depend on a condition."""
+    node, label = fields.get("args"), fields.label("args")
+    if node is None or (isinstance(node, Scalar) and node.is_null):
+        return ()
+    if not isinstance(node, Sequence) or not any(isinstance(item, Mapping) for item in node.items):
+        return read_words(context, label, node, env, program) or ()
+    words: list[Template | OptionalWords] = []
+    for item in node.items:
+        if isinstance(item, Mapping):
+            optional = _read_optional(context, label, item, env, program)
+            words += [optional] if optional else []
+        else:
+            alone = Sequence((item,), item.line, item.column)
+            words += read_words(context, label, alone, env, program) or ()
+    return tuple(words)
+
+
+def _read_optional(
+    context: StepContext, label: str, node: Mapping, env: Collection[str], program: str
+) -> OptionalWords | None:
+    """One `{if: condition, then: words, else: words}`; None with the problems recorded."""
+    reading = context.reading
+    fields = Fields(reading, node, f"this part of {label}", ("if", "then", "else"))
+    asked = fields.get("if")
+    if asked is None or fields.get("then") is None:
+        message = f"a mapping in {label} needs `if` and `then`"
+        reading.add(node, message, "write `{if: parameters.augment, then: --augment}`; quote a word that holds `: `")
+        return None
+    condition = reading.scalar(asked, f"if in {label}", "write `if: parameters.NAME`, or a comparison with it")
+    words = {
+        key: read_words(context, f"{key} in {label}", written, env, program) or ()
+        for key in ("then", "else")
+        if (written := fields.get(key)) is not None and not (isinstance(written, Scalar) and written.is_null)
+    }
+    if condition is None:
+        return None
+    text = condition.text
+    whole = re.fullmatch(r"\s*\$\{\{(.*)\}\}\s*", text, re.DOTALL)
+    text = (whole[1] if whole else text).strip()
+    try:
+        asks = parameters_of(text, context.declared)
+    except InputError as error:
+        reading.add(
+            condition, f"if in {label}: {error}", "write `parameters.NAME`, `not parameters.NAME`, or comparisons"
+        )
+        return None
+    return OptionalWords(condition=text, asks=asks, then=words.get("then", ()), otherwise=words.get("else", ()))
+
+
+def read_words(
+    context: StepContext, label: str, node: Node, env: Collection[str], program: str | None = None
+) -> tuple[Template, ...] | None:
+    """A text split as a shell would, or a list of words; None with the problems recorded.
+
+    `program` is None where the first of the words is the program; `env` are the step's own variables.
+    """
+    reading, declared = context.reading, context.declared
+    if isinstance(node, Mapping):
+        reading.add(node, f"{label} must be a text or a list of words, not a mapping", WORD_HINT)
+        return None
+    if isinstance(node, Scalar):
+        scalar = reading.scalar(node, label)
+        split = reading.template(scalar, lambda text: split_words(text, declared))
+        if scalar is not None and split is not None:
+            context.texts.written.append(Written(scalar, label, env))
+            _refuse_worker_variables(reading, scalar, split, label)
+            found = find_in_run(scalar.text, label) if program is None else find_in_args(scalar.text, label, program)
+            report_findings(reading, scalar, found)
+        return split
+    if len(node.items) > MAX_WORDS:
+        hint = "put them in a file and let the step read it"
+        reading.add(node, f"{label} has more than {MAX_WORDS:,} words", hint)
+        return None
+    scalars = [reading.scalar(item, f"a word in {label}", WORD_HINT) for item in node.items]
+    words = [reading.template(scalar, lambda text: parse_template(text, declared)) for scalar in scalars]
+    right = tuple(word for word in words if word is not None)
+    for scalar in scalars:
+        if scalar is None or len(right) < len(words):
+            continue
+        context.texts.written.append(Written(scalar, label, env))
+        _refuse_worker_variables(reading, scalar, right, label)
+        first = program if program is not None else scalars[0].text if scalars[0] else ""
+        if not is_single_quoted(reading, scalar):
+            report_findings(reading, scalar, find_in_item(scalar.text, label, first))
+    return right if len(right) == len(words) else None
+
+
+def is_single_quoted(reading: Reading, scalar: Scalar) -> bool:
+    """How a person says that a word means just its characters, as in a shell."""
+    return reading.document.source.text[scalar.start : scalar.start + 1] == "'"
+
+
+def _refuse_worker_variables(reading: Reading, scalar: Scalar, words: Iterable[Template], label: str) -> None:
+    """A command is the same on every worker, and so is what it is known by."""
+    for word in words:
+        for part in word:
+            if isinstance(part, Reference) and part.scope == "worker":
+                place = reading.document.place_in(scalar, first_expression_offset(scalar.text))
+                hint = f"set a variable below `env:` to ${{{{ worker.env.{part.name} }}}}, and have the program read it"
+                reading.problems.add(place, f"worker.env is not allowed in {label}, only in env", hint)
+                return
+
+
+def report_findings(reading: Reading, scalar: Scalar, findings: Iterable[ShellFinding]) -> None:
+    """Adds what a shell would read otherwise to the problems or the warnings."""
+    for found in findings:
+        place = reading.document.place_in(scalar, found.offset)
+        (reading.problems if found.is_refused else reading.warnings).add(place, found.message, found.hint)
