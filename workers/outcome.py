@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import signal
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pipeline_queue.contract.disk import is_full, is_passing
 from pipeline_queue.contract.records import Cause
@@ -20,9 +18,6 @@ from workers.outputs import Found
 
 _TAIL_LINES = 10
 _TAIL_BYTES = 4096
-_METRICS_BYTES = 1024 * 1024
-_MOST_METRICS = 1000
-_LONGEST_METRIC_NAME = 200
 _FULL_DELAY_SECONDS = 5.0
 # Longer than workers need to notice that a whole storage fails.
 _PASSING_DELAY_SECONDS = 10.0
@@ -176,35 +171,3 @@ def last_lines(log: Path) -> list[str]:
         return []
     lines = block.decode(errors="replace").replace("\r", "\n").split("\n")
     return [line for line in lines if line.strip()][-_TAIL_LINES:]
-
-
-def read_metrics(path: Path) -> dict[str, float]:
-    """The finite numbers of a `metrics.json`, nested names joined by dots; empty when it is not one."""
-    try:
-        if path.stat().st_size > _METRICS_BYTES:
-            return {}
-        data = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    metrics: dict[str, float] = {}
-    pending: list[tuple[str, Any]] = [("", data)]
-    while pending and len(metrics) < _MOST_METRICS:
-        name, value = pending.pop()
-        if isinstance(value, dict):
-            inside = [(f"{name}.{key}" if name else str(key), item) for key, item in value.items()]
-            pending.extend(reversed(inside))
-        elif _is_metric(name) and isinstance(value, int | float) and not isinstance(value, bool) and _finite(value):
-            metrics[name] = float(value)
-    return metrics
-
-
-def _is_metric(name: str) -> bool:
-    """JSON can write half of a surrogate pair (`"\\ud800"`), which no record of ours can."""
-    return 0 < len(name) <= _LONGEST_METRIC_NAME and not any("\ud800" <= character <= "\udfff" for character in name)
-
-
-def _finite(value: float) -> bool:
-    try:
-        return math.isfinite(value)
-    except OverflowError:
-        return False

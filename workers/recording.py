@@ -32,7 +32,8 @@ from pipeline_queue.planner import messages, retry_delay_seconds
 from pipeline_queue.report import StepFiles, end_of_run, find_steps
 from workers.context import WorkerContext
 from workers.job import Job, LeaseLostError, Try
-from workers.outcome import Failure, Outcome, read_metrics, with_tail
+from workers.metrics import read_metrics
+from workers.outcome import Failure, Outcome, with_tail
 from workers.outputs import Found, Workspace, move_outputs
 from workers.trees import remove_tree
 
@@ -47,12 +48,13 @@ class CancelledError(Exception):
 
 def publish_attempt(worker: WorkerContext, this: Try, workspace: Workspace, found: Found) -> Outcome:
     job = this.job
-    metrics = read_metrics(workspace.folder / "metrics.json") if found.has("metrics.json") else {}
+    is_there = found.has("metrics.json")
+    metrics, metric_notes = read_metrics(workspace.folder / "metrics.json") if is_there else ({}, ())
     record = this.record.model_copy(
         update={
             "outputs": found.outputs,
             "deleted": found.deleted,
-            "notes": (*this.record.notes, *found.notes),
+            "notes": (*this.record.notes, *found.notes, *metric_notes),
             "metrics": metrics,
         }
     )

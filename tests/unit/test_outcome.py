@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 from pipeline_queue.contract.records import OutputFile
 from pipeline_queue.pipeline import Step
 from workers.executor import ExecutionResult
-from workers.outcome import duration, failure_of, last_lines, read_metrics, signal_name, sizes, with_tail
+from workers.outcome import duration, failure_of, last_lines, signal_name, sizes, with_tail
 from workers.outputs import Found
 from workers.supervisor.frames import Cause
 
@@ -91,47 +90,6 @@ def test_a_log_of_one_endless_line_is_cut_and_one_that_is_not_there_is_empty(tmp
     log.write_bytes(b"x" * 10_000_000)
     assert sum(map(len, last_lines(log))) <= 4096
     assert with_tail("it failed", tmp_path / "absent") == "it failed; its log is empty"
-
-
-@pytest.mark.parametrize(
-    ("text", "metrics"),
-    [
-        ('{"loss": 0.5, "epoch": 3}', {"loss": 0.5, "epoch": 3.0}),
-        ('{"a": {"b": {"c": 1}}, "d": 2}', {"a.b.c": 1.0, "d": 2.0}),
-        ('{"a": NaN, "b": Infinity, "c": -Infinity, "d": 1e999, "e": 1}', {"e": 1.0}),
-        ('{"a": true, "b": null, "c": "1", "d": [1, 2], "e": 0}', {"e": 0.0}),
-        ('{"": 1, "b": {"": 2}}', {"b.": 2.0}),
-        (r'{"\ud800": 1, "a": {"\udfff": 2}, "ok": 3}', {"ok": 3.0}),
-        ('{"' + "x" * 1000 + '": 1, "ok": 2}', {"ok": 2.0}),
-        ('{"a": 1' + "0" * 400 + "}", {}),
-        ('{"a": ' + "9" * 10_000 + "}", {}),
-        ("5", {}), ("[1]", {}), ("null", {}), ("", {}), ("{", {}), ("loss: 1", {}), ("\ufeff{}", {}),
-        ("[" * 100_000, {}),
-        ('{"a":' * 900 + "1" + "}" * 900, None),
-        ('{"a": "' + "x" * 2_000_000 + '", "b": 1}', {}),
-    ],
-    ids=lambda value: str(value)[:30],
-)  # fmt: skip
-def test_metrics_are_the_finite_numbers_of_whatever_is_there(
-    tmp_path: Path, text: str, metrics: dict[str, float] | None
-) -> None:
-    path = tmp_path / "metrics.json"
-    path.write_text(text)
-    found = read_metrics(path)
-    assert metrics is None or found == metrics
-    json.dumps(found, allow_nan=False).encode()
-
-
-def test_metrics_are_capped_in_number(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.json"
-    path.write_text(json.dumps({str(number): number for number in range(5000)}))
-    assert len(read_metrics(path)) == 1000
-
-
-def test_metrics_that_are_no_file_are_none(tmp_path: Path) -> None:
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "latin").write_bytes(b'{"\xe4": 1}')
-    assert [read_metrics(tmp_path / name) for name in ("absent", "folder", "latin")] == [{}, {}, {}]
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_rows_and_columns_that_spreadsheets_leave_empty_are_left_out(tmp_path: P
     assert csv_rows(tmp_path, "lr,epochs,,\n0.1,5,,\n0.2,6\n,,,\n , \n\n") == [(0.1, 5), (0.2, 6)]
     (note,) = built(tmp_path, "{csv: points.csv}").notes
     assert note.endswith("points.csv: 2 rows of empty cells left out")
-    assert "has 3 cells" in csv_refusals(tmp_path, "lr,epochs\n0.1,5,7\n")[0]
+    assert "has 3 cells" in csv_refusals(tmp_path, "lr,epochs\n0.1,5\n0.1,5,7\n")[0]
 
 
 def _written(path: Path, text: str) -> Path:

@@ -95,9 +95,7 @@ class _PointsFile:
                 elif cells and names is not None:
                     self._take_cells(line, names, cells)
                 line = reader.line_num + 1
-            self._findings.note_left_out(
-                Place(self._shown), self._empty_rows, "row of empty cells", "rows of empty cells"
-            )
+            self._findings.note_left_out(Place(self._shown), self._empty_rows, "row", "of empty cells")
         except csv.Error as error:
             self._refuse(line, f"this is not CSV: {error}", "put a value with quotes or commas in double quotes")
 
