@@ -12,6 +12,9 @@ ParameterType = Literal["float", "int", "bool", "string"]
 Reuse = Literal["sweep", "always", "never"]
 """Which runs that need the same step share one execution of it: those of one sweep, those of all, or none."""
 
+Keep = Literal["on_failure", "never"]
+"""Whether what a failed or timed-out attempt left is kept for people to look at."""
+
 DEFAULT_QUEUE = "default"
 
 
@@ -80,6 +83,7 @@ class Step(Frozen):
     reuse: Reuse = "sweep"
     preload: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
+    keep: Keep = "on_failure"
     help: str = ""
 
     def words(self) -> tuple[Template, ...]:

@@ -8,7 +8,7 @@ from pipeline_queue.contract.identity import RunId
 from pipeline_queue.contract.ledger import LiveRun, LiveStep
 from pipeline_queue.contract.records import RunRecord, StepRecord, StepSummary
 from pipeline_queue.contract.states import ENDED, RunState, StepState
-from pipeline_queue.contract.storage import CANCELLED, LOG, OUTPUTS, RunPaths, Storage, read_step
+from pipeline_queue.contract.storage import CANCELLED, KEPT, LOG, OUTPUTS, RunPaths, Storage, read_step
 from pipeline_queue.sweep import Sweep
 
 
@@ -124,6 +124,8 @@ def _ended_summary(item: tuple[StepFiles, bool], run_state: RunState) -> StepSum
         outputs=f"{step.folder}/{OUTPUTS}" if step.published else None,
         log=f"{step.folder}/{LOG}" if step.folder else None,
         message=record.message if record else "",
+        kept=f"{step.folder}/{KEPT}" if record and record.kept else None,
+        notes=record.notes if record else (),
     )
 
 
@@ -143,4 +145,4 @@ def _absolute(paths: RunPaths, step: StepSummary) -> StepSummary:
     def full(path: str | None) -> str | None:
         return None if path is None else str(paths.folder / path)
 
-    return step.model_copy(update={"outputs": full(step.outputs), "log": full(step.log)})
+    return step.model_copy(update={"outputs": full(step.outputs), "log": full(step.log), "kept": full(step.kept)})

@@ -39,9 +39,14 @@ def sources_digest(step: Step, contents: Mapping[str, str]) -> str:
 
 
 def unmatched(step: Step, names: Iterable[str]) -> list[str]:
-    """The patterns of the step that match nothing."""
+    """The patterns of the step's `sources` that match nothing."""
+    return unmatched_patterns(step.sources, names)
+
+
+def unmatched_patterns(patterns: Iterable[str], names: Iterable[str]) -> list[str]:
+    """The patterns, written like `sources`, that match none of the names."""
     from pathspec import GitIgnoreSpec
 
     every = tuple(names)
-    specs = [(pattern, GitIgnoreSpec.from_lines([f"/{pattern}"])) for pattern in step.sources]
+    specs = [(pattern, GitIgnoreSpec.from_lines([f"/{pattern}"])) for pattern in patterns]
     return [pattern for pattern, spec in specs if not any(spec.match_file(name) for name in every)]

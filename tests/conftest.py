@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,10 +22,14 @@ import pytest
 from redis import Redis
 
 from pipeline_queue.client import Client
-from pipeline_queue.contract.settings import RESERVED_PREFIX, Settings
+from pipeline_queue.contract.settings import RESERVED_PREFIX, SCRATCH, Settings
 from pipeline_queue.local.server import start_server
 
 GENEROUS_SECONDS = 120.0
+
+# Of this process of the tests, removed with it.
+_SCRATCH = tempfile.mkdtemp(prefix="pq-test-scratch-")
+atexit.register(shutil.rmtree, _SCRATCH, ignore_errors=True)
 
 # How long an example takes on a busy machine says nothing about it.
 hypothesis.settings.register_profile("patient", deadline=None)
@@ -55,7 +62,7 @@ with open("metrics.json", "w") as file:
 def plain_environment(**more: str) -> dict[str, str]:
     """This process's environment without settings of ours."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(RESERVED_PREFIX)}
-    return {**kept, **more}
+    return {**kept, SCRATCH: _SCRATCH, **more}
 
 
 def wait_until(condition: Callable[[], Any], what: str, seconds: float = GENEROUS_SECONDS) -> Any:

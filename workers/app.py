@@ -41,6 +41,7 @@ from workers.reconciler import Reconciler
 from workers.refusals import Refusals
 from workers.remote_control import restrict
 from workers.tasks import register
+from workers.tidying import Tidier
 from workers.workspace import Workspaces
 
 _COLLECTION_THRESHOLDS = (20_000, 20, 20)
@@ -85,6 +86,7 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
         self._reconciler: Reconciler | None = None
         self._feeder: Feeder | None = None
         self._disks: Disks | None = None
+        self._tidier: Tidier | None = None
         self._grace_seconds = 0.0
 
     def start(self, parent: Any) -> None:
@@ -117,6 +119,8 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
             self._feeder.stop()
         if self._disks:
             self._disks.stop()
+        if self._tidier:
+            self._tidier.stop()
         worker.executor.close()
         # Steps have been ended now; leases and ledger stay until every attempt has recorded that.
         parent.pool.stop()
@@ -168,13 +172,15 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
             log_limit_bytes=settings.log_limit_bytes,
             environment=dict(os.environ),
             python=Path(sys.executable),
+            keep_limit_bytes=settings.keep_limit_bytes,
             environments=EnvironmentFolder(settings.environments) if settings.environments else None,
         )
         hold_messages(lambda: not intake.is_open())
         _when_told_to_stop(lambda: intake.hold("stop", _STOPPING))
         _when_ready(leases.start)
         disks.start()
-        threading.Thread(target=workspaces.remove_abandoned, name="tidy", daemon=True).start()
+        self._tidier = Tidier(workspaces, storage, settings.keep_days)
+        self._tidier.start()
         self._reconciler = Reconciler(name, Ledger.of(settings), storage, sweeps, intake.is_open)
         self._reconciler.start()
         self._feeder.start()

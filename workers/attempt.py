@@ -16,6 +16,7 @@ from pipeline_queue.contract.wire import Caller
 from workers.context import WorkerContext
 from workers.executor import ExecutionResult
 from workers.job import Job, LeaseLostError, Try, job_of
+from workers.keeping import keep_files
 from workers.launch import command_of, execute
 from workers.lease import Held
 from workers.outcome import (
@@ -212,7 +213,10 @@ def _executed(worker: WorkerContext, this: Try) -> Outcome:
     worker.intake.note_end()
     if failure is None and found is not None:
         return publish_attempt(worker, ended, workspace, found)
-    return record_failure(worker, ended, failure or Failure("lost", "the step vanished", True))
+    failure = failure or Failure("lost", "the step vanished", True)
+    if failure.cause != "cancelled":
+        ended = keep_files(worker, ended, workspace)
+    return record_failure(worker, ended, failure)
 
 
 def _really(worker: WorkerContext, this: Try, result: ExecutionResult, failure: Failure) -> Failure:

@@ -78,4 +78,5 @@ class WorkerContext:
     environment: dict[str, str]
     python: Path
     grace_seconds: float = field(default=10.0)
+    keep_limit_bytes: int = 1024 * 1024 * 1024
     environments: EnvironmentFolder | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from pipeline_queue.contract.settings import RESERVED_PREFIX
 from pipeline_queue.contract.storage import LOG
@@ -19,7 +20,7 @@ from workers.supervisor.frames import ATTEMPT_MARKER
 
 def execute(worker: WorkerContext, this: Try, workspace: Workspace) -> ExecutionResult:
     step = this.job.plan.step
-    env = _environment(this)
+    env = _environment(this, worker.workspaces.ceiling)
     return worker.executor.run(
         ExecutionRequest(
             id=this.uid,
@@ -43,12 +44,16 @@ def command_of(base: Base, plan: StepPlan) -> tuple[str, ...]:
     return (str(base.python), *plan.argv) if plan.step.python else plan.argv
 
 
-def _environment(this: Try) -> dict[str, str]:
+def _environment(this: Try, ceiling: Path) -> dict[str, str]:
     """The base without our settings (the broker's URL holds a password), and the step's own."""
     job, base = this.job, this.base
     inherited = {name: value for name, value in base.variables.items() if not name.startswith(RESERVED_PREFIX)}
     path = f"{base.python.parent}{os.pathsep}{inherited.get('PATH', os.defpath)}"
     inherited["PATH"] = path
+    # A search for a repository ends below the folders of other attempts, wherever the scratch folder lies.
+    inherited["GIT_CEILING_DIRECTORIES"] = os.pathsep.join(
+        filter(None, [inherited.get("GIT_CEILING_DIRECTORIES"), str(ceiling)])
+    )
     own = plan_step(job.plan.step, job.run, job.sweep.parameters(job.run), inherited).env
     return {
         "PYTHONUNBUFFERED": "1",

@@ -1,4 +1,4 @@
-"""Reads the numbers of a step's `metrics.json`, and notes what of it could not be read: nothing vanishes without a word."""
+"""Reads the numbers of a step's `metrics.json`, and notes what of it was not read."""
 
 from __future__ import annotations
 
@@ -84,9 +84,8 @@ def _take_all(reader: _Reader, data: object) -> str:
     if isinstance(data, list) and data and all(isinstance(item, dict) for item in data):
         for item in data:
             reader.take(item)
-        return (
-            f"{_FILE} is a list of {len(data):,} objects: the last value of each name was read" if len(data) > 1 else ""
-        )
+        several = f"{_FILE} is a list of {len(data):,} objects: the last value of each name was read"
+        return several if len(data) > 1 else ""
     return f"{_FILE} is {_kind(data)}, not an object of names and numbers, and was not read"
 
 

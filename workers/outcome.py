@@ -75,7 +75,7 @@ def failure_of(step: Step, result: ExecutionResult, found: Found | None) -> Fail
             return Failure("signal", f"step {name} was ended by {signal_name(result.signal or 0)}")
     if result.exit_code != 0:
         return Failure("exit_code", f"step {name} failed with exit code {result.exit_code}")
-    missing = [output for output in step.outputs if found is not None and not found.has(output)]
+    missing = found.missing(step.outputs) if found is not None else []
     if missing:
         return Failure(
             "missing_outputs",

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline_queue.contract.records import OutputFile
-from workers.trees import LONGEST_NAME_BYTES, Mark, mark_of, move_entry, walk
+from pipeline_queue.sources import WILDCARDS, unmatched_patterns
+from workers.trees import LONGEST_NAME_BYTES, Mark, make_readable, mark_of, move_entry, walk
 
 _NEVER_PUBLISHED_FOLDERS = frozenset({"__pycache__", ".ipynb_checkpoints"})
 _MOST_NOTES = 20
+_MAX_STRAYS = 10
+_MAX_STRAY_CHARACTERS = 200
+_MAX_CHECKED_BYTES = 64 * 1024 * 1024
+_MAX_CHECKED_BYTES_TOGETHER = 256 * 1024 * 1024
+
+
+WITHIN = ("above", "work", "step")
+"""From the outermost folder of an attempt to the step's own: so many `..` lead to nothing of another run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +31,20 @@ class Workspace:
 
     folder: Path
     staged: Mapping[str, Mark | None]
+
+    def strays(self) -> list[str]:
+        """What the step wrote beside its folder, in the folders of its attempt: paths such as `../results/a.txt`."""
+        found: list[str] = []
+        inner = self.folder
+        for depth in range(1, len(WITHIN) + 1):
+            above, ups = inner.parent, "/".join([".."] * depth)
+            for path in sorted(above.iterdir()):
+                if path.name != inner.name:
+                    inside = walk(path) if path.is_dir() and not path.is_symlink() else ()
+                    names = sorted(item.relative_to(above).as_posix() for item in inside if not item.is_dir())
+                    found += [f"{ups}/{name}" for name in names or [path.name]]
+            inner = above
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +58,13 @@ class Found:
     def has(self, name: str) -> bool:
         """Whether a file, link or folder of that name is among the outputs."""
         return any(file.path.rstrip("/") == name or file.path.startswith(f"{name}/") for file in self.outputs)
+
+    def missing(self, declared: tuple[str, ...]) -> list[str]:
+        """Of declared names and patterns (as in `sources`), those that nothing is called or matches."""
+        absent = [name for name in declared if not self.has(name)]
+        patterns = [name for name in absent if WILDCARDS & set(name)]
+        unmet = set(unmatched_patterns(patterns, (file.path for file in self.outputs))) if patterns else set()
+        return [name for name in absent if name not in patterns or name in unmet]
 
 
 def find_outputs(workspace: Workspace, declared: tuple[str, ...]) -> Found:
@@ -64,10 +95,35 @@ def find_outputs(workspace: Workspace, declared: tuple[str, ...]) -> Found:
             folders.append(name)
         elif not _is_junk(name) or name in declared:
             outputs.append(OutputFile(path=name, size=status.st_size if stat.S_ISREG(status.st_mode) else None))
+    strays = workspace.strays()
+    if strays:
+        named = ", ".join(f"{name[:_MAX_STRAY_CHARACTERS]!a}"[1:-1] for name in strays[:_MAX_STRAYS])
+        more = f" and {len(strays) - _MAX_STRAYS:,} more" if len(strays) > _MAX_STRAYS else ""
+        notes.append(f"written outside the step's folder, and not published: {named}{more}")
     filled = {name.rpartition("/")[0] for name in seen}
     outputs += [OutputFile(path=f"{name}/", size=None) for name in folders if name not in filled]
     deleted = tuple(sorted([*replaced, *(name for name in staged if name not in seen)]))
     return Found(tuple(sorted(outputs, key=lambda file: file.path)), deleted, _cut(notes))
+
+
+def with_checksums(workspace: Workspace, found: Found) -> Found:
+    """What was found, with the sha256 of each file up to 64 MiB, of 256 MiB together. Raises OSError."""
+    left = _MAX_CHECKED_BYTES_TOGETHER
+    outputs = []
+    for file in found.outputs:
+        if file.size is not None and file.size <= min(left, _MAX_CHECKED_BYTES):
+            left -= file.size
+            path = workspace.folder / file.path
+            make_readable(path)
+            file = file.model_copy(update={"sha256": sha256_of(path)})
+        outputs.append(file)
+    return replace(found, outputs=tuple(outputs))
+
+
+def sha256_of(path: Path) -> str:
+    """Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def move_outputs(workspace: Workspace, found: Found, target: Path) -> None:

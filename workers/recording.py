@@ -34,7 +34,7 @@ from workers.context import WorkerContext
 from workers.job import Job, LeaseLostError, Try
 from workers.metrics import read_metrics
 from workers.outcome import Failure, Outcome, with_tail
-from workers.outputs import Found, Workspace, move_outputs
+from workers.outputs import Found, Workspace, move_outputs, with_checksums
 from workers.trees import remove_tree
 
 logger = logging.getLogger(__name__)
@@ -63,6 +63,9 @@ def publish_attempt(worker: WorkerContext, this: Try, workspace: Workspace, foun
         this.check_lease()
         return worker.disks.patiently(lambda: _check_publishing(worker, this), action)
 
+    this.check_lease()
+    found = with_checksums(workspace, found)
+    record = record.model_copy(update={"outputs": found.outputs})
     patiently(lambda: move_outputs(workspace, found, this.folder / OUTPUTS))
     patiently(lambda: replace_file(this.folder / STEP_RECORD, record.model_dump_json().encode()))
     if not patiently(lambda: _published(this)):

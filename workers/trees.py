@@ -82,8 +82,7 @@ def move_entry(source: Path, destination: Path, root: Path) -> None:
         # Its other name may lie outside, where somebody goes on writing to it.
         _copy_whole(source, destination)
         return
-    if not status.st_mode & stat.S_IRUSR:
-        source.chmod(status.st_mode & 0o777 | stat.S_IRUSR)
+    make_readable(source)
     try:
         source.rename(destination)
     except OSError:
@@ -92,10 +91,24 @@ def move_entry(source: Path, destination: Path, root: Path) -> None:
             source.unlink()
 
 
+def make_readable(path: Path) -> None:
+    """Gives a file of this user's the right to be read, and takes from it the rights to act as its owner or group."""
+    mode = path.lstat().st_mode
+    wanted = mode & 0o777 | stat.S_IRUSR
+    if stat.S_ISREG(mode) and stat.S_IMODE(mode) != wanted:
+        path.chmod(wanted)
+
+
 def _copy_whole(source: Path, destination: Path) -> None:
     """The file with its times and mode, or nothing: half of it would take the room that somebody else waits for."""
+    make_readable(source)
     try:
-        shutil.copy2(source, destination)
+        if _has_holes(source.stat()):
+            with source.open("rb", buffering=0) as reader, destination.open("wb", buffering=0) as writer:
+                _copy_content(reader.fileno(), writer.fileno(), os.fstat(reader.fileno()).st_size)
+            shutil.copystat(source, destination)
+        else:
+            shutil.copy2(source, destination)
     except BaseException:
         with contextlib.suppress(OSError):
             destination.unlink()
@@ -144,7 +157,31 @@ def _open_up(folder: Path) -> None:
 
 
 def _copy_content(reader: int, writer: int, size: int) -> None:
-    """In the kernel, which shares the blocks on file systems that can."""
+    """In the kernel, which shares the blocks on file systems that can; what is a hole stays one."""
+    if not _has_holes(os.fstat(reader)):
+        _copy_range(reader, writer, size)
+        return
+    end = 0
+    while end < size:
+        try:
+            start = os.lseek(reader, end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            break  # the rest is a hole
+        end = min(os.lseek(reader, start, os.SEEK_HOLE), size)
+        os.lseek(reader, start, os.SEEK_SET)
+        os.lseek(writer, start, os.SEEK_SET)
+        _copy_range(reader, writer, end - start)
+    os.ftruncate(writer, size)
+
+
+def _has_holes(status: os.stat_result) -> bool:
+    return status.st_blocks * 512 < status.st_size
+
+
+def _copy_range(reader: int, writer: int, size: int) -> None:
+    """From where both stand."""
     left = size
     while left > 0:
         try:

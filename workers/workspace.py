@@ -20,7 +20,7 @@ from pipeline_queue.contract.errors import StorageError
 from pipeline_queue.contract.storage import OUTPUTS, Storage, read_step
 from pipeline_queue.pipeline import Step
 from pipeline_queue.sources import select_sources
-from workers.outputs import Workspace
+from workers.outputs import WITHIN, Workspace, sha256_of
 from workers.trees import Mark, copy_entry, mark_of, remove_entry, remove_tree, walk
 
 _YOUNG_SECONDS = 60.0
@@ -36,7 +36,8 @@ _Value = TypeVar("_Value")
 class Workspaces:
     """Makes working directories below `scratch`, and keeps extracted snapshots there.
 
-    A working directory is locked while its worker lives: what a killed worker left has no lock.
+    A step's folder lies in folders of its attempt alone, so that `..` leads to nothing of another run. The outermost is
+    locked while its worker lives: what a killed worker left has no lock.
     """
 
     def __init__(self, scratch: Path, storage: Storage) -> None:
@@ -65,9 +66,11 @@ class Workspaces:
     ) -> Workspace:
         """A fresh folder with the snapshot (the step's `sources` of it), the pipeline's `links` and then what the
         earlier steps published."""
-        folder = self._work / uid
-        folder.mkdir()
-        self._locks[uid] = _locked(folder)
+        outermost = self._work / uid
+        outermost.mkdir()
+        self._locks[uid] = _locked(outermost)
+        folder = outermost.joinpath(*WITHIN)
+        folder.mkdir(parents=True)
         staged: _Staged = {}
         source, names = self._extracted(snapshot)
         try:
@@ -95,6 +98,11 @@ class Workspaces:
             with self._extracting:
                 _keep(self._selected, key, selected)
         return selected
+
+    @property
+    def ceiling(self) -> Path:
+        """The folder above those of all attempts."""
+        return self._work
 
     def discard(self, uid: str) -> None:
         remove_tree(self._work / uid)
@@ -199,15 +207,28 @@ def _apply(step: Path, folder: Path, staged: _Staged) -> None:
     if record is None:
         raise StorageError(f"{step} has no manifest; was something deleted from the storage?")
     for name in record.deleted:
+        _check_name(step, name, folder)
         remove_entry(folder / name)
         staged.pop(name, None)
     for file in record.outputs:
         name = file.path.rstrip("/")
+        _check_name(step, name, folder)
         target = folder / name
         _make_parents(name, folder, staged)
         if name in staged and not file.path.endswith("/"):
             remove_entry(target)
         staged[name] = copy_entry(step / OUTPUTS / name, target)
+        if file.sha256 is not None and sha256_of(target) != file.sha256:
+            raise StorageError(f"{step / OUTPUTS / name} is damaged: it is not what its step published (sha256)")
+
+
+def _check_name(step: Path, name: str, folder: Path) -> None:
+    """A manifest that was damaged or forged must lead nowhere else. Raises StorageError."""
+    parts = name.split("/")
+    is_inside = not name.startswith("/") and not {"", ".", ".."} & set(parts)
+    above = (folder.joinpath(*parts[:depth]) for depth in range(1, len(parts)))
+    if not is_inside or any(path.is_symlink() for path in above):
+        raise StorageError(f"the manifest of {step} holds the name {name[:200]!r}, which leads outside")
 
 
 def _make_parents(name: str, folder: Path, staged: _Staged) -> None:

@@ -108,12 +108,28 @@ def print_report(report: RunRecord) -> None:
     for step in report.steps:
         if step.outputs and files_of(step):
             out.print(Text(f"outputs of {step.name}: {step.outputs}"), soft_wrap=True)
+    _print_remarks(report, out)
+    _print_failures(report)
+
+
+def _print_remarks(report: RunRecord, out: Console) -> None:
+    """What was noted on its steps, and where lies what failed ones left."""
     for step in report.steps:
-        if step.state == "failed" and step.message:
-            Console(stderr=True, highlight=False).print(Text(step.message, style="red"), soft_wrap=True)
-            Console(stderr=True, highlight=False).print(Text(f"whole log: {step.log}"), soft_wrap=True)
-    if report.message and not any(step.state == "failed" and step.message for step in report.steps):
-        Console(stderr=True, highlight=False).print(Text(report.message), soft_wrap=True)
+        for note in step.notes:
+            out.print(Text(f"note on {step.name}: {note}"), soft_wrap=True)
+        if step.kept:
+            out.print(Text(f"what {step.name} left: {step.kept}"), soft_wrap=True)
+
+
+def _print_failures(report: RunRecord) -> None:
+    """Why the run failed, on standard error."""
+    err = Console(stderr=True, highlight=False)
+    failed = [step for step in report.steps if step.state == "failed" and step.message]
+    for step in failed:
+        err.print(Text(step.message, style="red"), soft_wrap=True)
+        err.print(Text(f"whole log: {step.log}"), soft_wrap=True)
+    if report.message and not failed:
+        err.print(Text(report.message), soft_wrap=True)
 
 
 def print_explanation(told: Explanation) -> None:
@@ -151,10 +167,12 @@ def cell(value: object, missing: str = "-") -> str:
 
 def files_of(step: StepSummary) -> list[Path]:
     """The published files of a step, absolute, in order."""
-    if not step.outputs:
-        return []
-    root = Path(step.outputs)
-    return sorted(path for path in root.rglob("*") if path.is_symlink() or path.is_file())
+    return files_in(Path(step.outputs)) if step.outputs else []
+
+
+def files_in(folder: Path) -> list[Path]:
+    """The files and links below a folder, in order."""
+    return sorted(path for path in folder.rglob("*") if path.is_symlink() or path.is_file())
 
 
 def coloured(state: str) -> Text:

@@ -261,17 +261,18 @@ def compare(runs: tuple[str, ...], as_json: bool) -> None:
 @click.command()
 @_RUN
 @click.argument("destination", required=False, type=click.Path(path_type=Path))
+@click.option("--failed", is_flag=True, help="What failed steps left, instead of published files.")
 @_JSON
-def outputs(run: str, destination: Path | None, as_json: bool) -> None:
+def outputs(run: str, destination: Path | None, failed: bool, as_json: bool) -> None:
     """List the output files of RUN, or copy them to the new or empty folder DESTINATION, a folder a step."""
-    from pipeline_queue.cli.display import files_of
+    from pipeline_queue.cli.display import files_in
 
     with reading() as client:
         report = client.run(run)
-    folders = {step.name: Path(step.outputs) for step in report.steps if step.outputs}
+    folders = _folders_of(report, failed)
     if destination is not None:
         _copy_outputs(folders, destination)
-    listed = {step.name: [str(path) for path in files_of(step)] for step in report.steps if step.outputs}
+    listed = {name: [str(path) for path in files_in(folder)] for name, folder in folders.items()}
     if as_json:
         shown = {name: str(path) for name, path in folders.items()}
         click.echo(json.dumps({"run": report.run, "outputs": shown, "files": listed}, indent=2))
@@ -281,6 +282,12 @@ def outputs(run: str, destination: Path | None, as_json: bool) -> None:
         for files in listed.values():
             for file in files:
                 click.echo(file)
+
+
+def _folders_of(report: RunRecord, failed: bool) -> dict[str, Path]:
+    """Step -> the folder of its published files, or of those that its failed attempt left."""
+    found = ((step.name, step.kept if failed else step.outputs) for step in report.steps)
+    return {name: Path(folder) for name, folder in found if folder and Path(folder).is_dir()}
 
 
 def _copy_outputs(folders: dict[str, Path], destination: Path) -> None:

@@ -6,9 +6,9 @@ end of a run. Paths inside a record are relative to its own folder.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from pipeline_queue.contract.states import RunState, StepState
 
@@ -36,6 +36,20 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     v: Literal[1] = 1
+
+
+class _Omitting(BaseModel):
+    """Fields that came later are not written where they say nothing, so that what version 1 writes stays as it was."""
+
+    LATER: ClassVar[tuple[str, ...]] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_empty(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        data: dict[str, Any] = write(self)
+        for name in self.LATER:
+            if not data.get(name):
+                data.pop(name, None)
+        return data
 
 
 class SweepRecord(Record):
@@ -76,17 +90,21 @@ class RetryRecord(Record):
     ranges: tuple[tuple[int, int], ...]
 
 
-class OutputFile(BaseModel):
-    """One published file; `size` in bytes, None for a symbolic link."""
+class OutputFile(_Omitting):
+    """One published file; `size` in bytes, None for a symbolic link; `sha256` of smaller ones only."""
 
     model_config = ConfigDict(frozen=True)
+    LATER: ClassVar[tuple[str, ...]] = ("sha256",)
 
     path: str
     size: int | None
+    sha256: str | None = None
 
 
-class StepRecord(Record):
+class StepRecord(_Omitting, Record):
     """`step.json`: what one attempt did. `seconds` is the process's time; times are Unix seconds."""
+
+    LATER: ClassVar[tuple[str, ...]] = ("kept",)
 
     run: str
     step: str
@@ -106,12 +124,15 @@ class StepRecord(Record):
     deleted: tuple[str, ...] = ()
     metrics: dict[str, float] = {}
     notes: tuple[str, ...] = ()
+    kept: tuple[OutputFile, ...] = ()
+    """What a failed attempt left, in the folder `kept` beside its log."""
 
 
-class StepSummary(BaseModel):
-    """One step in a report of a run; `outputs` and `log` are paths, None when there is none."""
+class StepSummary(_Omitting):
+    """One step in a report of a run; `outputs`, `log` and `kept` (what a failed attempt left) are paths or None."""
 
     model_config = ConfigDict(frozen=True)
+    LATER: ClassVar[tuple[str, ...]] = ("kept", "notes")
 
     name: str
     state: StepState
@@ -121,6 +142,8 @@ class StepSummary(BaseModel):
     outputs: str | None = None
     log: str | None = None
     message: str = ""
+    kept: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 class RunRecord(Record):

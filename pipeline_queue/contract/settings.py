@@ -17,6 +17,8 @@ BROKER_URL = "PIPELINE_QUEUE_BROKER_URL"
 STORAGE = "PIPELINE_QUEUE_STORAGE"
 SCRATCH = "PIPELINE_QUEUE_SCRATCH"
 LOG_LIMIT = "PIPELINE_QUEUE_LOG_LIMIT_BYTES"
+KEEP_LIMIT = "PIPELINE_QUEUE_KEEP_LIMIT_BYTES"
+KEEP_DAYS = "PIPELINE_QUEUE_KEEP_DAYS"
 SIGNING_KEY_FILE = "PIPELINE_QUEUE_SIGNING_KEY_FILE"
 STOP_GRACE = "PIPELINE_QUEUE_STOP_GRACE_SECONDS"
 ENVIRONMENTS = "PIPELINE_QUEUE_ENVIRONMENTS"
@@ -59,6 +61,8 @@ _REMOTE_CONTROL: dict[str, RemoteControl] = {
 """`queues`: of the embedded service's worker, which is told of the queues to serve."""
 
 _DEFAULT_LOG_LIMIT_BYTES = 64 * 1024 * 1024
+_DEFAULT_KEEP_LIMIT_BYTES = 1024 * 1024 * 1024
+_DEFAULT_KEEP_DAYS = 7
 # Kubernetes kills after 30 s.
 _DEFAULT_STOP_GRACE_SECONDS = 20.0
 _LONGEST_STOP_GRACE_SECONDS = 30 * 24 * 3600.0
@@ -72,6 +76,7 @@ class Settings:
     caps each attempt's log. `signing_key_file` None: messages are not signed. `stop_grace_seconds` is how long a worker
     that is told to stop waits for what it runs. `environments`: only of the embedded service, the folder of
     `contract.submitted_environment`. `remote_control`: which of Celery's commands a worker takes.
+    `keep_limit_bytes` and `keep_days`: how much of what a failed attempt left is kept, and how long.
     """
 
     broker_url: str
@@ -82,6 +87,8 @@ class Settings:
     stop_grace_seconds: float = _DEFAULT_STOP_GRACE_SECONDS
     environments: Path | None = None
     remote_control: RemoteControl = "questions"
+    keep_limit_bytes: int = _DEFAULT_KEEP_LIMIT_BYTES
+    keep_days: int = _DEFAULT_KEEP_DAYS
 
     def __repr__(self) -> str:
         return f"Settings(broker_url={without_password(self.broker_url)!r}, storage={str(self.storage)!r})"
@@ -97,6 +104,8 @@ class Settings:
             STOP_GRACE: f"{self.stop_grace_seconds:g}",
             ENVIRONMENTS: str(self.environments or ""),
             REMOTE_CONTROL: self.remote_control,
+            KEEP_LIMIT: str(self.keep_limit_bytes),
+            KEEP_DAYS: str(self.keep_days),
         }
 
 
@@ -120,6 +129,8 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         stop_grace_seconds=_stop_grace(environment),
         environments=Path(environment[ENVIRONMENTS]) if environment.get(ENVIRONMENTS) else None,
         remote_control=_remote_control(environment),
+        keep_limit_bytes=_whole_number(environment, KEEP_LIMIT, _DEFAULT_KEEP_LIMIT_BYTES, "of bytes"),
+        keep_days=_whole_number(environment, KEEP_DAYS, _DEFAULT_KEEP_DAYS, "of days"),
     )
 
 
@@ -183,10 +194,18 @@ def _check_database(text: str) -> None:
 
 
 def _scratch(environment: Mapping[str, str]) -> Path:
+    """`PIPELINE_QUEUE_SCRATCH`, else a folder of this user in the system's temporary one."""
     chosen = environment.get(SCRATCH)
     if chosen:
         return Path(chosen).expanduser().absolute()
     return Path(tempfile.gettempdir()) / f"pipeline-queue-{os.getuid()}"
+
+
+def _whole_number(environment: Mapping[str, str], name: str, default: int, what: str) -> int:
+    text = environment.get(name, str(default))
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise SettingsError(f"{name} must be a whole number {what}, not '{text[:40]}'")
+    return int(text)
 
 
 def _log_limit(environment: Mapping[str, str]) -> int:

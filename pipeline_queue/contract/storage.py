@@ -14,8 +14,9 @@
     <root>/sweeps/<sweep>/runs/<run>/<step>/       published: outputs/, log, step.json
     <root>/sweeps/<sweep>/shared/<step>-<identity>/     the same, of a step that several runs link to
     <root>/reused/<step>-<identity>/               the same, of a step that runs of all sweeps may link to
-    <root>/sweeps/<sweep>/runs/<run>/<step>.attempt-<n>-<uid>/   in progress, or failed; with `.lost`: of a worker that
-                                                   lost its lease before it had ended
+    <root>/sweeps/<sweep>/runs/<run>/<step>.attempt-<n>-<uid>/   in progress, or failed, then perhaps with kept/;
+                                                   with `.lost`: of a worker that lost its lease before it had ended
+    <root>/kept/<day>/<name>                       links to attempts with kept/, by the day they were kept
 
 `<run>` is the index and the parameters that are not defaults, `0-learning_rate=0.01`, so that a person
 finds outputs by browsing. Everything that assumes a file system (local or NFS) is in this file.
@@ -29,8 +30,10 @@ import json
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import TypeVar
 
@@ -44,6 +47,7 @@ _LABEL_BYTES = 120
 _MOST_IN_A_FOLDER = 1000
 _ATTEMPT = re.compile(r"(?P<step>[^.]+)\.attempt-(?P<number>[1-9][0-9]{0,8})-[0-9a-f]+(\.lost)?", re.ASCII)
 
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _LOST = ".lost"
 _THOUSAND = re.compile(r"[0-9]{6,}-[0-9]{6,}", re.ASCII)
 _RUN_FOLDER = re.compile(r"(?P<index>0|[1-9][0-9]{0,8})(-.+)?", re.ASCII)
@@ -60,6 +64,7 @@ CANCELLED = "cancel.requested"
 """With a dot, as all names here that are not a step's: no step can be called so."""
 STEP_RECORD = "step.json"
 OUTPUTS = "outputs"
+KEPT = "kept"
 LOG = "log"
 
 
@@ -198,6 +203,31 @@ class Storage:
         if not (self.sweep(sweep) / SWEEP).exists():
             raise StorageError(f"{self.sweep(sweep) / SWEEP} is not there; is the storage mounted?")
         folder.mkdir(parents=True, exist_ok=True)
+
+    def note_kept(self, attempt: Path, day: date) -> None:
+        """Writes down that an attempt's folder has files that are kept, so that they are found when they are old.
+
+        Raises OSError.
+        """
+        folder = self.root / KEPT / day.isoformat()
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / secrets.token_hex(8)).symlink_to(os.path.relpath(attempt, folder))
+
+    def remove_kept(self, before: date) -> int:
+        """Removes the files that were kept before that day; of how many attempts. Raises OSError."""
+        removed = 0
+        days = sorted(self.root.joinpath(KEPT).iterdir()) if (self.root / KEPT).is_dir() else []
+        for day in days:
+            if not _DAY.fullmatch(day.name) or day.name >= before.isoformat():
+                continue
+            for link in day.iterdir():
+                attempt = Path(os.path.normpath(day / link.readlink()))
+                if attempt.is_relative_to(self._sweeps()):
+                    shutil.rmtree(attempt / KEPT, ignore_errors=True)
+                    removed += 1
+                link.unlink(missing_ok=True)
+            day.rmdir()
+        return removed
 
     def _sweeps(self) -> Path:
         return self.root / "sweeps"

@@ -20,7 +20,7 @@ from pipeline_queue.loading.sizes import read_memory
 from pipeline_queue.loading.usage import Texts, Written
 from pipeline_queue.loading.words import StepContext, is_single_quoted, read_args, read_words, report_findings
 from pipeline_queue.parameters import BadValueError, check_bounds, read_value
-from pipeline_queue.pipeline import DEFAULT_QUEUE, OptionalWords, Parameter, Reference, Reuse, Step, Template
+from pipeline_queue.pipeline import DEFAULT_QUEUE, Keep, OptionalWords, Parameter, Reference, Reuse, Step, Template
 from pipeline_queue.problems import quoted
 from pipeline_queue.sources import WILDCARDS
 
@@ -29,7 +29,21 @@ MAX_RETRIES = 100
 MAX_TIMEOUT_SECONDS = 30 * 24 * 3600
 
 _KEYS = (
-    *("run", "args", "shell", "env", "timeout", "memory", "retries", "queue", "outputs", "reuse", "sources", "preload"),
+    *(
+        "run",
+        "args",
+        "shell",
+        "env",
+        "timeout",
+        "memory",
+        "retries",
+        "queue",
+        "outputs",
+        "keep",
+        "reuse",
+        "sources",
+        "preload",
+    ),
     *HELP_KEYS,
 )
 _RETRIES = Parameter(name="retries", type="int", min=0, max=MAX_RETRIES)
@@ -94,6 +108,7 @@ def _read_step(context: StepContext, entry: Entry) -> Step | None:
         "memory_bytes": read_memory(fields),
         "retries": _read_retries(fields),
         "queue": _read_queue(fields),
+        "keep": _read_keep(fields),
         "reuse": _read_reuse(fields),
         "outputs": _read_paths(fields, "outputs", "an output"),
         "sources": _read_sources(context, fields),
@@ -235,6 +250,18 @@ def _read_reuse(fields: Fields) -> str:
         hint = "write sweep (runs of a sweep that need the same step share it), always (runs of all sweeps) or never"
         fields.reading.add(node, f"{quoted(text)} is no way to reuse a step", hint)
         return "sweep"
+    return text
+
+
+def _read_keep(fields: Fields) -> str:
+    node = fields.get("keep")
+    text = fields.reading.text(node, fields.label("keep")) if node else None
+    if node is None or text is None:
+        return "on_failure"
+    if text not in get_args(Keep):
+        hint = "write on_failure (what a failed step left is kept for some days) or never"
+        fields.reading.add(node, f"{quoted(text)} does not say what to keep", hint)
+        return "on_failure"
     return text
 
 

@@ -1,7 +1,6 @@
 """The one folder that the embedded default keeps, and the two locks that say who uses it.
 
 pipeline-queue-data/storage/       sweeps, runs and their outputs
-pipeline-queue-data/scratch/       working directories while steps run
 pipeline-queue-data/environments/  the environments of those who submitted, until their sweeps end (private)
 pipeline-queue-data/service.json   the running service (mode 600: it holds the broker's password)
 pipeline-queue-data/service.lock   held by the one service
@@ -18,7 +17,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -29,7 +28,7 @@ from pipeline_queue.contract.private_folder import (
     read_private_file,
     write_private_file,
 )
-from pipeline_queue.contract.settings import RESERVED_PREFIX, STORAGE, Settings
+from pipeline_queue.contract.settings import BROKER_URL, RESERVED_PREFIX, STORAGE, Settings, settings_from
 from pipeline_queue.contract.submitted_environment import EnvironmentFolder
 
 DATA = f"{RESERVED_PREFIX}DATA"
@@ -97,8 +96,12 @@ class DataFolder:
                 _ignore_in_git(self.root)
 
     def settings(self, broker_url: str) -> Settings:
-        scratch = self.root / "scratch"
-        return Settings(broker_url, self.storage, scratch, environments=self.environments.path, remote_control="queues")
+        """Raises SettingsError for a limit in the environment that makes no sense.
+
+        The scratch folder is not in here: a step that looked upwards from it would find the live project.
+        """
+        chosen = settings_from({**os.environ, BROKER_URL: broker_url, STORAGE: str(self.storage)})
+        return replace(chosen, signing_key_file=None, environments=self.environments.path, remote_control="queues")
 
     def log(self, name: str) -> Path:
         return self.root / f"{name}.log"

@@ -45,7 +45,8 @@ def test_run_cleans_up_every_process_it_started(shell: Shell) -> None:
     data = shell.folder / "pipeline-queue-data"
     wait_until(lambda: not _processes_of(data), "nothing of the service lives")
     assert not (data / "service.json").exists()
-    assert list((data / "scratch" / "work").iterdir()) == []
+    scratch = Path(shell.environment["PIPELINE_QUEUE_SCRATCH"])
+    assert list((scratch / "work").iterdir()) == []
 
 
 def test_a_failed_run_exits_1_and_names_cause_log_and_last_lines(shell: Shell) -> None:

@@ -33,12 +33,12 @@ class SupervisedStep:
         self.grace_seconds = order.grace_seconds
         self.lease_until = order.lease_until
         self.log = _open_log(order)
+        self._started_at = time.monotonic()
         try:
             self.pid, self.output = (start or start_cold)(order)
         except NotStartedError:
             self.log.close()
             raise
-        self._started_at = time.monotonic()
         self.timeout_at = None if order.timeout_seconds is None else self._started_at + order.timeout_seconds
         self.memory = None if order.memory_bytes is None else MemoryWatch(order.memory_bytes)
         kill_first(self.pid)
