@@ -11,6 +11,7 @@ import click
 from pipeline_queue import __version__
 
 _COMMANDS = {
+    "init": ("init", "Write a first pipeline file from a script."),
     "run": ("run", "Run a pipeline once with the given values."),
     "sweep": ("sweep", "Run a pipeline for many values."),
     "validate": ("run", "Check a pipeline file without running anything."),

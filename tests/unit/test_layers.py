@@ -16,7 +16,7 @@ LAYERS = [
     {"contract", "__init__"},
     {"pipeline"},
     {"parameters", "expressions", "references", "problems", "conditions", "optional_words"},
-    {"planner", "sharing", "sources", "sweep", "sweep_settings", "space", "snapshot", "loading"},
+    {"planner", "sharing", "sources", "sweep", "sweep_settings", "space", "snapshot", "loading", "scaffold"},
     {
         "canvas",
         "storage_match",

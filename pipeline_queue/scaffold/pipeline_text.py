@@ -1,0 +1,333 @@
+"""Writes the pipeline file of a script, with comments that say what a reader may change."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from pipeline_queue.parameters import text_of
+from pipeline_queue.pipeline import Value
+from pipeline_queue.scaffold.arguments import NO_DEFAULT, Argument, CommandLine
+
+MAX_PARAMETERS = 200
+_MAX_HELP_CHARACTERS = 300
+_MAX_COMMENT_CHARACTERS = 110
+_PLAIN = re.compile(r"[A-Za-z_./][A-Za-z0-9_./-]*")
+_PLAIN_OPTION = re.compile(r"--?[A-Za-z0-9][A-Za-z0-9_.-]*")
+_NULLS = ("null", "~")
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the file is written for: its name and the script's as the file names it, and modules worth a `preload`."""
+
+    file: str
+    script: str
+    preload: tuple[str, ...] = ()
+    preload_note: str = ""
+
+
+def pipeline_text(target: Target, found: CommandLine) -> str:
+    """The file's text; it validates, and runs once its required parameters have values."""
+    named = _named(found)
+    written = [one for one in named.all if not one.skipped][:MAX_PARAMETERS]
+    left_out = [one for one in named.all if one not in written]
+    lines = [
+        *_head(target, found, written),
+        "pipeline:",
+        f"  name: {_identifier(_stem(target.script))}",
+        "",
+        *_parameters(written),
+        *_left_out(left_out),
+        "",
+        *_step(target, named, set(map(id, written))),
+        "",
+        *_sweep(target, written),
+    ]
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def example_text(file: str) -> str:
+    """The smallest file that runs, where there is no script yet."""
+    return f"""\
+# Written by `pipeline-queue init`: the smallest pipeline that runs. Beside a script, `pipeline-queue init train.py`
+# writes one from the options of the script.
+#
+#   pipeline-queue validate {file}
+#   pipeline-queue run {file} -p name=world
+#   pipeline-queue sweep {file} -p name=world,moon
+pipeline:
+  name: hello
+
+  # A parameter without `default` needs a value for each run. Types: float, int, bool, string.
+  parameters:
+    - name: name
+      type: string
+      default: world
+      help: whom to greet
+    - name: times
+      type: int
+      default: 1
+      min: 1
+
+  # Steps run one after the other; each sees the files that those before it left.
+  steps:
+    - greet:
+        # A program and its words. `run: train.py` starts a script of this folder with Python instead.
+        run: [python, -c, "import sys; print(('hello ' + sys.argv[1] + '! ') * int(sys.argv[2]))"]
+        # Each word is one argument, whatever its value holds; no shell is involved.
+        args:
+          - ${{{{ parameters.name }}}}
+          - ${{{{ parameters.times }}}}
+        # outputs: [model.pkl]      # files that must be there afterwards, or the step has failed
+        # timeout: 2h
+        # retries: 2
+"""
+
+
+@dataclass(frozen=True)
+class _Named:
+    """The arguments with names that parameters can have, none of them twice."""
+
+    before: tuple[Argument, ...]
+    words: tuple[str, ...]
+    options: tuple[Argument, ...]
+    positionals: tuple[Argument, ...]
+    end_of_options: bool
+
+    @property
+    def all(self) -> tuple[Argument, ...]:
+        return (*self.before, *self.positionals, *self.options)
+
+
+def _named(found: CommandLine) -> _Named:
+    seen: set[str] = set()
+
+    def distinct(arguments: Iterable[Argument]) -> Iterator[Argument]:
+        for one in arguments:
+            name = base = _identifier(one.name)
+            number = 2
+            while name in seen:
+                name, number = f"{base[:58]}_{number}", number + 1
+            named = replace(one, name=name)
+            seen.update((name, *(member.name for member in _parameters_of(named))))
+            yield named
+
+    before = tuple(distinct(_expressible(found.before)))
+    arguments = tuple(distinct(_expressible(found.arguments)))
+    positionals = tuple(one for one in arguments if not one.option)
+    options = tuple(one for one in arguments if one.option)
+    # With words before it, `--` would go to another parser than the one that has the positionals.
+    marked = found.end_of_options and not found.words and any(one.type != "bool" for one in positionals)
+    return _Named(before, found.words, options, positionals, marked)
+
+
+def _expressible(arguments: Iterable[Argument]) -> Iterator[Argument]:
+    """A text that may be left out has the empty text for that; a list without a known length begins with one value."""
+    for one in arguments:
+        if one.skipped == NO_DEFAULT and one.kind == "value" and one.type == "string" and one.option:
+            choices = ("", *one.choices) if one.choices else ()
+            yield replace(one, kind="optional", skipped="", default="", choices=choices)
+        elif one.kind == "list" and not one.skipped and not one.required and not one.default_list:
+            yield replace(one, skipped=NO_DEFAULT)
+        elif one.kind == "list" and one.count is None:
+            yield replace(one, notes=(*one.notes, "it takes any number of values: add parameters and words for more"))
+        else:
+            yield one
+
+
+def _parameters_of(one: Argument) -> list[Argument]:
+    """The parameters of an argument: of a list one for each of its values."""
+    if one.kind != "list":
+        return [one]
+    defaults: tuple[Value | None, ...] = (one.default_list or ()) if not one.required else ()
+    count = len(defaults) or one.count or 1
+    values = defaults or (None,) * count
+    names = [one.name] if count == 1 else [f"{one.name[:58]}_{number}" for number in range(1, count + 1)]
+    members = [replace(one, name=name, default=value, notes=()) for name, value in zip(names, values, strict=True)]
+    return [replace(members[0], notes=one.notes), *members[1:]]
+
+
+def _head(target: Target, found: CommandLine, written: list[Argument]) -> Iterator[str]:
+    needed = "".join(f" -p {one.name}=…" for one in written if one.required)
+    read = f" ({found.library})" if found.library else ""
+    yield f"# Written by `pipeline-queue init` from {_comment(target.script)}{read}. Change what you like."
+    yield "#"
+    file = _comment(target.file)
+    yield f"#   pipeline-queue validate {file}"
+    yield f"#   pipeline-queue run {file}{needed}"
+    varied = next((one.name for kind in ("float", "int") for one in written if one.type == kind), None)
+    if varied:
+        yield f"#   pipeline-queue sweep {file}{needed if varied not in needed else ''} -p {varied}=…,…"
+    if found.subcommands:
+        others = ", ".join(found.subcommands)
+        yield "#"
+        yield f"# The script has subcommands ({_comment(others)}): this file is for '{_comment(found.words[0])}'."
+        yield "# For another one: pipeline-queue init --subcommand NAME -o FILE SCRIPT"
+    for note in found.notes:
+        yield f"# Note: {_comment(note)}"
+
+
+def _parameters(written: list[Argument]) -> Iterator[str]:
+    if not written:
+        yield "  # Nothing varies yet. A parameter is declared here and used in args below:"
+        yield "  #   parameters:"
+        yield "  #     - name: learning_rate"
+        yield "  #       type: float          # or int, bool, string"
+        return
+    yield "  # A parameter without `default` needs a value for each run: -p NAME=VALUE."
+    yield "  # min, max and choices are checked before anything starts."
+    yield "  parameters:"
+    for one in written:
+        for member in _parameters_of(one):
+            yield from (f"    {line}" for line in _parameter(member))
+
+
+def _parameter(one: Argument) -> Iterator[str]:
+    for note in one.notes:
+        yield f"# {_comment(note)}"
+    yield f"- name: {one.name}"
+    yield f"  type: {one.type}"
+    if one.default is not None and not one.required:
+        yield f"  default: {_value(one.default)}"
+    if one.choices:
+        yield f"  choices: [{', '.join(map(_value, one.choices))}]"
+    for key, bound in (("min", one.min), ("max", one.max)):
+        if bound is not None:
+            yield f"  {key}: {text_of(bound)}"
+    if one.help:
+        yield f"  help: {_help(one.help)}"
+
+
+def _left_out(arguments: list[Argument]) -> Iterator[str]:
+    if not arguments:
+        return
+    yield ""
+    yield "    # The script takes these too. To vary one, remove the # here and in args, and add a default if you like."
+    for one in arguments:
+        reason = one.skipped or f"a pipeline has at most {MAX_PARAMETERS} parameters"
+        yield f"    # - {{name: {one.name}, type: {one.type}}}    # {_comment(reason)}"
+
+
+def _step(target: Target, named: _Named, written: set[int]) -> Iterator[str]:
+    yield "  # Steps run one after the other; each sees the files that those before it left."
+    yield "  steps:"
+    yield f"    - {_identifier(_stem(target.script))}:"
+    yield f"        run: {_program(target.script)}"
+    words = list(_words(named, written))
+    if words:
+        yield "        # Each word is one argument of the script, whatever its value holds; no shell is involved."
+        yield "        args:"
+        yield from (f"          {line}" for line in words)
+    yield "        # outputs: [model.pkl, metrics.json]    # files that must be there afterwards"
+    yield "        # timeout: 2h                           # then the step is ended with all its processes"
+    yield "        # retries: 2                            # how often it is tried again when it fails"
+    if target.preload:
+        yield f"        # preload: [{', '.join(target.preload)}]"
+        yield "        #   imported once by each worker: runs that take seconds start many times faster"
+        if target.preload_note:
+            yield f"        #   {_comment(target.preload_note)}"
+
+
+def _words(named: _Named, written: set[int]) -> Iterator[str]:
+    def lines(one: Argument) -> Iterator[str]:
+        mark = "" if id(one) in written else "# "
+        yield from (f"{mark}- {word}" for word in _words_of(one))
+
+    for one in named.before:
+        yield from lines(one)
+    yield from (f"- {_word(word)}" for word in named.words)
+    for one in named.options:
+        yield from lines(one)
+    if named.end_of_options:
+        yield '- "--"    # what follows is never taken for an option'
+    for one in named.positionals:
+        yield from lines(one)
+
+
+def _words_of(one: Argument) -> tuple[str, ...]:
+    """Items of `args`."""
+    references = tuple(f"${{{{ parameters.{member.name} }}}}" for member in _parameters_of(one))
+    if one.kind == "switch":
+        return (_switch(one),)
+    if not one.option:
+        return references
+    if one.separate or one.kind == "list":
+        words = (_word(one.option), *references)
+    else:
+        joined = f"{one.option}={references[0]}"
+        words = (joined if _PLAIN_OPTION.fullmatch(one.option) else _quoted(joined),)
+    if one.kind == "optional":
+        quoted = [word if word.startswith('"') else _quoted(word) for word in words]
+        return (f"{{if: parameters.{one.name}, then: [{', '.join(quoted)}]}}",)
+    return words
+
+
+def _switch(one: Argument) -> str:
+    condition = f"parameters.{one.name}" if one.on else f"not parameters.{one.name}"
+    otherwise = f", else: {_word(one.off)}" if one.on and one.off else ""
+    return f"{{if: {condition}, then: {_word(one.on or one.off)}{otherwise}}}"
+
+
+def _sweep(target: Target, written: list[Argument]) -> Iterator[str]:
+    numbers = [one for one in written if one.type == "float"]
+    varied = next((one for one in [*numbers, *written] if _sample(one)), None)
+    if varied is None:
+        return
+    yield f"  # What `pipeline-queue sweep {_comment(target.file)}` runs when no values are given with -p:"
+    yield "  # sweep:"
+    yield f"  #   grid: {{{varied.name}: [{', '.join(map(_value, _sample(varied)))}]}}"
+
+
+def _sample(one: Argument) -> tuple[Value, ...]:
+    """A few values that a sweep could try."""
+    if one.choices:
+        return one.choices[:3] if len(one.choices) > 1 else ()
+    if one.min is not None or one.max is not None:
+        return ()
+    if one.type == "float" and isinstance(one.default, float) and one.default > 0:
+        return tuple(float(f"{one.default * factor:.3g}") for factor in (0.1, 1, 10))
+    return ()
+
+
+def _program(script: str) -> str:
+    if not script.endswith(".py"):
+        return f"[python, {_value(script)}]"
+    return script if _PLAIN.fullmatch(script) else f"[{_quoted(script)}]"
+
+
+def _stem(script: str) -> str:
+    return script.rpartition("/")[2].rpartition(".")[0] or script
+
+
+def _identifier(name: str) -> str:
+    """The name by the rule for names: a letter or _, then letters, digits and _, at most 64."""
+    cleaned = re.sub(r"[^A-Za-z0-9_]", "_", name) or "_"
+    return (cleaned if re.match("[A-Za-z_]", cleaned) else f"_{cleaned}")[:64]
+
+
+def _value(value: Value) -> str:
+    text = text_of(value)
+    if not isinstance(value, str) or (_PLAIN.fullmatch(text) and text.lower() not in _NULLS):
+        return text
+    return _quoted(text)
+
+
+def _word(word: str) -> str:
+    return word if _PLAIN_OPTION.fullmatch(word) or _PLAIN.fullmatch(word) else _quoted(word)
+
+
+def _help(text: str) -> str:
+    shown = "".join(one if one.isprintable() else " " for one in text[:_MAX_HELP_CHARACTERS])
+    return _quoted(shown.replace("${{", "$${{"))
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _comment(text: str) -> str:
+    shown = "".join(one if one.isprintable() else " " for one in text)
+    return shown if len(shown) <= _MAX_COMMENT_CHARACTERS else f"{shown[: _MAX_COMMENT_CHARACTERS - 1]}…"
