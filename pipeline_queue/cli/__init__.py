@@ -5,10 +5,15 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from pipeline_queue import __version__
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _COMMANDS = {
     "init": ("init", "Write a first pipeline file from a script."),
@@ -31,7 +36,11 @@ _COMMANDS = {
     "worker": ("operate", "Start a worker on this machine."),
     "up": ("operate", "Keep a local server, worker and Flower running."),
     "doctor": ("operate", "Check broker, storage and workers."),
+    "completion": ("completion", "Print the completion script of bash, zsh or fish."),
 }
+
+_COMPLETES = "_PIPELINE_QUEUE_COMPLETE"
+"""Set by a shell that asks for completions (`completion.py`)."""
 
 _ATTRIBUTES = {"list": "list_sweeps"}
 """Where the function cannot be called as the command is."""
@@ -56,7 +65,19 @@ class LazyGroup(click.Group):
             return None
         module = importlib.import_module(f"pipeline_queue.cli.{_COMMANDS[name][0]}")
         command: click.Command = getattr(module, _ATTRIBUTES.get(name, name))
+        if _COMPLETES in os.environ:
+            from pipeline_queue.cli.completion import complete_parameters
+
+            complete_parameters(command)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The names of commands without importing them all."""
+        from click.shell_completion import CompletionItem
+
+        found = [CompletionItem(name, help=text) for name, (_, text) in _COMMANDS.items()]
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        return [one for one in found if one.value.startswith(incomplete)] + options
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -89,6 +110,8 @@ def main() -> None:
     """The console script: errors of ours become one plain text and an exit code."""
     from pipeline_queue.contract.errors import PipelineQueueError
 
+    if os.environ.get(_COMPLETES):
+        _complete()
     try:
         cli.main(standalone_mode=False)
     except PipelineQueueError as error:
@@ -107,6 +130,15 @@ def main() -> None:
         # The reader has gone (`| head`): not an error, and Python must not complain at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+
+
+def _complete() -> NoReturn:
+    """Answers a shell, which prints whatever comes: never an error."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    with suppress(Exception, SystemExit):
+        cli.main(prog_name="pipeline-queue", standalone_mode=False)
+    sys.stdout.flush()
+    os._exit(0)
 
 
 def _say(error: Exception) -> None:

@@ -139,6 +139,7 @@ def _with_action(argument: Argument, registration: Registration, parser: Parser)
 def _switch(argument: Argument, adds: bool, default: object) -> Argument:
     """`store_true` (adds) is given for true, `store_false` for false; each only when its default is the other."""
     argument = replace(argument, kind="switch", type="bool")
+    default = not adds if default is None else default
     if not isinstance(default, bool) or default is adds:
         return replace(argument, skipped=argument.skipped or "a switch that changes nothing", on=argument.option)
     if adds:
