@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,7 +130,7 @@ class Client:
 
         return load_pipeline(Path(path))
 
-    def prepare(self, pipeline: LoadedPipeline, values: Mapping[str, Value | Given]) -> Submission:
+    def prepare(self, pipeline: LoadedPipeline, values: Mapping[str, Value | Sequence[Value] | Given]) -> Submission:
         """Checks everything a submission can be refused for and packs the folder; writes nothing.
 
         Raises ValuesError and SnapshotError.
@@ -143,7 +143,11 @@ class Client:
         }
         return prepare_run(pipeline, given, self._root)
 
-    def submit(self, pipeline: LoadedPipeline | Submission, values: Mapping[str, Value | Given] | None = None) -> str:
+    def submit(
+        self,
+        pipeline: LoadedPipeline | Submission,
+        values: Mapping[str, Value | Sequence[Value] | Given] | None = None,
+    ) -> str:
         """Accepts one run and puts it on the queue; its id.
 
         Once this returns the run is durable: its record is on the storage, whatever becomes of the broker.

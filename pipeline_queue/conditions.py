@@ -22,6 +22,7 @@ from typing import Any, get_args
 from pipeline_queue.contract.errors import InputError
 from pipeline_queue.contract.records import Scalar
 from pipeline_queue.contract.states import RunState
+from pipeline_queue.list_values import is_same_list
 from pipeline_queue.parameters import BadValueError, read_value
 from pipeline_queue.pipeline import Parameter, ParameterType
 from pipeline_queue.problems import quoted, suggestion
@@ -88,7 +89,9 @@ class _Literal:
         """This value as the type of another one; None when it is none of that type."""
         if isinstance(value, bool):
             return self.truth
-        return self.text if isinstance(value, str) else self.number
+        if isinstance(value, str):
+            return value if is_same_list(self.text, value) else self.text
+        return self.number
 
 
 def _read(kind: ParameterType, text: str) -> Any:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from pipeline_queue.list_values import members_of
 from pipeline_queue.parameters import argument_of
 from pipeline_queue.pipeline import Reference, Template, Value
 from pipeline_queue.references import read_reference
@@ -104,6 +105,14 @@ def render(
         return fixed[part.scope, part.name]
 
     return "".join(map(text, template))
+
+
+def render_words(template: Template, values: Mapping[str, Value]) -> tuple[str, ...] | None:
+    """The words that a list alone in a word stands for; None for every other word, which `render` renders."""
+    part = template[0] if len(template) == 1 else None
+    if not (isinstance(part, Reference) and part.spread):
+        return None
+    return tuple(argument_of(member) for member in members_of(str(values[part.name])))
 
 
 def first_expression_offset(text: str) -> int:

@@ -1,6 +1,6 @@
 """Words of a command that are there when a condition on the run's parameters holds: a switch, an optional argument.
 
-if:  parameters.augment            true, a text that is not empty, a number that is not 0
+if:  parameters.augment            true, a text or list that is not empty, a number that is not 0
      not parameters.augment
      parameters.epochs > 10 and parameters.optimizer in (sgd, adam)
 """
@@ -29,6 +29,14 @@ def parameters_of(condition: str, declared: Collection[str] | None) -> tuple[str
         condition = f"{_SCOPE}{alone['name']} = x"
     asked = conditions.parse(condition, names).names()
     return tuple(name.removeprefix(_SCOPE) for name in asked)
+
+
+def with_lists_compared(condition: str, lists: Collection[str]) -> str:
+    """The condition with a list that stands alone compared with the empty one, whose text is not empty."""
+    alone = _ALONE.fullmatch(condition.strip())
+    if not alone or alone["name"] not in lists:
+        return condition
+    return f"{_SCOPE}{alone['name']} {'=' if alone['negated'] else '!='} []"
 
 
 def chosen_words(words: OptionalWords, values: Mapping[str, Value]) -> tuple[Template, ...]:

@@ -1,21 +1,23 @@
 """Turns text into typed parameter values and back, by the declared type alone.
 
 White space around a number or a boolean is ignored; a string is taken as it is, every byte of it.
+A list is written as JSON, its values as single values are; it is held as text (`list_values.py`).
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from pipeline_queue.contract.errors import Place, ValuesError
-from pipeline_queue.pipeline import Parameter, ParameterType, Pipeline, Value
+from pipeline_queue.list_values import list_text, members_of, written_members
+from pipeline_queue.pipeline import Parameter, ParameterType, Pipeline, ScalarType, Value
 from pipeline_queue.problems import Problems, listed, near, quoted, shown
 
-TYPE_WORDS: dict[str, ParameterType] = {
+TYPE_WORDS: dict[str, ScalarType] = {
     "float": "float",
     "number": "float",
     "int": "int",
@@ -27,6 +29,7 @@ TYPE_WORDS: dict[str, ParameterType] = {
 }
 
 MAX_INT_DIGITS = 100
+MAX_LIST_VALUES = 1_000
 # The kernel's limit of one argv element.
 MAX_STRING_BYTES = 131_071
 
@@ -45,6 +48,7 @@ _BOOLS = {
     "0": False,
 }
 _A_TYPE = {"float": "a number", "int": "a whole number", "bool": "true or false", "string": "a string"}
+_LIST_TYPE = re.compile(r"list(?: of ([a-z]+?)s?|\[([a-z]+)\])")
 
 
 class BadValueError(ValueError):
@@ -64,6 +68,21 @@ class Given:
     place: Place
 
 
+class ListText(str):
+    """A list that a file holds, as the JSON text of what was written in it: no value for a single text."""
+
+    __slots__ = ()
+
+
+def type_of_word(word: str) -> ParameterType | None:
+    """The type of `float`, `integer`, `list of int`, `list[str]` …; None for what is none."""
+    found = _LIST_TYPE.fullmatch(" ".join(word.split()))
+    if found is None:
+        return TYPE_WORDS.get(word)
+    member = TYPE_WORDS.get(found[1] or found[2])
+    return _LIST_OF[member] if member else None
+
+
 def given_on_command_line(name: str, text: str) -> Given:
     """What `-p name=text` gives; a long text is shortened in messages."""
     return Given(text, Place(f"-p {shown(name)}={shown(text)}"))
@@ -71,11 +90,17 @@ def given_on_command_line(name: str, text: str) -> Given:
 
 def read_value(parameter: Parameter, text: str) -> Value:
     """The typed value of a text; raises `BadValueError`. Bounds and choices are `check_bounds`' job."""
+    if parameter.is_list:
+        return _read_list(parameter, text)
     return _READERS[parameter.type](text)
 
 
 def from_python(parameter: Parameter, value: object) -> Value:
     """The typed value of a Python value: of the very type, an int for a float, or text for any type."""
+    if isinstance(value, list | tuple) and parameter.is_list:
+        return _checked_list([from_python(parameter.member, member) for member in _few(value)])
+    if isinstance(value, ListText) and not parameter.is_list:
+        raise BadValueError(f"a list is not {_A_TYPE[parameter.type]}", f"give {_wanted(parameter)}")
     if isinstance(value, str):
         # A subclass, such as a member of a string enumeration, would print as something else.
         return read_value(parameter, str.__str__(value))
@@ -87,11 +112,16 @@ def from_python(parameter: Parameter, value: object) -> Value:
     elif isinstance(value, int | float) and parameter.type == "float":
         return _checked_float(value)
     kind = type(value).__name__
-    raise BadValueError(f"a Python {kind} is not {_A_TYPE[parameter.type]}", f"give {_wanted(parameter.type)}")
+    wanted = "a list" if parameter.is_list else _A_TYPE[parameter.type]
+    raise BadValueError(f"a Python {kind} is not {wanted}", f"give {_wanted(parameter)}")
 
 
 def check_bounds(parameter: Parameter, value: Value) -> None:
-    """Raise `BadValueError` when the value is outside the bounds or not one of the choices."""
+    """Raise `BadValueError` when the value, or one of a list, is outside the bounds or not one of the choices."""
+    if parameter.is_list:
+        for member in members_of(str(value)):
+            check_bounds(parameter.member, member)
+        return
     if parameter.choices and value not in parameter.choices:
         texts = [text_of(choice) for choice in parameter.choices]
         nearest = near(text_of(value), texts)
@@ -161,6 +191,33 @@ def resolve_values(pipeline: Pipeline, given: Mapping[str, Given], places: Mappi
     if problems:
         raise ValuesError(problems.as_added())
     return {name: read.get(name, parameter.default) for name, parameter in declared.items()}  # type: ignore[misc]
+
+
+def _read_list(parameter: Parameter, text: str) -> str:
+    members = written_members(text)
+    if members is None:
+        raise BadValueError(f"{quoted(text)} is not a list", f"give {_wanted(parameter)}")
+    return _checked_list([_read_member(parameter, member) for member in _few(members)])
+
+
+def _read_member(parameter: Parameter, written: object) -> Value:
+    if isinstance(written, bool):
+        return read_value(parameter.member, str(written).lower())
+    if isinstance(written, str):
+        return read_value(parameter.member, written)
+    kind = "null" if written is None else "an object" if isinstance(written, dict) else "a list"
+    raise BadValueError(f"the list holds {kind}", f"give {_wanted(parameter)}")
+
+
+def _few(members: Sequence[object]) -> Sequence[object]:
+    if len(members) > MAX_LIST_VALUES:
+        hint = f"at most {MAX_LIST_VALUES:,} are allowed: put them in a file and give its path"
+        raise BadValueError(f"a list of {len(members):,} values is too long", hint)
+    return members
+
+
+def _checked_list(members: Sequence[Value]) -> str:
+    return _read_string(list_text(members))
 
 
 def _read_float(text: str) -> float:
@@ -245,15 +302,30 @@ def _read_string(text: str) -> str:
     return text
 
 
-def _wanted(parameter_type: ParameterType) -> str:
+def _wanted(parameter: Parameter | ScalarType) -> str:
+    """What to give; of a list, with an example."""
+    if isinstance(parameter, Parameter) and parameter.is_list:
+        return f"a JSON list such as {_LIST_EXAMPLES[parameter.type]}"
     return {
         "float": "a decimal number such as 0.01, 5 or 1e-3",
         "int": "decimal digits such as 10 or -3",
         "bool": "true or false (yes, no, on, off, 1 and 0 work too)",
         "string": "a text",
-    }[parameter_type]
+    }[parameter.type if isinstance(parameter, Parameter) else parameter]
 
 
+_LIST_OF: dict[ScalarType, ParameterType] = {
+    "float": "list of float",
+    "int": "list of int",
+    "bool": "list of bool",
+    "string": "list of string",
+}
+_LIST_EXAMPLES = {
+    "list of float": "[0.1, 0.01]",
+    "list of int": "[64, 32]",
+    "list of bool": "[true, false]",
+    "list of string": '["a", "b"]',
+}
 _READERS: dict[ParameterType, Callable[[str], Value]] = {
     "float": _read_float,
     "int": _read_int,

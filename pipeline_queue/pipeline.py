@@ -7,7 +7,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 Value = bool | int | float | str
-ParameterType = Literal["float", "int", "bool", "string"]
+ScalarType = Literal["float", "int", "bool", "string"]
+ParameterType = ScalarType | Literal["list of float", "list of int", "list of bool", "list of string"]
+"""A list is a text, that of `list_values.list_text`."""
 
 Reuse = Literal["sweep", "always", "never"]
 """Which runs that need the same step share one execution of it: those of one sweep, those of all, or none."""
@@ -28,6 +30,8 @@ class Reference(Frozen):
 
     scope: Literal["parameters", "run", "sweep", "worker"]
     name: str
+    spread: bool = False
+    """A list alone in a word of a command: a word for each of its values."""
 
 
 Template = tuple[str | Reference, ...]
@@ -47,7 +51,10 @@ class OptionalWords(Frozen):
 
 
 class Parameter(Frozen):
-    """A declared parameter; `default`, `min`, `max` and `choices` are typed values already."""
+    """A declared parameter; `default`, `min`, `max` and `choices` are typed values already.
+
+    The bounds and choices of a list are those of each of its values.
+    """
 
     name: str
     type: ParameterType
@@ -60,6 +67,15 @@ class Parameter(Frozen):
     @property
     def required(self) -> bool:
         return self.default is None
+
+    @property
+    def is_list(self) -> bool:
+        return self.type.startswith("list of ")
+
+    @property
+    def member(self) -> Parameter:
+        """What each value of a list must be."""
+        return self.model_copy(update={"type": self.type.removeprefix("list of "), "default": None})
 
 
 class Step(Frozen):

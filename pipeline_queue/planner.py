@@ -9,7 +9,7 @@ from pipeline_queue.contract.errors import InputError, Place, Problem, ValuesErr
 from pipeline_queue.contract.identity import RunId
 from pipeline_queue.contract.messages import StepMessage
 from pipeline_queue.contract.storage import RUN_END
-from pipeline_queue.expressions import render
+from pipeline_queue.expressions import render, render_words
 from pipeline_queue.optional_words import chosen_words
 from pipeline_queue.pipeline import OptionalWords, Pipeline, Step, Template
 from pipeline_queue.space import Point
@@ -18,6 +18,9 @@ MOST_ELEMENT_BYTES = 131_071
 """One argv element or `NAME=value` on Linux (MAX_ARG_STRLEN less its end)."""
 MOST_COMMAND_BYTES = 1_500_000
 """All of argv and the declared env; Linux takes about 2 MiB with what the worker's environment adds."""
+
+MOST_WORDS = 20_000
+"""Of one command, which lists may make of few references: each word costs the system more than its bytes."""
 
 _FIRST_RETRY_SECONDS = 1.0
 _LONGEST_RETRY_SECONDS = 60.0
@@ -57,12 +60,17 @@ def plan_step(step: Step, run: RunId, point: Point, worker: Mapping[str, str] | 
     def text(template: Template) -> str:
         return render(template, point, run_id=str(run), run_index=run.index, sweep_id=run.sweep, worker=worker)
 
+    def words(template: Template) -> tuple[str, ...]:
+        spread = render_words(template, point)
+        return (text(template),) if spread is None else spread
+
     return StepPlan(
         step=step,
         argv=tuple(
-            text(template)
+            rendered
             for word in step.argv
             for template in (chosen_words(word, point) if isinstance(word, OptionalWords) else (word,))
+            for rendered in words(template)
         ),
         env={name: text(template) for name, template in step.env.items()},
     )
@@ -106,4 +114,7 @@ def _oversized(plan: StepPlan) -> list[Problem]:
         problems.append(
             Problem(place, f"the whole command would be {total:,} bytes long; at most {MOST_COMMAND_BYTES:,} fit")
         )
+    if len(plan.argv) > MOST_WORDS:
+        message = f"the command would have {len(plan.argv):,} words; at most {MOST_WORDS:,} are possible"
+        problems.append(Problem(place, message, "write long lists to a file and pass its path"))
     return problems

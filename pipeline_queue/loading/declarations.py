@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from pipeline_queue.contract.errors import Place
 from pipeline_queue.loading.fields import HELP_KEYS, Entry, Fields, Reading, read_entries
-from pipeline_queue.loading.nodes import Node, Scalar, size_of
-from pipeline_queue.parameters import TYPE_WORDS, BadValueError, check_bounds, read_value, text_of
+from pipeline_queue.loading.nodes import Node, Scalar, Sequence, size_of
+from pipeline_queue.parameters import TYPE_WORDS, BadValueError, check_bounds, from_python, text_of, type_of_word
 from pipeline_queue.pipeline import Parameter, ParameterType, Value
 from pipeline_queue.problems import quoted
 
@@ -18,6 +18,7 @@ MAX_CHOICES = 1_000
 _KEYS = ("type", "default", "min", "max", "choices", *HELP_KEYS)
 _DEFAULT_HINT = "write '' for an empty string, or remove the line to make the parameter required"
 _TYPE_HINT = "add `type: float`, int, bool or string"
+_LIST_TYPE_HINT = "write `list of float`, `list of int`, `list of bool` or `list of string`"
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,8 @@ def _read_parameter(reading: Reading, entry: Entry) -> Parameter | None:
     if parameter_type is None or entry.name is None:
         return None
     parameter = Parameter(name=entry.name, type=parameter_type, help=help_text)
-    parameter = _with_bounds(fields, parameter)
-    parameter = _with_choices(fields, parameter)
+    limits = _with_choices(fields, _with_bounds(fields, parameter.member))
+    parameter = parameter.model_copy(update={"min": limits.min, "max": limits.max, "choices": limits.choices})
     default = fields.get("default")
     if default is None:
         return parameter
@@ -75,12 +76,15 @@ def _read_type(fields: Fields, entry: Entry) -> ParameterType | None:
     word = fields.reading.text(node, fields.label("type"), _TYPE_HINT)
     if word is None:
         return None
-    if word not in TYPE_WORDS:
+    parameter_type = type_of_word(word)
+    if parameter_type is None:
         place = fields.reading.document.place(node)
         message = f"{quoted(word)} is not a type"
-        fields.reading.problems.add_unknown(place, message, word, TYPE_WORDS, "types")
-        return None
-    return TYPE_WORDS[word]
+        if word.startswith(("list", "array")):
+            fields.reading.problems.add(place, message, _LIST_TYPE_HINT)
+        else:
+            fields.reading.problems.add_unknown(place, message, word, TYPE_WORDS, "types")
+    return parameter_type
 
 
 def _with_bounds(fields: Fields, parameter: Parameter) -> Parameter:
@@ -135,11 +139,15 @@ def _is_within(fields: Fields, key: str, node: Node, parameter: Parameter, value
 
 
 def _read_typed(fields: Fields, key: str, node: Node, parameter: Parameter, hint: str = "") -> Value | None:
-    text = fields.reading.text(node, fields.label(key), hint)
+    label = fields.label(key)
+    if parameter.is_list and isinstance(node, Sequence):
+        text: str | None = fields.reading.list_text(node, label, "write '' for an empty string")
+    else:
+        text = fields.reading.text(node, label, hint)
     if text is None:
         return None
     try:
-        return read_value(parameter, text)
+        return from_python(parameter, text)
     except BadValueError as error:
         fields.reading.add(node, f"{fields.label(key)}: {error.message}", error.hint)
         return None

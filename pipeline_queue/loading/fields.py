@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pipeline_queue.expressions import TemplateError, first_expression_offset, parse_template
+from pipeline_queue.list_values import list_text
 from pipeline_queue.loading.document import Document
 from pipeline_queue.loading.nodes import Mapping, Node, Scalar, Sequence, kind_of
+from pipeline_queue.parameters import ListText
 from pipeline_queue.problems import Problems, listed, quoted
 
 MAX_HELP_CHARACTERS = 10_000
@@ -61,6 +63,12 @@ class Reading:
         place = self.document.place_in(scalar, first_expression_offset(scalar.text))
         self.problems.add(place, f"an expression is not allowed in {what}", _EXPRESSION_HINT)
         return None
+
+    def list_text(self, node: Sequence, what: str, hint: str = "") -> ListText | None:
+        """A list of single values as the JSON text of what was written."""
+        texts = [self.text(item, f"a value in {what}", hint) for item in node.items]
+        written = [text for text in texts if text is not None]
+        return ListText(list_text(written)) if len(written) == len(texts) else None
 
     def template(self, scalar: Scalar | None, parse: Callable[[str], _T]) -> _T | None:
         """What `parse` makes of the scalar's text; the problems it raises get their places."""

@@ -11,7 +11,7 @@ from pipeline_queue.loading.declarations import read_parameters
 from pipeline_queue.loading.document import Document, read_document
 from pipeline_queue.loading.fields import HELP_KEYS, Fields, Reading
 from pipeline_queue.loading.links import read_links
-from pipeline_queue.loading.nodes import Mapping, Node, Scalar, kind_of
+from pipeline_queue.loading.nodes import Mapping, Node, Scalar, Sequence, kind_of
 from pipeline_queue.loading.preloads import read_preload
 from pipeline_queue.loading.programs import Programs
 from pipeline_queue.loading.steps import read_steps
@@ -70,6 +70,11 @@ def read_params_file(path: Path) -> dict[str, Given]:
         for key, value in document.root.entries:
             what = f"the value of {key.text!r}" if len(key.text) <= 64 else "this value"
             hint = "write '' for an empty string, quotes around the word null, or remove the line"
+            if isinstance(value, Sequence):
+                text = reading.list_text(value, what)
+                if text is not None:
+                    given[key.text] = Given(text, document.place(value))
+                continue
             scalar = reading.scalar(value, what, hint if isinstance(value, Scalar) else "")
             if scalar is not None:
                 given[key.text] = Given(scalar.text, document.place(scalar))
@@ -113,8 +118,9 @@ def _read_pipeline(reading: Reading, body: Mapping, path: Path, folder: Path) ->
     help_text = fields.help()
     declared = read_parameters(reading, fields.get("parameters"))
     texts = Texts()
+    lists = {parameter.name for parameter in declared.parameters if parameter.is_list}
     steps = read_steps(
-        reading, fields.get("steps"), place, Programs(folder), declared.names, read_preload(fields), texts
+        reading, fields.get("steps"), place, Programs(folder), declared.names, read_preload(fields), texts, lists
     )
     links = read_links(fields, folder)
     sweep = fields.get("sweep")

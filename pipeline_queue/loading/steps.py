@@ -67,12 +67,13 @@ def read_steps(
     declared: Collection[str] | None,
     preload: Preload | None = None,
     texts: Texts | None = None,
+    lists: Collection[str] = (),
 ) -> tuple[Step, ...]:
     """The steps that are right; `place` is where a missing list of them is reported, `preload` the pipeline's own.
 
-    `texts` collects what was written in them.
+    `texts` collects what was written in them; `lists` are the parameters that hold lists.
     """
-    context = StepContext(reading, programs, declared, preload or Preload(), texts or Texts())
+    context = StepContext(reading, programs, declared, preload or Preload(), texts or Texts(), lists)
     if node is None:
         reading.problems.add(place, "the pipeline has no steps", "add `steps:` with a list of one or more")
         return ()

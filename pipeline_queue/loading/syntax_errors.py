@@ -22,6 +22,8 @@ def add_syntax_problem(error: yaml.MarkedYAMLError, source: Source, problems: Pr
 def _syntax_hint(message: str, line: str, column: int) -> str:
     if "\t" in line[: len(line) - len(line.lstrip())]:
         return "indent with spaces, not with tabs"
+    if "flow" in message and line[: column - 1].rstrip().endswith("list"):
+        return "write `list of int`, or put the type in quotes: inside { } a bracket begins a list"
     if "flow" in message and "${{" in line:
         return "put a text with ${{ … }} in quotes when it stands inside [ ] or { }"
     if "flow" in message:

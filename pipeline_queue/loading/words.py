@@ -14,7 +14,7 @@ from pipeline_queue.loading.preloads import Preload
 from pipeline_queue.loading.programs import Programs
 from pipeline_queue.loading.shell_words import ShellFinding, find_in_args, find_in_item, find_in_run
 from pipeline_queue.loading.usage import Texts, Written
-from pipeline_queue.optional_words import parameters_of
+from pipeline_queue.optional_words import parameters_of, with_lists_compared
 from pipeline_queue.pipeline import OptionalWords, Reference, Template
 
 WORD_HINT = "write '' for an empty word, or put the word in quotes"
@@ -29,6 +29,7 @@ class StepContext:
     declared: Collection[str] | None
     preload: Preload
     texts: Texts = field(default_factory=Texts)
+    lists: Collection[str] = ()
     steps_before: int = 0
     told: set[str] = field(default_factory=set)
 
@@ -82,6 +83,7 @@ def _read_optional(
             condition, f"if in {label}: {error}", "write `parameters.NAME`, `not parameters.NAME`, or comparisons"
         )
         return None
+    text = with_lists_compared(text, context.lists)
     return OptionalWords(condition=text, asks=asks, then=words.get("then", ()), otherwise=words.get("else", ()))
 
 
@@ -104,7 +106,7 @@ def read_words(
             _refuse_worker_variables(reading, scalar, split, label)
             found = find_in_run(scalar.text, label) if program is None else find_in_args(scalar.text, label, program)
             report_findings(reading, scalar, found)
-        return split
+        return None if split is None else _with_spread_lists(context, split)
     if len(node.items) > MAX_WORDS:
         hint = "put them in a file and let the step read it"
         reading.add(node, f"{label} has more than {MAX_WORDS:,} words", hint)
@@ -120,7 +122,18 @@ def read_words(
         first = program if program is not None else scalars[0].text if scalars[0] else ""
         if not is_single_quoted(reading, scalar):
             report_findings(reading, scalar, find_in_item(scalar.text, label, first))
-    return right if len(right) == len(words) else None
+    return _with_spread_lists(context, right) if len(right) == len(words) else None
+
+
+def _with_spread_lists(context: StepContext, words: tuple[Template, ...]) -> tuple[Template, ...]:
+    """The words, with a mark on each that is nothing but a list."""
+    return tuple(
+        (word[0].model_copy(update={"spread": True}),)
+        if len(word) == 1 and isinstance(word[0], Reference) and word[0].scope == "parameters"
+        and word[0].name in context.lists
+        else word
+        for word in words
+    )  # fmt: skip
 
 
 def is_single_quoted(reading: Reading, scalar: Scalar) -> bool:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS = [
     {"contract", "__init__"},
     {"pipeline"},
-    {"parameters", "expressions", "references", "problems", "conditions", "optional_words"},
+    {"parameters", "expressions", "references", "problems", "conditions", "optional_words", "list_values"},
     {"planner", "sharing", "sources", "sweep", "sweep_settings", "space", "snapshot", "loading", "scaffold"},
     {
         "canvas",

@@ -556,7 +556,8 @@ def test_a_json_file_of_values_is_byte_exact(folder: Path, value: str, ascii_onl
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("x: [1]", "v.yaml:1:4: the value of 'x' must be a single value, not a list"),
+        ("x: [[1]]", "v.yaml:1:5: a value in the value of 'x' must be a single value, not a list"),
+        ("x: [{a: 1}]", "v.yaml:1:5: a value in the value of 'x' must be a single value, not a mapping"),
         ("x: {a: 1}", "v.yaml:1:4: the value of 'x' must be a single value, not a mapping"),
         ("x:\ny: 1", "v.yaml:1:3: the value of 'x' has nothing after it (write '' for an empty string"),
         ('{"x": null}', "v.yaml:1:7: the value of 'x' is null, which says nothing"),

@@ -50,20 +50,20 @@ class SweepNodes:
         """An axis or a draw, not read yet."""
         what = f"the values of {parameter.name!r}"
         if isinstance(node, MappingNode):
-            return self._form(node, what, forms)
+            return self._form(parameter, node, what, forms)
         if isinstance(node, Scalar) and parameter.type != "string":
             form, bracket, _ = node.text.partition("(")
             if bracket and form.strip() in forms:
                 self.reading.add(node, f"{form}(…) is how the command line has it", f"write {{{form}: […]}}")
                 return None
-        items = self._texts(node.items if isinstance(node, Sequence) else (node,), what)
+        items = self._texts(parameter, node.items if isinstance(node, Sequence) else (node,), what)
         return None if items is None else Written(VALUES, items, self.place(node))
 
     def texts_of_point(self, node: Node, what: str) -> dict[str, str]:
         """The texts of a point that names some parameters, as far as they are right."""
         texts: dict[str, str] = {}
         for parameter, _, value in self.members(node, what, "{name: value}"):
-            text = self.reading.text(value, f"the value of {parameter.name!r}")
+            text = self._text(parameter, value, f"the value of {parameter.name!r}")
             if text is not None:
                 texts[parameter.name] = text
         return texts
@@ -74,7 +74,7 @@ class SweepNodes:
         for item in self.reading.items(node, f"{what} of the sweep"):
             values: dict[str, Value] = {}
             for parameter, _, value in self.members(item, f"a point of {what}", "{name: value}"):
-                given = self._texts((value,), f"the value of {parameter.name!r}") or ()
+                given = self._texts(parameter, (value,), f"the value of {parameter.name!r}") or ()
                 for read in self.findings.values(parameter, given) or ():
                     values[parameter.name] = read
             if isinstance(item, MappingNode) and not item.entries:
@@ -94,13 +94,19 @@ class SweepNodes:
             self.reading.add(node, f"{what}: {error.message}", error.hint)
             return None
 
-    def _texts(self, items: tuple[Node, ...], what: str) -> tuple[Given, ...] | None:
+    def _text(self, parameter: Parameter, node: Node, what: str) -> str | None:
+        """A value as it was written, that of a list as JSON."""
+        if parameter.is_list and isinstance(node, Sequence):
+            return self.reading.list_text(node, what)
+        return self.reading.text(node, what)
+
+    def _texts(self, parameter: Parameter, items: tuple[Node, ...], what: str) -> tuple[Given, ...] | None:
         """Single values with their places, None when any is something else."""
-        texts = [(self.reading.text(item, what), self.place(item)) for item in items]
+        texts = [(self._text(parameter, item, what), self.place(item)) for item in items]
         given = tuple(Given(text, place) for text, place in texts if text is not None)
         return given if len(given) == len(items) else None
 
-    def _form(self, node: MappingNode, what: str, forms: Mapping[str, str]) -> Written | None:
+    def _form(self, parameter: Parameter, node: MappingNode, what: str, forms: Mapping[str, str]) -> Written | None:
         if len(node.entries) != 1:
             self.reading.add(node, f"{what} must be a list or have one key", f"keys: {', '.join(forms)}")
             return None
@@ -113,5 +119,5 @@ class SweepNodes:
             hint = f"write {{{key.text}: […]}} with {forms[key.text]}"
             self.reading.add(value, f"{key.text} takes a list, not {kind_of(value)}", hint)
             return None
-        items = self._texts(value.items, what)
+        items = self._texts(parameter, value.items, what)
         return None if items is None else Written(key.text, items, self.place(key))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from pipeline_queue.contract.errors import Place
+from pipeline_queue.list_values import list_text
 from pipeline_queue.loading.sweep.findings import Findings
 from pipeline_queue.loading.sweep.rows import Rows
 from pipeline_queue.pipeline import Parameter
@@ -149,6 +150,8 @@ class _PointsFile:
         for name, value in data:
             if name in texts:
                 self._add(line, f"{quoted(name)} is there twice", "remove one of the two")
+            elif type(value) is list and name in self._parameters and self._parameters[name].is_list:
+                texts[name] = list_text(value)
             elif isinstance(value, list):
                 kind = "an object" if isinstance(value, _Pairs) else "a list"
                 self._add(line, f"{quoted(name)} must be a single value, not {kind}")

@@ -25,7 +25,8 @@ class SweepRequest:
     """The command line's options, or a Python caller's arguments; None is what was not asked for.
 
     `texts` are the `NAME=TEXT` of `-p`. `given` are values taken as they are, as from a file of parameters or from
-    Python; a list, tuple or range of them is an axis. `texts` win over `given`, and both over the file's `sweep:`.
+    Python; a list, tuple or range of them is an axis, a list of lists for a parameter that is a list. `texts` win over
+    `given`, and both over the file's `sweep:`.
     """
 
     texts: tuple[str, ...] = ()
@@ -157,6 +158,8 @@ class _RequestReader:
         if is_text and isinstance(one.value, str):
             return written_text(parameter, one.value, one)
         several = one.value if isinstance(one.value, list | tuple | range) else (one.value,)
+        if parameter.is_list and not any(isinstance(value, list | tuple) for value in several):
+            several = (one.value,)
         return Written(VALUES, tuple(Given(value, one.place) for value in several), one.place)
 
     def _factors(self, groups: list[tuple[tuple[str, ...], Place]]) -> list[Columns]:

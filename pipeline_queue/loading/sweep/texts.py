@@ -5,6 +5,7 @@
 ["a,b", "range(1,2)"]        the same as a JSON list, whose texts are taken as they are
 {"a":1,"b":2}                one value: a comma inside brackets or behind an opening quote separates nothing
 range(start, stop, step)     linspace(first, last, n), logspace(first, last, n)
+[64,32],[128]                of a parameter that is a list: two values; [64,32] is one
 uniform(a, b)                and loguniform(a, b), int(a, b), choice(a, b, c): drawn at random
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 import json
 import re
 
+from pipeline_queue.list_values import written_members
 from pipeline_queue.loading.sweep.axes import AXIS_FORMS, VALUES, Written
 from pipeline_queue.loading.sweep.draws import DRAW_FORMS
 from pipeline_queue.parameters import BadValueError, Given
@@ -30,7 +32,7 @@ def written_text(parameter: Parameter, text: str, given: Given) -> Written:
     """The axis or draw that a text means; `given` has its place. Raises BadValueError."""
     call = _CALL.fullmatch(text)
     if call and call[1] in FORMS:
-        args = _values(call[2], parameter.type == "string") if call[2].strip() else []
+        args = _values(parameter, call[2]) if call[2].strip() else []
         may_be_text = parameter.type == "string" and len(text) <= 100
         hint = f"for the text itself write {json.dumps([text])}" if may_be_text else ""
         return Written(call[1], _at(given, args), given.place, hint)
@@ -38,15 +40,17 @@ def written_text(parameter: Parameter, text: str, given: Given) -> Written:
         nearest = near(call[1], FORMS)
         meant = f"did you mean {nearest!r}? " if nearest else ""
         raise BadValueError(f"there is no form {quoted(call[1])}", f"{meant}forms: {listed(FORMS)}")
-    return Written(VALUES, _at(given, _values(text, parameter.type == "string")), given.place)
+    return Written(VALUES, _at(given, _values(parameter, text)), given.place)
 
 
 def _at(given: Given, texts: list[str]) -> tuple[Given, ...]:
     return tuple(Given(text, given.place) for text in texts)
 
 
-def _values(text: str, takes_text: bool) -> list[str]:
-    listed_values = _json_values(text, takes_text)
+def _values(parameter: Parameter, text: str) -> list[str]:
+    if parameter.is_list:
+        return _lists(text)
+    listed_values = _json_values(text, parameter.type == "string")
     if listed_values is not None:
         return listed_values
     return [value.replace("\\,", ",") for value in _split(text)[0]]
@@ -90,6 +94,14 @@ def _split(text: str) -> tuple[list[str], bool]:
     if quote or closers:
         return _COMMA.split(text), False
     return [*parts, text[start:]], True
+
+
+def _lists(text: str) -> list[str]:
+    """The lists of a text: one, several with commas between them, or a list of lists."""
+    members = written_members(text)
+    if members and all(isinstance(member, list) for member in members):
+        return _members(text)
+    return [text] if members is not None else [part.strip() for part in _split(text)[0]]
 
 
 def _json_values(text: str, takes_text: bool) -> list[str] | None:
