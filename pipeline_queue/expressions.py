@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from pipeline_queue.list_values import members_of
@@ -87,6 +87,7 @@ def render(
     run_index: int,
     sweep_id: str,
     worker: Mapping[str, str] | None = None,
+    text_of_value: Callable[[Value], str] = argument_of,
 ) -> str:
     """The template's text with its values put in, once; nothing of a value is read again.
 
@@ -99,7 +100,7 @@ def render(
         if isinstance(part, str):
             return part
         if part.scope == "parameters":
-            return argument_of(values[part.name])
+            return text_of_value(values[part.name])
         if part.scope == "worker":
             return f"${{{{ worker.env.{part.name} }}}}" if worker is None else worker.get(part.name, "")
         return fixed[part.scope, part.name]
@@ -107,12 +108,14 @@ def render(
     return "".join(map(text, template))
 
 
-def render_words(template: Template, values: Mapping[str, Value]) -> tuple[str, ...] | None:
+def render_words(
+    template: Template, values: Mapping[str, Value], text_of_value: Callable[[Value], str] = argument_of
+) -> tuple[str, ...] | None:
     """The words that a list alone in a word stands for; None for every other word, which `render` renders."""
     part = template[0] if len(template) == 1 else None
     if not (isinstance(part, Reference) and part.spread):
         return None
-    return tuple(argument_of(member) for member in members_of(str(values[part.name])))
+    return tuple(text_of_value(member) for member in members_of(str(values[part.name])))
 
 
 def first_expression_offset(text: str) -> int:

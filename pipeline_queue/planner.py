@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 
 from pipeline_queue.contract.errors import InputError, Place, Problem, ValuesError
@@ -11,7 +11,8 @@ from pipeline_queue.contract.messages import StepMessage
 from pipeline_queue.contract.storage import RUN_END
 from pipeline_queue.expressions import render, render_words
 from pipeline_queue.optional_words import chosen_words
-from pipeline_queue.pipeline import OptionalWords, Pipeline, Step, Template
+from pipeline_queue.parameters import argument_of
+from pipeline_queue.pipeline import OptionalWords, Pipeline, Step, Template, Value
 from pipeline_queue.space import Point
 
 MOST_ELEMENT_BYTES = 131_071
@@ -51,17 +52,24 @@ def remaining(pipeline: Pipeline, run: RunId, point: Point, names: Container[str
     return tuple(message for message in every if message.step not in names) or every[-1:]
 
 
-def plan_step(step: Step, run: RunId, point: Point, worker: Mapping[str, str] | None = None) -> StepPlan:
+def plan_step(
+    step: Step,
+    run: RunId,
+    point: Point,
+    worker: Mapping[str, str] | None = None,
+    text_of_value: Callable[[Value], str] = argument_of,
+) -> StepPlan:
     """The step's command and environment for this run; each value is put in once and never parsed.
 
     `worker`: the variables of the worker that executes it; without, what refers to them stays as it is written.
+    `text_of_value`: how a value is written.
     """
 
     def text(template: Template) -> str:
-        return render(template, point, run_id=str(run), run_index=run.index, sweep_id=run.sweep, worker=worker)
+        return render(template, point, str(run), run.index, run.sweep, worker, text_of_value)
 
     def words(template: Template) -> tuple[str, ...]:
-        spread = render_words(template, point)
+        spread = render_words(template, point, text_of_value)
         return (text(template),) if spread is None else spread
 
     return StepPlan(

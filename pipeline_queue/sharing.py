@@ -1,8 +1,8 @@
 """Which steps several runs may share, and the identity by which they do: pure.
 
-A step's identity is a digest of its rendered command and environment, its declared outputs, the content of its sources
-(the whole snapshot if it declares none), the repetition, the targets of the pipeline's links and the identity of the
-step before it: whatever could make its outputs differ.
+A step's identity is a digest of its command and environment with the canonical texts of the values, its declared
+outputs, the content of its sources (the whole snapshot if it declares none), the repetition, the targets of the
+pipeline's links and the identity of the step before it: whatever could make its outputs differ.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from pipeline_queue.contract.identity import RunId
+from pipeline_queue.parameters import text_of
 from pipeline_queue.pipeline import Pipeline, Step
 from pipeline_queue.planner import plan_step
 from pipeline_queue.space import Space
@@ -72,7 +73,7 @@ def identities(
     """Every step of a run with its identity, in order; `sources`: digests of those steps that do not see all."""
     point, before = space[run.index], ""
     for step in pipeline.steps:
-        plan = plan_step(step, run, point)
+        plan = plan_step(step, run, point, text_of_value=text_of)
         source, repetition = sources.get(step.name, snapshot), space.repeat_of(run.index)
         content = [1, before, plan.argv, plan.env, step.python, step.outputs, source, repetition]
         if pipeline.links:
