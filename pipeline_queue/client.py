@@ -14,8 +14,9 @@ Every method raises errors of `pipeline_queue.contract.errors` only.
 from __future__ import annotations
 
 import os
+import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ from pipeline_queue.contract.errors import (
     RunFailedError,
     StorageError,
 )
-from pipeline_queue.contract.identity import RunId, is_sweep_id
+from pipeline_queue.contract.identity import RunId, is_sweep_id, named_sweep_id
 from pipeline_queue.contract.ledger import Ledger, LiveWorker
 from pipeline_queue.contract.records import RunRecord
 from pipeline_queue.contract.settings import Settings, settings_from
@@ -190,8 +191,7 @@ class Client:
     def is_sweep(self, text: str) -> bool:
         """Whether `text` names a sweep of several runs as a whole, not one run of it. Raises NotFoundError."""
         run = RunId.parse(self.resolve(text))
-        asked_for_run = text.rpartition(".")[1] == "."
-        return not asked_for_run and len(Sweep.read(self._storage(), run.sweep).space) > 1
+        return not _names_a_run(text) and len(Sweep.read(self._storage(), run.sweep).space) > 1
 
     def wait_sweep(self, sweep: str, timeout_seconds: float | None = None) -> SweepReport:
         """The sweep once it has ended. Raises TimeoutError."""
@@ -293,6 +293,14 @@ class Client:
             for index in range(len(sweep.space)):
                 with suppress(StorageError):
                     yield self.run(str(sweep.run_id(index)))
+
+    def runs_of(self, sweep: str) -> Iterator[RunRecord]:
+        """The runs of a sweep that have been begun, by index; what is damaged is passed over. Raises NotFoundError."""
+        found = self._find_sweep(sweep)
+        indexes = sorted(index for index, _ in self._storage().run_folders(found.record.id))
+        for index in indexes:
+            with suppress(StorageError):
+                yield self.run(str(found.run_id(index)))
 
     def overview(self) -> Iterator[RunRecord | SweepReport]:
         """Every sweep, newest first: one of a single run as that run. What is damaged is passed over."""
@@ -463,26 +471,28 @@ class Client:
             self._celery().control.add_consumer(queue)
 
     def resolve(self, text: str) -> str:
-        """The full id of the run that `text` means: an id, a sweep's id (its run 0), a unique part, or `last`.
+        """The full id of the run that `text` means: an id, a sweep's id or name (its run 0), a unique part, or `last`.
 
         Raises NotFoundError.
         """
         if is_sweep_id(text):
             return str(Sweep.read(self._storage(), text).run_id(0))
-        sweep, dot, index = text.rpartition(".")
-        if not dot:
-            sweep, index = text, "0"
-        if is_sweep_id(sweep):
-            return f"{sweep}.{index}"
-        return f"{self._only_sweep(sweep)}.{index}"
+        if not _names_a_run(text) or _named(text, self._storage().sweeps())[0]:
+            return f"{self._only_sweep(text)}.0"
+        sweep, _, index = text.rpartition(".")
+        return f"{sweep}.{index}" if is_sweep_id(sweep) else f"{self._only_sweep(sweep)}.{index}"
 
     def _only_sweep(self, part: str) -> str:
-        names = self._storage().sweeps()
         if part == "last":
-            newest = next(names, None)
+            newest = next(self._storage().sweeps(), None)
             if newest is None:
                 raise NotFoundError(f"there are no runs yet in {self._root}")
             return newest
+        named, names = _named(part, self._storage().sweeps())
+        if len(named) == 1:
+            return named[0]
+        if named:
+            raise NotFoundError(f"several sweeps are called '{part[:100]}': {', '.join(named[:5])}; give the id")
         matches = [
             name for name in names if part and (name.startswith(part) or name.rpartition("-")[2].startswith(part))
         ]
@@ -493,8 +503,13 @@ class Client:
         raise NotFoundError(f"there is no run '{part[:100]}' in {self._root}; `pipeline-queue status` lists them")
 
     def _find(self, text: str) -> tuple[Sweep, RunId]:
+        """Raises InputError for a sweep of several runs: none of them is meant more than another."""
         run = RunId.parse(self.resolve(text))
         sweep = Sweep.read(self._storage(), run.sweep)
+        total = len(sweep.space)
+        if total > 1 and not _names_a_run(text):
+            first, last = sweep.run_id(0), sweep.run_id(total - 1)
+            raise InputError(f"{run.sweep} is a sweep of {total:,} runs; name one of them: {first} to {last}")
         return sweep, sweep.run_id(run.index)
 
     def _find_sweep(self, text: str) -> Sweep:
@@ -562,3 +577,15 @@ class Client:
 
 
 __all__ = ["Client", "Event", "PipelineQueueError", "RunRecord"]
+
+
+def _names_a_run(text: str) -> bool:
+    """Whether a text ends in the index of a run: a name of a sweep may have dots of its own."""
+    return re.fullmatch(r".*\.(0|[1-9][0-9]{0,8})", text, re.DOTALL) is not None
+
+
+def _named(text: str, sweeps: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Of all sweeps, those that were given this name when they were submitted; and all sweeps."""
+    every = list(sweeps)
+    pipelines = {sweep.rpartition("-")[0] for sweep in every}
+    return sorted({named_sweep_id(pipeline, text) for pipeline in pipelines} & set(every)), every

@@ -17,6 +17,7 @@ from typing import Any
 from pipeline_queue.contract.errors import InputError, NotFoundError, StorageError
 from pipeline_queue.contract.records import Scalar
 from pipeline_queue.contract.storage import RUN_END, RUNS, SWEEP, Storage
+from pipeline_queue.failure_causes import cause_of
 from pipeline_queue.problems import quoted, suggestion
 
 OWN_NAMES = ("run", "index", "state", "seconds")
@@ -36,6 +37,10 @@ class Row:
     parameters: dict[str, Scalar]
     metrics: dict[str, float]
     seconds: float | None
+    cause: str = ""
+    """Why it failed, without what differs from run to run; empty unless it did."""
+    is_shared: bool = False
+    """Whether it shares the failure of another run's execution."""
 
     def as_dict(self) -> dict[str, Scalar | None]:
         """Flat name -> value: the row's own, then parameters, then metrics."""
@@ -60,6 +65,7 @@ class Row:
             "parameters": self.parameters,
             "metrics": self.metrics,
             "seconds": self.seconds,
+            **({"cause": self.cause} if self.cause else {}),
         }
 
 
@@ -152,7 +158,14 @@ def _read_row(sweep: str, path: str) -> Row | None:
         raise ValueError("index, state or steps are missing")
     parameters = _values(record, "parameters", (bool, int, float, str))
     metrics = _values(record, "metrics", (int, float))
-    return Row(f"{sweep}.{index}", index, state, parameters, metrics, _seconds(steps))
+    cause, is_shared = _failure(record, steps) if state == "failed" else ("", False)
+    return Row(f"{sweep}.{index}", index, state, parameters, metrics, _seconds(steps), cause, is_shared)
+
+
+def _failure(record: dict[str, Any], steps: list[Any]) -> tuple[str, bool]:
+    message = record.get("message")
+    failed = next((step for step in steps if isinstance(step, dict) and step.get("state") == "failed"), {})
+    return cause_of(message) if isinstance(message, str) else "", failed.get("attempts") == 0
 
 
 def _values(record: dict[str, Any], key: str, types: tuple[type, ...]) -> dict[str, Any]:
@@ -239,7 +252,7 @@ def only_columns(rows: Iterable[Row], names: Sequence[str]) -> list[Row]:
             row.run, row.index, row.state,
             {name: value for name, value in row.parameters.items() if parameter_column(name) in wanted},
             {name: value for name, value in row.metrics.items() if metric_column(name, row.parameters) in wanted},
-            row.seconds,
+            row.seconds, row.cause, row.is_shared,
         )
         for row in rows
     ]  # fmt: skip

@@ -6,8 +6,11 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from pipeline_queue.contract.records import RunRecord
+from pipeline_queue.contract.states import FailureGroup
 from pipeline_queue.contract.storage import Storage
-from pipeline_queue.contract.sweep_ledger import Cause, LiveSweep
+from pipeline_queue.contract.sweep_ledger import LiveSweep
+from pipeline_queue.failure_causes import cause_of, grouped
 from pipeline_queue.sweep import Sweep
 
 SweepState = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled", "stopped"]
@@ -28,7 +31,7 @@ class SweepReport:
     state: SweepState
     total: int
     counts: dict[str, int]
-    failures: tuple[Cause, ...]
+    failures: tuple[FailureGroup, ...]
     created_at: float
     ended_at: float | None
     runs_per_second: float | None
@@ -46,7 +49,9 @@ def read_sweep(storage: Storage, sweep: Sweep, live: LiveSweep | None) -> SweepR
     """`live` is what the ledger knows, None where it knows nothing or is not asked."""
     end = storage.sweep_end(sweep.record.id)
     if end is not None:
-        causes = live.causes if live else ()
+        causes = end.failures or (live.causes if live else ())
+        if not causes and end.counts.get("failed"):
+            causes = failures_on_storage(storage, sweep.record.id)  # it ended before they were written down
         counts = {"queued": 0, "running": 0, **end.counts}
         return _report(sweep, end.state, counts, causes, end.created_at, end.ended_at, end.ended_at, end.done_before)
     if live is not None:
@@ -76,23 +81,37 @@ def _from_ledger(sweep: Sweep, live: LiveSweep) -> SweepReport:
 def _from_storage(storage: Storage, sweep: Sweep) -> SweepReport:
     name, total = sweep.record.id, len(sweep.space)
     counts = {"queued": 0, "running": 0, "succeeded": 0, "failed": 0, "cancelled": 0}
+    failed = []
     for _, paths in storage.run_folders(name):
         end = paths.end()
         counts[end.state if end else "running"] += 1
+        failed += [failure_of(end)] if end and end.state == "failed" else []
     left = total - sum(counts.values())
     cancelled = storage.is_cancelled(name)
     counts["cancelled" if cancelled else "queued"] += left
     state: SweepState = "cancelled" if cancelled else "running" if left or counts["running"] else "succeeded"
     if state == "succeeded" and counts["failed"]:
         state = "failed"
-    return _report(sweep, state, counts, (), sweep.record.created_at, None, time.time())
+    return _report(sweep, state, counts, grouped(failed), sweep.record.created_at, None, time.time())
+
+
+def failures_on_storage(storage: Storage, sweep: str) -> tuple[FailureGroup, ...]:
+    """The failed runs of a sweep by cause, from their ends. Raises StorageError."""
+    ends = (paths.end() for _, paths in storage.run_folders(sweep))
+    return grouped(failure_of(end) for end in ends if end is not None and end.state == "failed")
+
+
+def failure_of(end: RunRecord) -> tuple[str, str, bool]:
+    """A failed run, its cause, and whether it shares the failure of another run's execution."""
+    failed = next((step for step in end.steps if step.state == "failed"), None)
+    return end.run, cause_of(end.message), failed is not None and failed.attempts == 0
 
 
 def _report(
     sweep: Sweep,
     state: SweepState,
     counts: dict[str, int],
-    causes: tuple[Cause, ...],
+    causes: tuple[FailureGroup, ...],
     created_at: float,
     ended_at: float | None,
     now: float,

@@ -12,12 +12,15 @@ from typing import Literal
 
 from pipeline_queue.contract.disk import is_full, is_passing
 from pipeline_queue.contract.records import Cause
+from pipeline_queue.failure_causes import LOG_FOLLOWS, LOG_IS_EMPTY, meaningful_line
 from pipeline_queue.pipeline import Step
 from workers.executor import ExecutionResult
 from workers.outputs import Found
 
 _TAIL_LINES = 10
 _TAIL_BYTES = 4096
+_SEARCHED_BYTES = 65_536
+_LINE_CHARACTERS = 500
 _FULL_DELAY_SECONDS = 5.0
 # Longer than workers need to notice that a whole storage fails.
 _PASSING_DELAY_SECONDS = 10.0
@@ -155,19 +158,31 @@ def sizes(used: int, limit: int) -> tuple[str, str]:
 
 def with_tail(message: str, log: Path) -> str:
     """The message and the log's last lines."""
-    lines = last_lines(log)
-    if not lines:
-        return f"{message}; its log is empty"
-    return "\n".join([f"{message}; the log ends with:", *(f"  {line}" for line in lines)])
+    shown = last_lines(log)
+    if not shown:
+        return f"{message}{LOG_IS_EMPTY}"
+    telling = meaningful_line(_lines_at_end(log, _SEARCHED_BYTES))
+    if telling and not any(telling in line for line in shown):
+        shown = [telling, "…", *shown]
+    return "\n".join([f"{message}{LOG_FOLLOWS}", *(f"  {_shortened(line)}" for line in shown)])
+
+
+def _shortened(line: str) -> str:
+    return line if len(line) <= _LINE_CHARACTERS else f"{line[:_LINE_CHARACTERS]}… ({len(line):,} characters)"
 
 
 def last_lines(log: Path) -> list[str]:
+    """What the log ends with, without empty lines; what a carriage return begins is a line of its own."""
+    return _lines_at_end(log, _TAIL_BYTES)[-_TAIL_LINES:]
+
+
+def _lines_at_end(log: Path, size_bytes: int) -> list[str]:
     try:
         with log.open("rb") as file:
             size = file.seek(0, 2)
-            file.seek(max(0, size - _TAIL_BYTES))
-            block = file.read(_TAIL_BYTES)
+            file.seek(max(0, size - size_bytes))
+            block = file.read(size_bytes)
     except OSError:
         return []
     lines = block.decode(errors="replace").replace("\r", "\n").split("\n")
-    return [line for line in lines if line.strip()][-_TAIL_LINES:]
+    return [line for line in lines if line.strip()]

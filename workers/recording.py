@@ -16,7 +16,7 @@ from pipeline_queue.canvas import chain
 from pipeline_queue.contract.errors import NotFoundError, SupervisorError
 from pipeline_queue.contract.ledger import Ending, Lease
 from pipeline_queue.contract.records import StepRecord
-from pipeline_queue.contract.states import RunState
+from pipeline_queue.contract.states import SHARED_FAILURE, RunState
 from pipeline_queue.contract.storage import (
     LOG,
     OUTPUTS,
@@ -28,6 +28,7 @@ from pipeline_queue.contract.storage import (
     replace_file,
 )
 from pipeline_queue.contract.wire import Letter
+from pipeline_queue.failure_causes import cause_of
 from pipeline_queue.planner import messages, retry_delay_seconds
 from pipeline_queue.report import StepFiles, end_of_run, find_steps
 from workers.context import WorkerContext
@@ -143,7 +144,7 @@ def record_failure(worker: WorkerContext, this: Try, failure: Failure) -> Outcom
         seconds=record.seconds,
         exit_code=record.exit_code,
         message=text,
-        cause=failure.message,
+        cause=cause_of(text),
         failures=failures,
         deaths=1 if failure.infrastructure and failure.is_death else 0,
         retry_seconds=failure.delay_seconds if failure.infrastructure else retry_delay_seconds(before + failures),
@@ -189,15 +190,15 @@ def record_given_up(worker: WorkerContext, job: Job, detail: str) -> Outcome:
     deaths, where, why = (*detail.split(" ", 2), "", "")[:3]
     cause = why.partition("\n")[0] or "that worker was lost while it ran"
     text = f"step {job.step} was given up: {deaths} attempts ended for no fault of its own, last on {where}: {cause}"
-    outcome = record_shared_failure(worker, job, text)
+    outcome = record_shared_failure(worker, job, text, is_own=True)
     release_shared(worker, job, text)
     return outcome
 
 
-def record_shared_failure(worker: WorkerContext, job: Job, text: str) -> Outcome:
-    """The step failed without an attempt of this run."""
+def record_shared_failure(worker: WorkerContext, job: Job, text: str, is_own: bool = False) -> Outcome:
+    """The step failed without an attempt of this run now; `is_own`: attempts of this run were before."""
     _end_run(job, "failed", text, None)
-    ending = Ending("failed", "failed", message=text, cause=text.partition("\n")[0].partition(";")[0])
+    ending = Ending("failed", "failed", message=text, cause=cause_of(text) + ("" if is_own else SHARED_FAILURE))
     worker.ledger.record(Lease.decided(job.run, job.step), ending)
     return Outcome("failed", text)
 

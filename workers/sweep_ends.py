@@ -9,9 +9,11 @@ from pipeline_queue.contract.errors import NotFoundError, StorageError
 from pipeline_queue.contract.identity import RunId
 from pipeline_queue.contract.ledger import Ledger, LiveWorker
 from pipeline_queue.contract.records import SweepEnd, SweepEndState
+from pipeline_queue.contract.states import FailureGroup
 from pipeline_queue.contract.storage import Storage
 from pipeline_queue.contract.sweep_ledger import LiveSweep
 from pipeline_queue.feeder import feed
+from pipeline_queue.sweep_report import failures_on_storage
 from workers.context import SweepCache
 from workers.lost_messages import LostMessages
 
@@ -48,11 +50,17 @@ class Lookout:
                 return
             if live is not None and live.total > 1:
                 self._sweeps.get(name)
-                self._storage.end_sweep(end_of(name, live))
+                self._storage.end_sweep(end_of(name, live, self._failures(name, live)))
         except NotFoundError:
             for index in self._ledger.sweeps.in_flight(name):
                 self._ledger.forget_run(RunId(name, index))
         self._ledger.sweeps.forget_ended(name)
+
+    def _failures(self, name: str, live: LiveSweep) -> tuple[FailureGroup, ...]:
+        """By cause; from the storage when a server that was emptied has forgotten some."""
+        if sum(group.count for group in live.causes) == live.failed:
+            return live.causes
+        return failures_on_storage(self._storage, name)
 
     def _keep_going(self, name: str, live: LiveSweep, workers: list[LiveWorker]) -> None:
         """Its record is read only when there is something to be done: of thousands that wait, few are kept read."""
@@ -62,7 +70,7 @@ class Lookout:
             self._lost.look_at(self._sweeps.get(name))
 
 
-def end_of(name: str, live: LiveSweep) -> SweepEnd:
+def end_of(name: str, live: LiveSweep, failures: tuple[FailureGroup, ...] = ()) -> SweepEnd:
     """The content of `end.json`."""
     never = live.total - live.succeeded - live.failed - live.cancelled
     state: SweepEndState = "failed" if live.failed else "succeeded"
@@ -76,4 +84,5 @@ def end_of(name: str, live: LiveSweep) -> SweepEnd:
         created_at=live.created_at,
         ended_at=live.ended_at or live.now,
         done_before=live.done_before,
+        failures=failures,
     )

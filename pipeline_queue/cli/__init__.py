@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from pipeline_queue import __version__
+from pipeline_queue.cli.printing import echo, survive_any_stream
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -112,6 +113,7 @@ def main() -> None:
 
     if os.environ.get(_COMPLETES):
         _complete()
+    survive_any_stream()
     try:
         cli.main(standalone_mode=False)
     except PipelineQueueError as error:
@@ -144,4 +146,4 @@ def _complete() -> NoReturn:
 def _say(error: Exception) -> None:
     lines = str(error).splitlines() or [type(error).__name__]
     for line in lines if hasattr(error, "problems") else ["\n       ".join(lines)]:
-        click.echo(f"error: {line}", err=True)
+        echo(f"error: {line}", err=True)

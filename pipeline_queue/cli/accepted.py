@@ -7,8 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import click
-
+from pipeline_queue.cli.printing import echo, echo_json
 from pipeline_queue.cli.session import is_local
 from pipeline_queue.client import Client
 from pipeline_queue.loading.loader import LoadedPipeline
@@ -19,18 +18,20 @@ _CANCEL_SECONDS = 60.0
 
 def tell(name: str, shown: str | None) -> None:
     """Prints `shown`, a JSON object; or if None the id of a run or sweep, and how to watch it."""
-    click.echo(name if shown is None else shown)
-    if shown is None:
-        click.echo(f"accepted; watch it with: pipeline-queue status {name}", err=True)
+    if shown is not None:
+        echo_json(shown)
+    else:
+        echo(name)
+        echo(f"accepted; watch it with: pipeline-queue status {name}", err=True)
 
 
 def tell_note(text: str) -> None:
-    click.echo(f"note: {text}", err=True)
+    echo(f"note: {text}", err=True)
 
 
 def print_warnings(loaded: LoadedPipeline) -> None:
     for warning in loaded.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        echo(f"warning: {warning}", err=True)
 
 
 def print_notes(submission: Submission) -> None:
@@ -57,7 +58,7 @@ def watch_run(client: Client, run_id: str, as_json: bool) -> str:
     with _interruptible(run_id, "run", cancel):
         report = watch(client, run_id)
     if as_json:
-        click.echo(report.model_dump_json(indent=2))
+        echo_json(report.model_dump_json(indent=2))
     else:
         print_report(report)
     return report.state
@@ -70,7 +71,7 @@ def watch_sweep(client: Client, sweep_id: str, as_json: bool) -> str:
     with _interruptible(sweep_id, "sweep", lambda: client.cancel_sweep(sweep_id)):
         report = sweep_display.watch_sweep(client, sweep_id)
     if as_json:
-        click.echo(json.dumps(report.as_json(), indent=2))
+        echo_json(json.dumps(report.as_json(), indent=2))
     else:
         sweep_display.print_sweep(report)
     return report.state
@@ -82,10 +83,10 @@ def serve_queues(client: Client, loaded: LoadedPipeline) -> None:
     if unserved and is_local():
         client.serve_queues(set(unserved.values()))
     elif unserved and not client.workers():
-        click.echo("warning: no worker is running; the run waits until one starts", err=True)
+        echo("warning: no worker is running; the run waits until one starts", err=True)
     else:
         for step, queue in unserved.items():
-            click.echo(
+            echo(
                 f"warning: no running worker serves queue '{queue}' of step '{step}'; it waits until one does "
                 f"(pipeline-queue worker --queues {queue})",
                 err=True,
@@ -98,8 +99,8 @@ def _interruptible(name: str, noun: str, cancel: Callable[[], object]) -> Iterat
         yield
     except KeyboardInterrupt:
         if is_local():
-            click.echo(f"\ncancelling {name} (use --detach to let a {noun} go on)", err=True)
+            echo(f"\ncancelling {name} (use --detach to let a {noun} go on)", err=True)
             cancel()
         else:
-            click.echo(f"\nthe {noun} goes on: pipeline-queue status {name}, or cancel {name}", err=True)
+            echo(f"\nthe {noun} goes on: pipeline-queue status {name}, or cancel {name}", err=True)
         sys.exit(130)

@@ -8,19 +8,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from pipeline_queue.cli.printing import harmless, one_line
 from pipeline_queue.client import Client, Event
 from pipeline_queue.contract.records import RunRecord, StepSummary
 
 if TYPE_CHECKING:
     from pipeline_queue.explain import Explanation
 
-_COLOURS = {
+STATE_COLOURS = {
     "succeeded": "green",
     "failed": "red",
     "cancelled": "yellow",
@@ -77,15 +78,17 @@ def _ticking(client: Client, run: str) -> Iterable[RunRecord]:
 def _steps(report: RunRecord, begun: dict[str, float], spinner: Spinner) -> Table:
     table = Table.grid(padding=(0, 1))
     done = sum(step.state == "succeeded" for step in report.steps)
-    table.add_row(spinner, Text(f"{report.run}  {report.state}  {done}/{len(report.steps)} steps", style="bold"))
+    table.add_row(spinner, safe_text(f"{report.run}  {report.state}  {done}/{len(report.steps)} steps", style="bold"))
     for step in report.steps:
         since = begun.get(f"{step.name} {step.attempts}")
         seconds = time.monotonic() - since if step.state == "running" and since else step.seconds
-        colour = _COLOURS.get(step.state, "")
-        sign = spinner if step.state == "running" else Text(_SIGNS.get(step.state, "·"), style=colour)
+        colour = STATE_COLOURS.get(step.state, "")
+        sign = spinner if step.state == "running" else safe_text(_SIGNS.get(step.state, "·"), style=colour)
         attempt = f" attempt {step.attempts}" if step.attempts > 1 else ""
         took = f"{seconds:.1f} s" if seconds is not None else ""
-        table.add_row(sign, Text(f"{step.name}{attempt}", style=colour), Text(took, style="dim", justify="right"))
+        table.add_row(
+            sign, safe_text(f"{step.name}{attempt}", style=colour), safe_text(took, style="dim", justify="right")
+        )
     return table
 
 
@@ -94,7 +97,7 @@ def print_report(report: RunRecord) -> None:
     out = console()
     out.print(Text.assemble("run ", (report.run, "bold"), " ", coloured(report.state)))
     if report.parameters:
-        out.print(Text("  " + "  ".join(f"{name}={short(value)}" for name, value in report.parameters.items())))
+        out.print(safe_text("  " + "  ".join(f"{name}={short(value)}" for name, value in report.parameters.items())))
     table = Table(box=None, padding=(0, 2, 0, 1), header_style="dim")
     for name in ("step", "state", "attempts", "seconds", "outputs"):
         table.add_column(name, justify="right" if name in ("attempts", "seconds") else "left", no_wrap=True)
@@ -104,10 +107,10 @@ def print_report(report: RunRecord) -> None:
         )
     out.print(table)
     if report.metrics:
-        out.print(Text("metrics  " + "  ".join(f"{name}={value:g}" for name, value in report.metrics.items())))
+        out.print(safe_text("metrics  " + "  ".join(f"{name}={value:g}" for name, value in report.metrics.items())))
     for step in report.steps:
         if step.outputs and files_of(step):
-            out.print(Text(f"outputs of {step.name}: {step.outputs}"), soft_wrap=True)
+            out.print(safe_text(f"outputs of {step.name}: {step.outputs}"), soft_wrap=True)
     _print_remarks(report, out)
     _print_failures(report)
 
@@ -116,9 +119,9 @@ def _print_remarks(report: RunRecord, out: Console) -> None:
     """What was noted on its steps, and where lies what failed ones left."""
     for step in report.steps:
         for note in step.notes:
-            out.print(Text(f"note on {step.name}: {note}"), soft_wrap=True)
+            out.print(safe_text(f"note on {step.name}: {note}"), soft_wrap=True)
         if step.kept:
-            out.print(Text(f"what {step.name} left: {step.kept}"), soft_wrap=True)
+            out.print(safe_text(f"what {step.name} left: {step.kept}"), soft_wrap=True)
 
 
 def _print_failures(report: RunRecord) -> None:
@@ -126,10 +129,10 @@ def _print_failures(report: RunRecord) -> None:
     err = Console(stderr=True, highlight=False)
     failed = [step for step in report.steps if step.state == "failed" and step.message]
     for step in failed:
-        err.print(Text(step.message, style="red"), soft_wrap=True)
-        err.print(Text(f"whole log: {step.log}"), soft_wrap=True)
+        err.print(safe_text(step.message, style="red"), soft_wrap=True)
+        err.print(safe_text(f"whole log: {step.log}"), soft_wrap=True)
     if report.message and not failed:
-        err.print(Text(report.message), soft_wrap=True)
+        err.print(safe_text(report.message), soft_wrap=True)
 
 
 def print_explanation(told: Explanation) -> None:
@@ -138,14 +141,14 @@ def print_explanation(told: Explanation) -> None:
     by = f" (attempt {told.attempts})" if told.decision == "executed" and told.attempts else ""
     by = f" from {told.executed_by}" if told.decision == "reused" else by
     out.print(Text.assemble(f"step {told.step} of ", (told.run, "bold"), f": {told.decision}{by}"), soft_wrap=True)
-    out.print(Text(f"because  {told.because}"), soft_wrap=True)
-    out.print(Text(f"reuse    {told.reuse}, identity {told.identity}"))
+    out.print(safe_text(f"because  {told.because}"), soft_wrap=True)
+    out.print(safe_text(f"reuse    {told.reuse}, identity {told.identity}"))
     if told.compared is None:
-        out.print(Text("compared with no other: no run near it has this step"))
+        out.print(safe_text("compared with no other: no run near it has this step"))
     elif not told.compared.differences:
-        out.print(Text(f"the same identity as in {told.compared.run}"))
+        out.print(safe_text(f"the same identity as in {told.compared.run}"))
     else:
-        out.print(Text(f"compared with {told.compared.run}:"))
+        out.print(safe_text(f"compared with {told.compared.run}:"))
         rows = [[one.step, one.component, one.here, one.there] for one in told.compared.differences]
         print_table(["step", "differs in", "here", "there"], rows)
 
@@ -156,7 +159,7 @@ def print_table(columns: list[str], rows: Iterable[list[str]]) -> None:
     for name in columns:
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(safe_text(one_line(cell)) for cell in row))
     console().print(table)
 
 
@@ -175,8 +178,13 @@ def files_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_symlink() or path.is_file())
 
 
+def safe_text(content: str, style: str = "", justify: JustifyMethod | None = None) -> Text:
+    """A text in which nothing of a log, a name or a value does anything to the terminal."""
+    return Text(harmless(content), style=style, justify=justify)
+
+
 def coloured(state: str) -> Text:
-    return Text(state, style=_COLOURS.get(state, ""))
+    return safe_text(state, style=STATE_COLOURS.get(state, ""))
 
 
 def short(value: object) -> str:

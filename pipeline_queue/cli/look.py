@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 
+from pipeline_queue.cli.printing import echo, echo_json
 from pipeline_queue.cli.session import is_local, reading
 from pipeline_queue.client import Client
 from pipeline_queue.contract.errors import InputError, NotFoundError, StorageError
@@ -68,22 +69,22 @@ def _list(limit: int, as_json: bool) -> None:
         runs = [report.model_dump(mode="json") for report in reports if isinstance(report, RunRecord)]
         sweeps = [report.as_json() for report in reports if isinstance(report, SweepReport)]
         facts = {"warm_python": asdict(warm), "storage": str(root), "served": served}
-        click.echo(json.dumps({"runs": runs, "sweeps": sweeps, **facts}, indent=2))
+        echo_json(json.dumps({"runs": runs, "sweeps": sweeps, **facts}, indent=2))
     elif not reports:
-        click.echo(f"no runs yet in {root}: pipeline-queue run FILE -p name=value")
+        echo(f"no runs yet in {root}: pipeline-queue run FILE -p name=value")
     else:
         from pipeline_queue.cli.sweep_display import print_rows
 
-        print_rows(reports)
+        print_rows(reports, time.time())
         if warm.forked or warm.cold:
-            click.echo(f"warm Python: {warm}")
+            echo(f"warm Python: {warm}")
         _tell_unserved([report.state for report in reports], served)
 
 
 def _tell_holds(client: Client) -> None:
     """Workers that take no steps, on standard error: why nothing may go on."""
     for name, hold in client.holds():
-        click.echo(f"! worker {name} takes no steps: {hold}", err=True)
+        echo(f"! worker {name} takes no steps: {hold}", err=True)
 
 
 def _tell_unserved(states: Sequence[str], served: bool) -> None:
@@ -93,16 +94,16 @@ def _tell_unserved(states: Sequence[str], served: bool) -> None:
         return
     what = "it goes on" if len(waiting) == 1 else f"{len(waiting)} of these go on"
     if is_local():
-        click.echo(f"no service runs; {what} with the next `pipeline-queue up` or `run` in this folder")
+        echo(f"no service runs; {what} with the next `pipeline-queue up` or `run` in this folder")
     else:
-        click.echo(f"no worker runs; {what} when one is started: pipeline-queue worker")
+        echo(f"no worker runs; {what} when one is started: pipeline-queue worker")
 
 
 def _print_run(report: RunRecord, as_json: bool, served: bool) -> str:
     """Its state. JSON says of what has not ended whether anybody executes it."""
     if as_json:
         more = {"served": served} if report.state in _UNFINISHED else {}
-        click.echo(json.dumps({**report.model_dump(mode="json"), **more}, indent=2))
+        echo_json(json.dumps({**report.model_dump(mode="json"), **more}, indent=2))
     else:
         from pipeline_queue.cli.display import print_report
 
@@ -114,7 +115,7 @@ def _print_sweep(report: SweepReport, as_json: bool, served: bool) -> str:
     """Its state. JSON as of a run."""
     if as_json:
         more = {"served": served} if report.state in _UNFINISHED else {}
-        click.echo(json.dumps({**report.as_json(), **more}, indent=2))
+        echo_json(json.dumps({**report.as_json(), **more}, indent=2))
     else:
         from pipeline_queue.cli.sweep_display import print_sweep
 
@@ -202,7 +203,7 @@ def trace(runs: tuple[str, ...], as_json: bool) -> None:
     with reading() as client:
         rows = process_table([client.traced(run) for run in runs])
     if as_json:
-        click.echo(json.dumps({"runs": list(runs), "rows": [asdict(row) for row in rows]}, indent=2))
+        echo_json(json.dumps({"runs": list(runs), "rows": [asdict(row) for row in rows]}, indent=2))
         return
     from pipeline_queue.cli.display import print_table
 
@@ -222,7 +223,7 @@ def explain(run: str, step: str, against: str | None, as_json: bool) -> None:
     with reading() as client:
         told = client.explain(run, step, against)
     if as_json:
-        click.echo(json.dumps(told.as_json(), indent=2))
+        echo_json(json.dumps(told.as_json(), indent=2))
         return
     from pipeline_queue.cli.display import print_explanation
 
@@ -239,7 +240,7 @@ def compare(runs: tuple[str, ...], as_json: bool) -> None:
     with reading() as client:
         tracker = status_tracker([client.traced(run) for run in runs])
     if as_json:
-        click.echo(json.dumps(tracker, indent=2))
+        echo_json(json.dumps(tracker, indent=2))
         return
     from pipeline_queue.cli.display import cell, print_table
 
@@ -253,7 +254,7 @@ def compare(runs: tuple[str, ...], as_json: bool) -> None:
     )
     for key, kind, values in (("metrics", "metric", "values"), ("outputs", "output", "sizes")):
         if tracker[key]:
-            click.echo()
+            echo()
             title = "Metric" if kind == "metric" else "Output (bytes)"
             print_table([title, *tracker["runs"]], [[row[kind], *map(cell, row[values])] for row in tracker[key]])
 
@@ -264,24 +265,38 @@ def compare(runs: tuple[str, ...], as_json: bool) -> None:
 @click.option("--failed", is_flag=True, help="What failed steps left, instead of published files.")
 @_JSON
 def outputs(run: str, destination: Path | None, failed: bool, as_json: bool) -> None:
-    """List the output files of RUN, or copy them to the new or empty folder DESTINATION, a folder a step."""
+    """List the output files of RUN, or copy them to the new or empty folder DESTINATION, one folder for each step.
+
+    Of a sweep, those of all its runs: one folder for each run, called by its index.
+    """
     from pipeline_queue.cli.display import files_in
 
     with reading() as client:
-        report = client.run(run)
-    folders = _folders_of(report, failed)
+        is_sweep = client.is_sweep(run)
+        reports = list(client.runs_of(run)) if is_sweep else [client.run(run)]
+    of_runs = {report.run: _folders_of(report, failed) for report in reports}
     if destination is not None:
-        _copy_outputs(folders, destination)
-    listed = {name: [str(path) for path in files_in(folder)] for name, folder in folders.items()}
+        _copy_outputs({_below(run, step, is_sweep): folder for run, folders in of_runs.items()
+                       for step, folder in folders.items()}, destination)  # fmt: skip
+    listed = {run: {step: [str(path) for path in files_in(folder)] for step, folder in folders.items()}
+              for run, folders in of_runs.items()}  # fmt: skip
     if as_json:
-        shown = {name: str(path) for name, path in folders.items()}
-        click.echo(json.dumps({"run": report.run, "outputs": shown, "files": listed}, indent=2))
-    elif destination is not None:
-        click.echo(f"{sum(map(len, listed.values()))} files copied to {destination}")
-    else:
-        for files in listed.values():
-            for file in files:
-                click.echo(file)
+        found = [{"run": name, "outputs": {step: str(path) for step, path in of_runs[name].items()}, "files": files}
+                 for name, files in listed.items()]  # fmt: skip
+        echo_json(json.dumps({"runs": found} if is_sweep else found[0], indent=2))
+        return
+    files = [file for steps in listed.values() for paths in steps.values() for file in paths]
+    if destination is not None:
+        of = f" of {len(reports):,} runs" if is_sweep else ""
+        echo(f"{len(files):,} files{of} copied to {destination}")
+        return
+    for file in files:
+        echo(file)
+
+
+def _below(run: str, step: str, is_sweep: bool) -> str:
+    """Where a step's files are copied to: of a sweep, below its run's index."""
+    return f"{run.rpartition('.')[2]}/{step}" if is_sweep else step
 
 
 def _folders_of(report: RunRecord, failed: bool) -> dict[str, Path]:
@@ -295,6 +310,7 @@ def _copy_outputs(folders: dict[str, Path], destination: Path) -> None:
         raise InputError(f"{destination} is there already; name a new or an empty folder")
     try:
         for name, folder in folders.items():
+            (destination / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copytree(folder, destination / name, symlinks=True)
     except OSError as error:
         raise StorageError(f"the outputs cannot be copied to {destination}: {error}") from error

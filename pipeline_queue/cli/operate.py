@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline_queue.cli.printing import echo, echo_json
 from pipeline_queue.cli.session import (
     check_settings,
     data_folder,
@@ -41,27 +42,27 @@ def cancel(run: str, as_json: bool) -> None:
         before = client.run(run)
         report = before if before.state in ENDED else client.cancel(before.run)
     if as_json:
-        click.echo(report.model_dump_json(indent=2))
+        echo_json(report.model_dump_json(indent=2))
     elif before.state in ENDED:
-        click.echo(
+        echo(
             f"{report.run} has {report.state} already"
             if report.state != "cancelled"
             else f"{report.run} is cancelled already"
         )
     else:
-        click.echo(f"{report.run} {'cancelled' if report.state in ENDED else 'is being cancelled'}")
+        echo(f"{report.run} {'cancelled' if report.state in ENDED else 'is being cancelled'}")
 
 
 def _cancel_sweep(client: Client, sweep: str, as_json: bool) -> None:
     report = client.cancel_sweep(sweep)
     if as_json:
-        click.echo(json.dumps(report.as_json(), indent=2))
+        echo_json(json.dumps(report.as_json(), indent=2))
         return
     left = f"; {report.counts['running']} runs are being ended" if report.counts["running"] else ""
     if report.state in ("cancelled", "running"):
-        click.echo(f"{report.sweep} is cancelled{left}")
+        echo(f"{report.sweep} is cancelled{left}")
     else:
-        click.echo(f"{report.sweep} has {report.state} already")
+        echo(f"{report.sweep} has {report.state} already")
 
 
 @click.command()
@@ -101,11 +102,11 @@ def up(slots: int | None, flower_port: int | None, no_flower: bool) -> None:
     count = slots or len(os.sched_getaffinity(0))
     port = _FLOWER_PORT if flower_port is None else flower_port
     wishes = Wishes(slots=count, flower_port=None if no_flower else port, any_port=flower_port is None)
-    service = Service(data_folder(), wishes, say=lambda text: click.echo(text, err=True))
-    click.echo(f"starting in {data_folder().root} (Ctrl-C ends it)", err=True)
+    service = Service(data_folder(), wishes, say=lambda text: echo(text, err=True))
+    echo(f"starting in {data_folder().root} (Ctrl-C ends it)", err=True)
     if not service.serve():
         raise InputError(f"a service is running in {data_folder().root} already")
-    click.echo("stopped; what had not ended goes on with the next `up` or `run`", err=True)
+    echo("stopped; what had not ended goes on with the next `up` or `run`", err=True)
 
 
 @click.command()
@@ -133,11 +134,11 @@ def doctor(dead: bool, clear_dead: bool, adopt_storage: bool, as_json: bool) -> 
     checks = examine(settings, storage, embedded=is_local(), adopt=adopt_storage)
     failed = any(check.state == "fail" for check in checks)
     if as_json:
-        click.echo(json.dumps({"ok": not failed, "checks": [asdict(check) for check in checks]}, indent=2))
+        echo_json(json.dumps({"ok": not failed, "checks": [asdict(check) for check in checks]}, indent=2))
     else:
         signs = {"ok": "✓", "warn": "!", "fail": "✗"}
         for check in checks:
-            click.echo(f"{signs[check.state]} {check.name}: {check.detail}")
+            echo(f"{signs[check.state]} {check.name}: {check.detail}")
     sys.exit(3 if failed else 0)
 
 
@@ -155,8 +156,8 @@ def _dead_messages(settings: Settings | None, show: bool, clear: bool, as_json: 
     finally:
         ledger.close()
     if as_json:
-        click.echo(json.dumps({"dead": [asdict(one) for one in found], "removed": removed}, indent=2))
+        echo_json(json.dumps({"dead": [asdict(one) for one in found], "removed": removed}, indent=2))
         return
     for one in found:
-        click.echo(f"{shown_dead(one)}\n  {one.payload}")
-    click.echo(f"{removed} removed" if clear else f"{len(found)} refused messages; `doctor --clear-dead` removes them")
+        echo(f"{shown_dead(one)}\n  {one.payload}")
+    echo(f"{removed} removed" if clear else f"{len(found)} refused messages; `doctor --clear-dead` removes them")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from pipeline_queue.cli.printing import echo, echo_json, harmless
 from pipeline_queue.cli.session import reading
 from pipeline_queue.conditions import Condition, parse
 from pipeline_queue.contract.errors import InputError
@@ -67,7 +68,7 @@ def results(
     elif rows:
         _print_table(rows, every, names, keys, limit)
     else:
-        click.echo(f"none of the {len(ended):,} ended runs fits" if ended else "no run has ended yet", err=True)
+        echo(f"none of the {len(ended):,} ended runs fits" if ended else "no run has ended yet", err=True)
 
 
 def _read(sweep: str) -> list[Row]:
@@ -75,7 +76,7 @@ def _read(sweep: str) -> list[Row]:
     with reading() as client:
         rows = client.results(sweep, skipped.append)
     for text in skipped[:3] + ([f"and {len(skipped) - 3:,} more"] if len(skipped) > 3 else []):
-        click.echo(f"note: {text}", err=True)
+        echo(f"note: {text}", err=True)
     return rows
 
 
@@ -103,9 +104,11 @@ def _print(rows: list[Row], names: list[str] | None, as_csv: bool) -> None:
 
     if as_csv:
         # Bytes: the line ends of CSV are its own, not the platform's.
-        click.echo(to_csv(rows, names).encode(), nl=False)
+        text = to_csv(rows, names)
+        # To a terminal harmless, to a file or another program as it is.
+        click.echo((harmless(text) if sys.stdout.isatty() else text).encode(errors="replace"), nl=False)
     else:
-        click.echo(to_json(rows if names is None else only_columns(rows, names)))
+        echo_json(to_json(rows if names is None else only_columns(rows, names)))
 
 
 def _page(rows: list[Row], names: list[str] | None, sweep: str, keys: list[str]) -> bytes:
@@ -122,17 +125,21 @@ def _write(path: Path, data: bytes, runs: int) -> None:
         replace_file(path, data)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
-    click.echo(f"{runs:,} {'run' if runs == 1 else 'runs'} written to {path}")
+    echo(f"{runs:,} {'run' if runs == 1 else 'runs'} written to {path}")
 
 
 def _print_table(
     rows: list[Row], every: list[Row], names: list[str] | None, keys: list[str], limit: int | None
 ) -> None:
     from pipeline_queue.cli.results_table import table_lines
+    from pipeline_queue.cli.sweep_display import failure_lines
+    from pipeline_queue.failure_causes import grouped
 
     terminal = sys.stdout.isatty()
     shown = rows[:_ROWS_ON_A_TERMINAL] if terminal and not limit else rows
     width = shutil.get_terminal_size().columns if terminal else None
     click.echo("\n".join(table_lines(shown, every, names, keys, width)))
+    for line in failure_lines(grouped((row.run, row.cause, row.is_shared) for row in rows if row.cause)):
+        echo(line)
     if len(shown) < len(rows):
-        click.echo(f"{len(rows) - len(shown):,} more: --limit, --csv or --html shows them", err=True)
+        echo(f"{len(rows) - len(shown):,} more: --limit, --csv or --html shows them", err=True)

@@ -7,6 +7,7 @@ import sys
 import click
 
 from pipeline_queue.cli.accepted import json_of_run, json_of_sweep, watch_run, watch_sweep
+from pipeline_queue.cli.printing import echo
 from pipeline_queue.cli.session import check_settings, is_local, reading, working
 from pipeline_queue.client import Client
 from pipeline_queue.contract.errors import InputError
@@ -37,7 +38,7 @@ def retry(sweep_name: str, failed: bool, where: str | None, detach: bool, slots:
         report = client.retry(sweep_name, where, note=_say)
         _serve_queues(client, report.sweep)
         if detach:
-            click.echo(_json(client, sweep_name, report.sweep) if as_json else report.sweep)
+            echo(_json(client, sweep_name, report.sweep) if as_json else report.sweep)
             return
         state = _watch(client, sweep_name, report.sweep, as_json)
     if state != "succeeded":
@@ -64,7 +65,7 @@ def forget(sweep_name: str | None, yes: bool, reused: bool, older_than: str) -> 
             runs = "1 run" if report.total == 1 else f"{report.total:,} runs"
             click.confirm(f"Remove {report.sweep} ({runs}, {report.state}) with all its files?", abort=True, err=True)
         name = client.forget(sweep_name)
-    click.echo(f"{name} is removed")
+    echo(f"{name} is removed")
 
 
 def _forget_reused(yes: bool, older_than: str) -> None:
@@ -78,7 +79,7 @@ def _forget_reused(yes: bool, older_than: str) -> None:
             click.confirm("Remove the reused steps that no run links to any more?", abort=True, err=True)
         removed, left = client.forget_reused(seconds)
     what = "nothing is removed" if removed == 0 else f"{removed:,} reused steps are removed"
-    click.echo(f"{what}; {left:,} {'stays' if left == 1 else 'stay'}")
+    echo(f"{what}; {left:,} {'stays' if left == 1 else 'stay'}")
 
 
 def _json(client: Client, asked: str, sweep: str) -> str:
@@ -87,7 +88,7 @@ def _json(client: Client, asked: str, sweep: str) -> str:
 
 def _say(count: int) -> None:
     text = "nothing to retry" if count == 0 else f"{count:,} {'run is' if count == 1 else 'runs are'} retried"
-    click.echo(text, err=True)
+    echo(text, err=True)
 
 
 def _serve_queues(client: Client, sweep: str) -> None:

@@ -18,6 +18,7 @@ from pipeline_queue.cli.accepted import (
     tell_note,
     watch_run,
 )
+from pipeline_queue.cli.printing import echo, echo_json
 from pipeline_queue.cli.session import check_settings, storage_root, working
 from pipeline_queue.contract.errors import PipelineFileError, Place, Problem, ValuesError
 from pipeline_queue.loading.loader import load_pipeline, read_params_file
@@ -82,21 +83,21 @@ def validate(file: Path, values: tuple[str, ...], params_file: Path | None, as_j
     except (PipelineFileError, ValuesError) as error:
         if not as_json:
             raise
-        click.echo(json.dumps({"ok": False, "problems": [_problem(one) for one in error.problems]}, indent=2))
+        echo_json(json.dumps({"ok": False, "problems": [_problem(one) for one in error.problems]}, indent=2))
         sys.exit(2)
     if as_json:
         warnings = [_problem(one) for one in loaded.warnings]
-        click.echo(json.dumps({"ok": True, "pipeline": loaded.pipeline.as_json(), "warnings": warnings}, indent=2))
+        echo_json(json.dumps({"ok": True, "pipeline": loaded.pipeline.as_json(), "warnings": warnings}, indent=2))
         return
     print_warnings(loaded)
     for note in notes:
         tell_note(note)
     pipeline = loaded.pipeline
     needed = [parameter.name for parameter in pipeline.parameters if parameter.required]
-    click.echo(f"{file}: pipeline '{pipeline.name}' is valid")
-    click.echo(f"  parameters: {', '.join(parameter.name for parameter in pipeline.parameters) or 'none'}")
-    click.echo(f"  needs values for: {', '.join(needed) or 'none'}")
-    click.echo(f"  steps: {' -> '.join(step.name for step in pipeline.steps)}")
+    echo(f"{file}: pipeline '{pipeline.name}' is valid")
+    echo(f"  parameters: {', '.join(parameter.name for parameter in pipeline.parameters) or 'none'}")
+    echo(f"  needs values for: {', '.join(needed) or 'none'}")
+    echo(f"  steps: {' -> '.join(step.name for step in pipeline.steps)}")
 
 
 def _given(values: tuple[str, ...], params_file: Path | None) -> dict[str, Given]:

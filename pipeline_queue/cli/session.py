@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import click
-
+from pipeline_queue.cli.printing import echo
 from pipeline_queue.client import Client
 from pipeline_queue.contract.errors import SettingsError
 from pipeline_queue.contract.settings import BROKER_URL, STORAGE
@@ -30,7 +29,7 @@ def nearest_data_folder() -> DataFolder:
     """Where commands look that read or change runs: here, or as git does in a folder above; it is said which."""
     data = DataFolder.nearest(os.environ, Path.cwd())
     if data.root != data_folder().root:
-        click.echo(f"note: the runs of {data.root}", err=True)
+        echo(f"note: the runs of {data.root}", err=True)
     return data
 
 
@@ -68,7 +67,7 @@ def tell_folder_above(data: DataFolder) -> None:
     """Says that runs are about to be kept here although another folder of runs lies above."""
     above = None if data.root.exists() else DataFolder.above(os.environ, Path.cwd())
     if above and not os.environ.get(DATA):
-        click.echo(f"note: runs are kept in {data.root}; {DATA}={above.root} keeps them with those above", err=True)
+        echo(f"note: runs are kept in {data.root}; {DATA}={above.root} keeps them with those above", err=True)
 
 
 def check_settings() -> None:

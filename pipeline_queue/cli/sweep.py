@@ -18,6 +18,7 @@ from pipeline_queue.cli.accepted import (
     tell_note,
     watch_sweep,
 )
+from pipeline_queue.cli.printing import echo, echo_json
 from pipeline_queue.cli.session import check_settings, reading, storage_root, working
 from pipeline_queue.contract.errors import InputError
 from pipeline_queue.loading.loader import load_pipeline, read_params_file
@@ -70,7 +71,7 @@ def sweep(file: Path, dry_run: bool, detach: bool, slots: int | None, name: str,
     print_warnings(loaded)
     built = build_space(loaded, _request(asked))
     for note in built.notes:
-        click.echo(f"note: {note}", err=True)
+        echo(f"note: {note}", err=True)
     if dry_run:
         _print_plan(loaded.pipeline, built.space, as_json)
         return
@@ -128,14 +129,14 @@ def _print_plan(pipeline: Pipeline, space: Space, as_json: bool) -> None:
     if as_json:
         distinct = counted[0] if counted else None
         plan = {"total": len(space), "steps": steps, "distinct_steps": distinct, "points": points}
-        click.echo(json.dumps(plan, indent=2))
+        echo_json(json.dumps(plan, indent=2))
         return
     shared = f": {counted[0]:,} to execute, {steps - counted[0]:,} shared" if counted else ""
-    click.echo(f"{len(space):,} runs, {steps:,} steps{shared}")
+    echo(f"{len(space):,} runs, {steps:,} steps{shared}")
     for point in points:
-        click.echo("  " + "  ".join(f"{name}={text_of(value)}" for name, value in point.items()))
+        echo("  " + "  ".join(f"{name}={text_of(value)}" for name, value in point.items()))
     if len(space) > len(points):
-        click.echo(f"  … and {len(space) - len(points):,} more")
+        echo(f"  … and {len(space) - len(points):,} more")
 
 
 @click.command()
@@ -144,7 +145,7 @@ def pause(sweep_name: str) -> None:
     """Start no more runs of SWEEP; those that run go on."""
     with reading() as client:
         report = client.pause_sweep(sweep_name)
-    click.echo(f"{report.sweep} is {report.state}")
+    echo(f"{report.sweep} is {report.state}")
 
 
 @click.command()
@@ -153,4 +154,4 @@ def resume(sweep_name: str) -> None:
     """Go on with a paused SWEEP."""
     with reading() as client:
         report = client.resume_sweep(sweep_name)
-    click.echo(f"{report.sweep} is {report.state}")
+    echo(f"{report.sweep} is {report.state}")

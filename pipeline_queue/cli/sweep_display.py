@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Sequence
 
+import click
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn
-from rich.table import Table
 from rich.text import Text
 
-from pipeline_queue.cli.display import coloured, console, short
+from pipeline_queue.cli.display import STATE_COLOURS, console, safe_text, short
+from pipeline_queue.cli.printing import one_line
 from pipeline_queue.client import Client
 from pipeline_queue.contract.records import RunRecord
+from pipeline_queue.contract.states import FailureGroup
 from pipeline_queue.sweep_report import ENDED_SWEEP, SweepReport
 
 _POLL_SECONDS = 0.2
 _LINE_SECONDS = 5.0
+_MAX_CAUSES = 10
+_GAP = "  "
 
 
 def watch_sweep(client: Client, sweep: str) -> SweepReport:
@@ -35,37 +40,92 @@ def counts_line(report: SweepReport) -> str:
 def print_sweep(report: SweepReport) -> None:
     """Counts, rate, time left, and failures by cause with one example each."""
     out = console()
-    out.print(Text.assemble("sweep ", (report.sweep, "bold"), f" {report.state}: {report.total:,} runs"))
-    out.print(Text(f"  {counts_line(report)}"))
+    named = f"{one_line(report.name)} " if report.name != report.sweep else ""
+    out.print(Text.assemble(f"sweep {named}", (report.sweep, "bold"), f" {report.state}: {report.total:,} runs"))
+    out.print(safe_text(f"  {counts_line(report)}"))
     if report.runs_per_second:
         left = f", about {_duration(report.seconds_left)} left" if report.seconds_left else ""
-        out.print(Text(f"  {report.runs_per_second:.1f} runs/s{left}"))
-    for cause in report.failures:
-        out.print(Text(f"  {cause.count:,} x {cause.text} (for example {cause.example})", style="red"), soft_wrap=True)
+        out.print(safe_text(f"  {report.runs_per_second:.1f} runs/s{left}"))
+    for line in failure_lines(report.failures):
+        out.print(safe_text(line, style="red"), soft_wrap=True)
     if report.state in ENDED_SWEEP:
-        out.print(Text(f"  results: pipeline-queue results {report.sweep}", style="dim"))
+        out.print(safe_text(f"  results: pipeline-queue results {report.sweep}", style="dim"))
 
 
-def print_rows(reports: Iterable[RunRecord | SweepReport]) -> None:
-    """One line for a run, and one for a sweep of several with its counts instead of values."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("run", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    table.add_column("submitted", no_wrap=True)
-    table.add_column("parameters", overflow="ellipsis", no_wrap=True)
-    table.add_column("metrics", overflow="ellipsis", no_wrap=True)
-    for report in reports:
-        if isinstance(report, SweepReport):
-            name, last = report.sweep, [f"{report.total:,} runs: {counts_line(report)}", ""]
-        else:
-            name = report.run
-            last = [
-                " ".join(f"{name}={short(value)}" for name, value in report.parameters.items()),
-                " ".join(f"{name}={value:g}" for name, value in report.metrics.items()),
-            ]
-        submitted = datetime.fromtimestamp(report.created_at).strftime("%Y-%m-%d %H:%M:%S")
-        table.add_row(name, coloured(report.state), submitted, *map(Text, last))
-    console().print(table)
+def failure_lines(groups: Sequence[FailureGroup]) -> list[str]:
+    """One line for each of the most frequent causes."""
+    lines = []
+    for group in groups[:_MAX_CAUSES]:
+        executed = group.count - group.shared
+        shared = f": {executed:,} executed, {group.shared:,} share that failure" if group.shared else ""
+        lines.append(f"  {group.count:,} x {group.text}{shared} (for example {group.example})")
+    if len(groups) > _MAX_CAUSES:
+        lines.append(f"  and {len(groups) - _MAX_CAUSES:,} more causes: --json has them")
+    return lines
+
+
+def print_rows(reports: Sequence[RunRecord | SweepReport], now: float) -> None:
+    """One line for a run, and one for a sweep of several with its counts instead of values.
+
+    Name, state and age are always whole. What is left of a terminal's width goes to the parameters that differ between
+    the runs shown, then to the metrics; elsewhere everything is printed.
+    """
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    differing = _differing([report for report in reports if isinstance(report, RunRecord)])
+    rows = [(_title(one), one.state, age(now - one.created_at), _facts(one, differing)) for one in reports]
+    widths = [max(map(cell_len, column)) for column in zip(*(row[:3] for row in rows), strict=True)]
+    for row in rows:
+        fixed = [text + " " * (size - cell_len(text)) for text, size in zip(row[:3], widths, strict=True)]
+        left = None if width is None else width - sum(widths) - 3 * len(_GAP)
+        state = click.style(fixed[1], fg=STATE_COLOURS.get(row[1])) if width is not None else fixed[1]
+        click.echo(_GAP.join([fixed[0], state, fixed[2], _fitting(row[3], left)]).rstrip())
+
+
+def age(seconds: float) -> str:
+    """`just now`, `3 min ago`, `2 d ago`."""
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit} ago"
+    return "just now" if seconds < 10 else f"{int(seconds)} s ago"
+
+
+def _title(report: RunRecord | SweepReport) -> str:
+    """The name that somebody gave, else the id: either may be typed wherever a run or sweep is asked for."""
+    return one_line(report.name) if isinstance(report, SweepReport) else report.run
+
+
+def _differing(runs: Sequence[RunRecord]) -> frozenset[str]:
+    """The parameters that have several values among the runs of a pipeline, or some runs do not have."""
+    seen: dict[tuple[str, str], set[object]] = {}
+    for run in runs:
+        pipeline = run.sweep.rpartition("-")[0]
+        for name, value in run.parameters.items():
+            seen.setdefault((pipeline, name), set()).add(value)
+    return frozenset(name for (_, name), values in seen.items() if len(values) > 1)
+
+
+def _facts(report: RunRecord | SweepReport, differing: frozenset[str]) -> list[str]:
+    """What a row says beside name, state and age, the most telling first."""
+    if isinstance(report, SweepReport):
+        return [f"{report.total:,} runs:", *counts_line(report).split(" ")]
+    values = [(name not in differing, f"{one_line(name)}={short(value)}") for name, value in report.parameters.items()]
+    metrics = [f"{one_line(name)}={value:g}" for name, value in report.metrics.items()]
+    first = [text for is_same, text in values if not is_same]
+    return [*first, *metrics, *(text for is_same, text in values if is_same)]
+
+
+def _fitting(facts: Sequence[str], width: int | None) -> str:
+    """As many as fit, and how many do not."""
+    whole = " ".join(facts)
+    if width is None or cell_len(whole) <= width:
+        return whole
+    shown: list[str] = []
+    for number, fact in enumerate(facts):
+        rest = f"+{len(facts) - number} more"
+        if cell_len(" ".join([*shown, fact, rest])) > width:
+            return " ".join([*shown, rest]) if cell_len(" ".join([*shown, rest])) <= width else ""
+        shown.append(fact)
+    return " ".join(shown)
 
 
 def _watch_live(client: Client, sweep: str) -> SweepReport:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
-from pipeline_queue.contract.states import RunState, StepState
+from pipeline_queue.contract.states import FailureGroup, RunState, StepState
 
 Scalar = bool | int | float | str
 
@@ -69,11 +69,14 @@ class SweepRecord(Record):
     settings: dict[str, Any] = {}
 
 
-class SweepEnd(Record):
+class SweepEnd(_Omitting, Record):
     """`end.json`: how a sweep of several runs ended. `counts`: runs by state. Times are Unix seconds.
 
-    `done_before`: how many runs had ended at `created_at`, of a sweep that was retried.
+    `done_before`: how many runs had ended at `created_at`, of a sweep that was retried. `failures`: by cause, the most
+    frequent first.
     """
+
+    LATER: ClassVar[tuple[str, ...]] = ("failures",)
 
     sweep: str
     state: SweepEndState
@@ -82,6 +85,7 @@ class SweepEnd(Record):
     created_at: float
     ended_at: float
     done_before: int = 0
+    failures: tuple[FailureGroup, ...] = ()
 
 
 class RetryRecord(Record):

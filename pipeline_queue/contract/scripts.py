@@ -29,7 +29,10 @@ local function leave(run_key, sweep_key, flight_key, causes_key, sweeps_key, run
   local flight = redis.call('HINCRBY', sweep_key, 'flight', -1)
   local s = redis.call('HMGET', sweep_key, 'state', 'cursor', 'total', 'failed', 'max_failures', 'redo')
   if state == 'failed' then
-    if cause ~= '' and (redis.call('HEXISTS', causes_key, cause) == 1 or redis.call('HLEN', causes_key) < 200) then
+    if cause ~= '' then
+      if redis.call('HEXISTS', causes_key, cause) == 0 and redis.call('HLEN', causes_key) >= 200 then
+        cause = 'other causes'
+      end
       redis.call('HINCRBY', causes_key, cause, 1)
       redis.call('HSETNX', causes_key, 'example|' .. cause, run)
     end

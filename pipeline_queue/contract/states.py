@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 RunState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
@@ -9,3 +10,16 @@ StepState = Literal["waiting", "running", "retrying", "succeeded", "failed", "sk
 
 ENDED: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
 """The run states that never change again."""
+
+SHARED_FAILURE = "\x1fshared"
+"""What a cause ends with in the index when the run shares the failure of another run's execution."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailureGroup:
+    """Failures of one kind: how many runs, one of them, and how many share the failure of another's execution."""
+
+    text: str
+    count: int
+    example: str
+    shared: int = 0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from pipeline_queue.contract import keys, scripts
 from pipeline_queue.contract.broker import broker_errors
 from pipeline_queue.contract.identity import RunId
+from pipeline_queue.contract.states import SHARED_FAILURE, FailureGroup
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -20,15 +21,6 @@ _REMEMBER_SECONDS = 300
 SHARED_SECONDS = 7 * 24 * 3600
 _BATCH = 1000
 _PAGE = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """Failures of one kind: how many runs, and one of them."""
-
-    text: str
-    count: int
-    example: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +58,7 @@ class LiveSweep:
     created_at: float
     ended_at: float | None
     now: float
-    causes: tuple[Cause, ...]
+    causes: tuple[FailureGroup, ...]
     done_before: int = 0
     unseen_seconds: float | None = None
     """How long ago `untracked` last asked about the run in flight whose turn it is; None when none is in flight."""
@@ -360,7 +352,15 @@ def _batches(indexes: Iterable[int]) -> Iterator[list[int]]:
         yield some
 
 
-def _causes(fields: dict[str, str]) -> tuple[Cause, ...]:
-    counts = {name: int(count) for name, count in fields.items() if not name.startswith("example|")}
-    found = [Cause(name, count, fields.get(f"example|{name}", "")) for name, count in counts.items()]
-    return tuple(sorted(found, key=lambda cause: (-cause.count, cause.text)))
+def _causes(fields: dict[str, str]) -> tuple[FailureGroup, ...]:
+    """What is shared of a cause is counted apart from what was executed, and shown with it."""
+    groups: dict[str, FailureGroup] = {}
+    for name, count in fields.items():
+        if name.startswith("example|"):
+            continue
+        text, mark, _ = name.partition(SHARED_FAILURE)
+        known = groups.get(text, FailureGroup(text, 0, ""))
+        example = fields.get(f"example|{name}", "") if not mark or not known.example else known.example
+        shared = known.shared + (int(count) if mark else 0)
+        groups[text] = FailureGroup(text, known.count + int(count), example, shared)
+    return tuple(sorted(groups.values(), key=lambda group: (-group.count, group.text)))

@@ -15,7 +15,10 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS = [
     {"contract", "__init__"},
     {"pipeline"},
-    {"parameters", "expressions", "references", "problems", "conditions", "optional_words", "list_values"},
+    {
+        *("parameters", "expressions", "references", "problems", "conditions", "optional_words", "list_values"),
+        "failure_causes",
+    },
     {"planner", "sharing", "sources", "sweep", "sweep_settings", "space", "snapshot", "loading", "scaffold"},
     {
         "canvas",

@@ -60,10 +60,10 @@ def test_what_a_step_received_is_shown_as_a_shell_would_take_it(value: str) -> N
     assert len(row.effect) < 200 and len(row.value_passed) <= 120
 
 
-def test_a_failure_is_told_with_its_first_line() -> None:
+def test_a_failure_is_told_with_its_cause() -> None:
     rows = process_table([_traced("0.01", state="failed", message="it failed; the log ends with:\n  Traceback")])
     assert [row.effect for row in rows if row.action in ("Step train_model executes", "Pipeline failed")] == [
-        "it failed; the log ends with:", "it failed; the log ends with:", "it failed; the log ends with:",
+        "it failed: Traceback", "it failed: Traceback", "it failed: Traceback",
     ]  # fmt: skip
 
 
