@@ -72,7 +72,8 @@ def print_rows(reports: Sequence[RunRecord | SweepReport], now: float) -> None:
     """
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     differing = _differing([report for report in reports if isinstance(report, RunRecord)])
-    rows = [(_title(one), one.state, age(now - one.created_at), _facts(one, differing)) for one in reports]
+    rows = [("run", "state", "age", ["values"])]
+    rows += [(_title(one), one.state, age(now - one.created_at), _facts(one, differing)) for one in reports]
     widths = [max(map(cell_len, column)) for column in zip(*(row[:3] for row in rows), strict=True)]
     for row in rows:
         fixed = [text + " " * (size - cell_len(text)) for text, size in zip(row[:3], widths, strict=True)]

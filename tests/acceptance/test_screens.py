@@ -126,7 +126,8 @@ def test_status_shows_name_state_and_age_whole_at_any_width(tmp_path: Path) -> N
         shell("run", "pipeline.yaml", "-p", f"learning_rate={rate}")
         runs.append(shell.json("status", "last", "--json")["run"])
     for columns in (40, 80, 120, 200):
-        lines = on_terminal(shell, columns, "status").splitlines()
+        head, *lines = on_terminal(shell, columns, "status").splitlines()
+        assert head.split()[:3] == ["run", "state", "age"]
         for run, line in zip(reversed(runs), lines, strict=True):
             assert (line.startswith(f"{run}  succeeded  ") and " ago" in line) or "just now" in line
             assert len(line) <= max(columns, 45)
