@@ -21,7 +21,6 @@ from celery.signals import worker_ready, worker_shutting_down
 from celery.worker import state
 
 from pipeline_queue import __version__
-from pipeline_queue.contract.broker import check_access
 from pipeline_queue.contract.celery_app import harmless_commands, make_app
 from pipeline_queue.contract.errors import BrokerError, PipelineQueueError
 from pipeline_queue.contract.hangup import release_lost_terminal
@@ -30,6 +29,7 @@ from pipeline_queue.contract.settings import Settings, settings_from
 from pipeline_queue.contract.submitted_environment import EnvironmentFolder
 from pipeline_queue.contract.transport import hold_messages, screen_messages
 from pipeline_queue.storage_match import open_storage
+from workers.broker_wait import wait_for_broker
 from workers.context import SweepCache, WorkerContext
 from workers.disks import Disks
 from workers.events import EventPacer
@@ -133,7 +133,9 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
     def _start(self, parent: Any, settings: Settings) -> None:
         self._grace_seconds = settings.stop_grace_seconds
         restrict(settings.remote_control)
-        check_access(settings.broker_url, harmless_commands(parent.app.amqp.queues.consume_from))
+        commands = harmless_commands(parent.app.amqp.queues.consume_from)
+        if not wait_for_broker(settings.broker_url, commands, settings.waits_for_broker, _is_told_to_stop):
+            raise SystemExit(0)
         ledger = Ledger.of(settings)
         storage = open_storage(settings.storage, ledger)
         intake = Intake()
@@ -223,6 +225,11 @@ def _without_terminal(handler: Any) -> Callable[[int, Any], None]:
             handler(number, frame)
 
     return handle
+
+
+def _is_told_to_stop() -> bool:
+    # Celery notes the exit code there, which is 0 for a warm shutdown.
+    return any(told is not None and told is not False for told in (state.should_stop, state.should_terminate))
 
 
 def _ended_within(worker: WorkerContext, seconds: float) -> bool:

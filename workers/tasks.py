@@ -24,6 +24,13 @@ _PAUSE_SECONDS = 1.0
 _RING_SECONDS = 5.0
 
 
+class StepTask(Task):  # type: ignore[misc]
+    """Celery's own `__call__` names its first argument `self`, which a parameter may be called as well."""
+
+    def __call__(self, /, *arguments: Any, **parameters: Any) -> Any:
+        return self.run(*arguments, **parameters)
+
+
 def register(app: Celery) -> None:
     """Adds the task to the application; in a worker, `app.worker_context` is what its attempts share."""
 
@@ -46,7 +53,7 @@ def register(app: Celery) -> None:
         self.request.chain = None
         return _translated(self, outcome)
 
-    app.task(name=TASK_NAME, bind=True, typing=False, shared=False)(step)
+    app.task(name=TASK_NAME, base=StepTask, bind=True, typing=False, shared=False)(step)
 
 
 def _caller(request: Any) -> Caller:

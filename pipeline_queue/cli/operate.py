@@ -69,12 +69,15 @@ def _cancel_sweep(client: Client, sweep: str, as_json: bool) -> None:
 @click.option("--slots", "-c", type=click.IntRange(1, 1024), help="Steps at a time (default: one for each CPU).")
 @click.option("--queues", "-Q", default="default", show_default=True, help="Queues to serve, separated by commas.")
 @click.option("--name", default=None, help="Node name; %h is the host (default: a unique one).")
+@click.option("--no-wait", is_flag=True, help="Exit with 3 when the broker cannot be reached, instead of waiting.")
 @click.option("--log-level", default="INFO", show_default=True)
-def worker(slots: int | None, queues: str, name: str | None, log_level: str) -> None:
+def worker(slots: int | None, queues: str, name: str | None, no_wait: bool, log_level: str) -> None:
     """Start a worker on this machine: `celery -A workers worker` with good flags."""
-    from pipeline_queue.contract.settings import settings_from
+    from pipeline_queue.contract.settings import NO_WAIT, settings_from
 
     settings_from(os.environ)
+    if no_wait:
+        os.environ[NO_WAIT] = "1"
     count = slots or len(os.sched_getaffinity(0))
     command = [sys.executable, "-P", "-m", "workers", "worker", "--concurrency", str(count), "--queues", queues]
     node = name or f"worker-{os.getpid()}@%h"

@@ -19,6 +19,7 @@ SCRATCH = "PIPELINE_QUEUE_SCRATCH"
 LOG_LIMIT = "PIPELINE_QUEUE_LOG_LIMIT_BYTES"
 KEEP_LIMIT = "PIPELINE_QUEUE_KEEP_LIMIT_BYTES"
 KEEP_DAYS = "PIPELINE_QUEUE_KEEP_DAYS"
+NO_WAIT = "PIPELINE_QUEUE_NO_WAIT"
 SIGNING_KEY_FILE = "PIPELINE_QUEUE_SIGNING_KEY_FILE"
 STOP_GRACE = "PIPELINE_QUEUE_STOP_GRACE_SECONDS"
 ENVIRONMENTS = "PIPELINE_QUEUE_ENVIRONMENTS"
@@ -77,6 +78,7 @@ class Settings:
     that is told to stop waits for what it runs. `environments`: only of the embedded service, the folder of
     `contract.submitted_environment`. `remote_control`: which of Celery's commands a worker takes.
     `keep_limit_bytes` and `keep_days`: how much of what a failed attempt left is kept, and how long.
+    `waits_for_broker`: whether a worker that starts waits for a broker that is not there.
     """
 
     broker_url: str
@@ -89,6 +91,7 @@ class Settings:
     remote_control: RemoteControl = "questions"
     keep_limit_bytes: int = _DEFAULT_KEEP_LIMIT_BYTES
     keep_days: int = _DEFAULT_KEEP_DAYS
+    waits_for_broker: bool = True
 
     def __repr__(self) -> str:
         return f"Settings(broker_url={without_password(self.broker_url)!r}, storage={str(self.storage)!r})"
@@ -106,6 +109,7 @@ class Settings:
             REMOTE_CONTROL: self.remote_control,
             KEEP_LIMIT: str(self.keep_limit_bytes),
             KEEP_DAYS: str(self.keep_days),
+            NO_WAIT: "" if self.waits_for_broker else "1",
         }
 
 
@@ -130,6 +134,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         environments=Path(environment[ENVIRONMENTS]) if environment.get(ENVIRONMENTS) else None,
         remote_control=_remote_control(environment),
         keep_limit_bytes=_whole_number(environment, KEEP_LIMIT, _DEFAULT_KEEP_LIMIT_BYTES, "of bytes"),
+        waits_for_broker=environment.get(NO_WAIT, "") in ("", "0"),
         keep_days=_whole_number(environment, KEEP_DAYS, _DEFAULT_KEEP_DAYS, "of days"),
     )
 

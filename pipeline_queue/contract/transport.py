@@ -29,6 +29,8 @@ class Taken(virtual.QoS):  # type: ignore[misc]
         """Puts it back when the worker stops or loses its connection; what cannot be, is looked for by the ledger."""
         self._flush()
         try:
+            if self.channel.closed or self.channel.connection is None or self.channel.connection.client is None:
+                raise OSError("the connection is closed already")
             for message in list(self._delivered.values()):
                 self.channel._restore(message)
         except (*self.channel.connection_errors, OSError) as error:

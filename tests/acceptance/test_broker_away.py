@@ -1,0 +1,74 @@
+"""No worker exits for its broker: not when it is away at the start, not when it goes away twice in short order."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from pipeline_queue.client import Client
+from pipeline_queue.contract.settings import Settings
+from pipeline_queue.local.server import start_server
+from tests.conftest import Shell, plain_environment, wait_until, write_folder
+
+SLEEPING = """\
+pipeline:
+  parameters:
+    - {name: n, type: int}
+  steps:
+    - sleep: {run: [sleep, "0.2"], env: {N: "${{ parameters.n }}"}}
+"""
+
+
+def _start(settings: Settings, log: Path, *options: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "pipeline_queue", "worker", "--slots", "2", "--name", "one@test", *options]
+    with log.open("ab") as file:
+        environment = plain_environment(**{**settings.environment(), "PIPELINE_QUEUE_NO_WAIT": ""})
+        return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
+
+
+def test_a_worker_waits_for_a_broker_that_is_not_there_yet(tmp_path: Path) -> None:
+    gone = start_server(tmp_path / "server.log")
+    gone.stop()
+    settings = Settings(gone.broker_url, tmp_path / "storage", tmp_path / "scratch")
+    log = tmp_path / "worker.log"
+    impatient = _start(settings, log, "--no-wait")
+    assert impatient.wait(timeout=60) == 3
+    assert "cannot be reached (is it running?)" in log.read_text()
+    patient = _start(settings, log)
+    try:
+        wait_until(lambda: "waiting for it" in log.read_text(), "the worker says that it waits")
+        assert patient.poll() is None
+    finally:
+        patient.send_signal(signal.SIGTERM)
+    assert patient.wait(timeout=60) == 0
+
+
+def test_a_worker_lives_when_its_broker_goes_away_twice_in_short_order(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "project", pipeline_yaml=SLEEPING)
+    server = start_server(tmp_path / "server.log")
+    settings = Settings(server.broker_url, tmp_path / "storage", tmp_path / "scratch")
+    with Client(settings.storage, settings) as client:
+        worker = _start(settings, tmp_path / "worker.log")
+        try:
+            wait_until(client.workers, "the worker is ready")
+            shell = Shell(folder, plain_environment(**settings.environment()))
+            sweep = shell("sweep", "pipeline.yaml", "-p", "n=range(0,60)", "--detach").stdout.strip()
+            for _ in range(3):
+                wait_until(lambda: client.sweep(sweep).counts["running"] or client.sweep(sweep).done, "steps run")
+                os.kill(server.process.pid, signal.SIGSTOP)
+                time.sleep(0.5)  # so long does it say nothing
+                os.kill(server.process.pid, signal.SIGCONT)
+                # Every connection is cut while the worker puts back what it had taken.
+                for _ in range(2):
+                    client._live()._redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            report = client.wait_sweep(sweep, timeout_seconds=120)
+            assert report.counts["succeeded"] == 60
+            assert worker.poll() is None
+        finally:
+            worker.kill()
+            worker.wait()
+            server.stop()
