@@ -36,12 +36,26 @@ class Placeholder:
     parameter: str
 
 
+def without_variables(text: str, declared: Collection[str], variables: Collection[str] = ()) -> str:
+    """The text, of the same length, in which what looks like a variable but names a parameter is no variable."""
+    pieces: list[str] = []
+    end = 0
+    for found in find_placeholders(text, declared, variables):
+        # $PATH may be the variable though there is a parameter `path`.
+        if found.text.startswith("$") and (found.parameter in found.text or "PARAM_" in found.text):
+            pieces += [text[end : found.offset], "\0" * len(found.text)]
+            end = found.offset + len(found.text)
+    return "".join([*pieces, text[end:]])
+
+
 def find_placeholders(text: str, declared: Collection[str], variables: Collection[str] = ()) -> Iterator[Placeholder]:
     """Those that name a declared parameter, in their order.
 
-    `variables` are names that the text's own shell or environment knows: `$x` of such an x is no placeholder.
+    `variables` are names that the text's own shell or environment knows: `$x` of such an x is no placeholder. Where
+    none knows it, `$PARAM_X` is one too, which is a variable below `shell:` only.
     """
-    by_lower_case = {name.lower(): name for name in declared}
+    by_lower_case = {f"param_{name.lower().replace('-', '_')}": name for name in declared}
+    by_lower_case |= {name.lower(): name for name in declared}
     if not by_lower_case:
         return
     hidden = _OWN.sub(lambda found: " " * len(found[0]), text)

@@ -47,6 +47,13 @@ class Programs:
 
     def find(self, program: str, made_before: bool = False) -> Found:
         """`made_before`: whether an earlier step may make the file."""
+        words = program.split()
+        if len(words) > 1 and self.missing(program)[0]:
+            hint = f"write [{', '.join(words)}]: a list holds the words of one command; another command is another step"
+            text = f"{quoted(program)} is taken as the name of one program"
+            if program.endswith(".py"):
+                return Found(program, problem=text, hint=hint)
+            return Found(program, warning=text, hint=hint)
         if program.endswith(".py"):
             return self._find_script(program)
         if len(program) > _MAX_PATH_CHARACTERS or posixpath.isabs(program):

@@ -51,7 +51,8 @@ def read_shell(
     scalar = reading.scalar(node, label, "write `shell: |` and the script below it, indented")
     if scalar is None or not _check_text(reading, scalar, label):
         return None
-    texts.written.append(Written(scalar, label, {*env, *_assigned(scalar.text)}, script=True))
+    known = {*env, *_assigned(scalar.text), *map(variable_of, declared or ())}
+    texts.written.append(Written(scalar, label, known, script=True))
     values = _values(reading, scalar, declared, env)
     _check_syntax(reading, scalar, label)
     return (*((word,) for word in COMMAND), (scalar.text,), (name,)), {**values, **env}

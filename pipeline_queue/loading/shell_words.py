@@ -7,7 +7,7 @@ it its meaning, so quotes and backslashes make any of it literal. Everything tak
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "ash", "fish"})
@@ -25,6 +25,7 @@ _INPUT = re.compile(r"[0-9]*<[^<=\s]")
 _INNER_OPERATOR = re.compile(r"&&|\|\||[;|]")
 _VARIABLE = re.compile(r"\$(?:[A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*[^}\0]*\}|\()")
 _HOME = re.compile(r"(?:^|=)~(?:/|$|[a-z_][a-z0-9_-]*(?:/|$))")
+_INTERPRETER = re.compile(r"(?:python[0-9.]*|Rscript|julia|node|perl|ruby|sh|bash|dash|zsh|ksh|pip[0-9.]*|make)")
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\+?=")
 _KEYWORDS = frozenset(
     {"cd", "source", ".", "export", "unset", "alias", "eval", "exec", "set", "shopt", "trap", "ulimit", "umask"}
@@ -72,6 +73,23 @@ def find_in_run(text: str, label: str) -> list[ShellFinding]:
     return [*_in_program(words[0], label), *_in_words(words, label)]
 
 
+def find_joined_lines(lines: Sequence[str], label: str) -> list[ShellFinding]:
+    """What is wrong with a `run` whose lines YAML joins into one: a second program among them is only a word.
+
+    `lines` are those of the file, without the sign of a folded text.
+    """
+    starts = [words[0] for line in lines if (words := line.split())]
+    for start in starts[1:]:
+        is_program = start == starts[0] or (_INTERPRETER.fullmatch(starts[0]) and _INTERPRETER.fullmatch(start))
+        if is_program or (start.startswith("./") and starts[0].startswith("./")):
+            message = (
+                f"{label} is one command: YAML joins its lines, so {start[:60]!r} becomes an argument of the first"
+            )
+            hint = "write a step for each command, or put all below `shell: |`"
+            return [ShellFinding(0, message, hint, is_refused=bool(is_program))]
+    return []
+
+
 def find_in_args(text: str, label: str, program: str) -> list[ShellFinding]:
     """What is wrong with `args` that are one text."""
     return _in_words(list(_split(text)), label, program)
@@ -92,8 +110,8 @@ def find_in_value(text: str, label: str, name: str) -> list[ShellFinding]:
     hidden = _EXPRESSION.sub(lambda found: _HIDDEN * len(found[0]), text)
     found = _VARIABLE.search(hidden) or re.search(r"%[A-Za-z_][A-Za-z0-9_]*%", hidden)
     if found:
-        inside = re.sub(r"[^A-Za-z0-9_]", "", found[0])
-        hint = f"write ${{{{ worker.env.{inside or name} }}}} for the variable as the worker has it"
+        inside = _variable_name(found[0]) or name
+        hint = f"write ${{{{ worker.env.{inside} }}}} for the variable as the worker has it"
         message = f"{found[0]!r} in {label} is taken as these characters: nothing expands it"
         return [ShellFinding(found.start(), message, hint, False)]
     home = re.search(r"(?:^|:)~(?:/|$|:)", hidden)
@@ -123,6 +141,10 @@ def _in_words(words: list[_Word], label: str, program: str | None = None) -> lis
     for word in words:
         operators = _operators(word, label)
         found += operators or [*_variables(word, label), *_home(word, label), *_globs(word, label)]
+        if word.bare == "#":
+            message = f"'#' in {label} is passed to the program with what follows: it begins no comment here"
+            hint = "put it in quotes if that is meant; write comments in lines of their own, outside the text"
+            return [*found, ShellFinding(word.offset, message, hint, False)]
     return found
 
 
@@ -149,8 +171,8 @@ def _variables(word: _Word, label: str) -> list[ShellFinding]:
     message = f"{shown!r} in {label} is passed to the program as it is: no shell expands it"
     hint = "put it in single quotes if that is meant; else write it below `shell: |`"
     if found and found[0] != "$(":
-        name = re.sub(r"\W", "", found[0].partition(":")[0])
-        hint += f", or set a variable of the step to ${{{{ worker.env.{name} }}}} below `env:`"
+        name = _variable_name(found[0])
+        hint += f", or set a variable of the step to ${{{{ worker.env.{name} }}}} below `env:`" if name else ""
     return [ShellFinding(word.offset, message, hint, False)]
 
 
@@ -166,6 +188,12 @@ def _globs(word: _Word, label: str) -> list[ShellFinding]:
         return []
     message = f"'*' in {label} is passed to the program as it is: no shell looks for files"
     return [ShellFinding(word.offset, message, "put it in quotes if that is meant, or use `shell: |`", False)]
+
+
+def _variable_name(text: str) -> str:
+    """The name in `$NAME`, `${NAME}`, `${NAME:-default}` or `%NAME%`; empty for what is no variable of a shell."""
+    found = re.fullmatch(r"(?:\$\{?|%)([A-Za-z_][A-Za-z0-9_]*)(?:[:\-+=?#%/^,@].*)?\}?", text, re.DOTALL)
+    return found[1] if found else ""
 
 
 def _name_of(program: str) -> str:

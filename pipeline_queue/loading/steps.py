@@ -12,6 +12,7 @@ from pipeline_queue.contract.errors import Place
 from pipeline_queue.expressions import first_expression_offset, parse_template
 from pipeline_queue.loading.fields import HELP_KEYS, Entry, Fields, Reading, read_entries
 from pipeline_queue.loading.nodes import Mapping, Node, Scalar, Sequence, kind_of, size_of
+from pipeline_queue.loading.placeholders import without_variables
 from pipeline_queue.loading.preloads import Preload, check_preload, read_preload
 from pipeline_queue.loading.programs import Programs
 from pipeline_queue.loading.shell_step import read_shell
@@ -186,7 +187,8 @@ def _read_env(context: StepContext, fields: Fields) -> dict[str, Template]:
             what = f"{quoted(key.text)} in {label}"
             context.texts.written.append(Written(scalar, what, [name.text for name, _ in node.entries]))
             if not is_single_quoted(reading, scalar):
-                report_findings(reading, scalar, find_in_value(scalar.text, what, key.text))
+                text = without_variables(scalar.text, declared or (), [name.text for name, _ in node.entries])
+                report_findings(reading, scalar, find_in_value(text, what, key.text))
     return env
 
 

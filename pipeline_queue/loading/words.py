@@ -10,9 +10,10 @@ from pipeline_queue.contract.errors import InputError
 from pipeline_queue.expressions import MAX_WORDS, first_expression_offset, parse_template, split_words
 from pipeline_queue.loading.fields import Fields, Reading
 from pipeline_queue.loading.nodes import Mapping, Node, Scalar, Sequence
+from pipeline_queue.loading.placeholders import without_variables
 from pipeline_queue.loading.preloads import Preload
 from pipeline_queue.loading.programs import Programs
-from pipeline_queue.loading.shell_words import ShellFinding, find_in_args, find_in_item, find_in_run
+from pipeline_queue.loading.shell_words import ShellFinding, find_in_args, find_in_item, find_in_run, find_joined_lines
 from pipeline_queue.loading.usage import Texts, Written
 from pipeline_queue.optional_words import parameters_of, with_lists_compared
 from pipeline_queue.pipeline import OptionalWords, Reference, Template
@@ -104,8 +105,9 @@ def read_words(
         if scalar is not None and split is not None:
             context.texts.written.append(Written(scalar, label, env))
             _refuse_worker_variables(reading, scalar, split, label)
-            found = find_in_run(scalar.text, label) if program is None else find_in_args(scalar.text, label, program)
-            report_findings(reading, scalar, found)
+            text = without_variables(scalar.text, declared or (), env)
+            found = find_in_run(text, label) if program is None else find_in_args(text, label, program)
+            report_findings(reading, scalar, found or _joined_lines(reading, scalar, label, program))
         return None if split is None else _with_spread_lists(context, split)
     if len(node.items) > MAX_WORDS:
         hint = "put them in a file and let the step read it"
@@ -121,7 +123,8 @@ def read_words(
         _refuse_worker_variables(reading, scalar, right, label)
         first = program if program is not None else scalars[0].text if scalars[0] else ""
         if not is_single_quoted(reading, scalar):
-            report_findings(reading, scalar, find_in_item(scalar.text, label, first))
+            text = without_variables(scalar.text, declared or (), env)
+            report_findings(reading, scalar, find_in_item(text, label, first))
     return _with_spread_lists(context, right) if len(right) == len(words) else None
 
 
@@ -134,6 +137,16 @@ def _with_spread_lists(context: StepContext, words: tuple[Template, ...]) -> tup
         else word
         for word in words
     )  # fmt: skip
+
+
+def _joined_lines(reading: Reading, scalar: Scalar, label: str, program: str | None) -> list[ShellFinding]:
+    """Of a `run` on several lines of the file that is one line of text."""
+    written = reading.document.source.text[scalar.start : scalar.end]
+    if program is not None or "\n" not in written:
+        return []
+    # A backslash at a line's end says that the next one belongs to it.
+    lines = re.sub(r"\\\n", " ", written).lstrip(">|+-'\" ").splitlines()
+    return find_joined_lines(lines, label)
 
 
 def is_single_quoted(reading: Reading, scalar: Scalar) -> bool:

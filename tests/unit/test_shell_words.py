@@ -161,3 +161,55 @@ def _warned_of_env(folder: Path, value: str) -> str:
     env = f"        env: {{LR: '${{{{ parameters.lr }}}}', DATA: {json.dumps(value)}}}\n"
     path.write_text(HEAD + env + "        run: train.py\n")
     return "\n".join(map(str, load_pipeline(path).warnings))
+
+
+@pytest.mark.parametrize(
+    ("run", "refused"),
+    [
+        (">\n          python a.py\n          python b.py\n", True),
+        (">-\n          python a.py\n\n          # more\n          python3 b.py\n", True),
+        ("python a.py\n          python b.py\n", True),
+        ('"python a.py\n          python b.py"\n', True),
+        (">\n          ./a.sh\n          ./b.sh\n", False),
+    ],
+)
+def test_commands_on_lines_that_yaml_joins_are_said(tmp_path: Path, run: str, refused: bool) -> None:
+    problems, warnings = both(tmp_path, f"run: {run}")
+    (said,) = problems if refused else [one for one in warnings if "joins" in one]
+    assert "joins its lines" in said or "lines, but a step starts one program" in said
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        ">\n          python a.py\n          --lr 1\n          data.py\n",
+        ">\n          mpirun -n 4\n          python a.py\n",
+        "|\n          python a.py \\\n            python\n",
+        "python a.py\n          ./data\n",
+    ],
+)
+def test_one_command_may_be_written_on_several_lines(tmp_path: Path, run: str) -> None:
+    assert both(tmp_path, f"run: {run}") == ([], [])
+
+
+def test_a_list_of_commands_is_no_command(tmp_path: Path) -> None:
+    problems, _ = both(tmp_path, 'run: ["python a.py", "python b.py"]\n')
+    assert "'python a.py' is taken as the name of one program (write [python, a.py]: " in problems[0]
+    _, warnings = both(tmp_path, 'run: ["make data", "make train"]\n')
+    assert "'make data' is taken as the name of one program" in warnings[0]
+
+
+def test_a_comment_in_a_command_is_said(tmp_path: Path) -> None:
+    (warning,) = both(tmp_path, 'run: "python a.py # --lr 3"\n')[1]
+    assert "'#' in run of step 'a' is passed to the program" in warning
+
+
+def both(folder: Path, step: str) -> tuple[list[str], list[str]]:
+    """The problems and the warnings of a step written in block style."""
+    (folder / "a.py").touch()
+    path = folder / "lines.yaml"
+    path.write_text(f"pipeline:\n  steps:\n    - a:\n        {step}")
+    try:
+        return [], [str(one) for one in load_pipeline(path).warnings]
+    except PipelineFileError as error:
+        return [str(one) for one in error.problems], []

@@ -105,3 +105,19 @@ def test_a_sweep_may_be_allowed_to_vary_what_no_step_uses(tmp_path: Path) -> Non
 
 def test_one_value_of_an_unused_parameter_is_no_reason_to_refuse(tmp_path: Path) -> None:
     assert len(built(tmp_path, USED, texts=("lr=1", "epochs=1,2")).space) == 2
+
+
+@pytest.mark.parametrize("text", ["$lr", "${lr}", "${inputs.lr}", "$PARAM_LR", "$(params.lr)"])
+@pytest.mark.parametrize(
+    "step", ["run: train.py, args: '%s'", 'run: [train.py, "%s"]', 'run: train.py, env: {A: "%s"}']
+)
+def test_what_names_a_parameter_is_not_taken_for_a_variable_too(tmp_path: Path, step: str, text: str) -> None:
+    (warning,) = said(tmp_path, step % text)
+    assert "no step uses the parameter 'lr'" in warning and repr(text) in warning
+
+
+def test_a_variable_that_only_reads_like_a_parameter_keeps_its_own_hint(tmp_path: Path) -> None:
+    warnings = said(tmp_path, 'run: train.py, env: {PATH: "/x:$PATH"}', names="path")
+    assert any("${{ worker.env.PATH }}" in one for one in warnings)
+    (_, dotted) = said(tmp_path, "run: train.py, args: '${a.b}'")
+    assert "worker.env" not in dotted
