@@ -19,6 +19,7 @@ def test_putting_back_on_a_closed_connection_raises_nothing(tmp_path: Path, clos
         queue.put({"a": 1})
         message = queue.get(block=True, timeout=30)
         channel = message.channel
+        channel._disconnect_pools()
         if closed == "transport":
             # What Celery does when the broker goes away while it puts messages back.
             connection.transport.client = None
