@@ -82,19 +82,20 @@ def take_up(ledger: Ledger, storage: Storage, sweep: Sweep) -> int:
         # A server that came back with an older memory may know a sweep as ended that was opened again since.
         ledger.sweeps.drop_ended(name, again)
     is_paused = storage.is_paused(name)
-    is_new = ledger.sweeps.open(
-        Opening(
-            sweep=name,
-            total=total,
-            max_parallel=sweep.settings.max_parallel,
-            max_failures=allowed,
-            state="stopped" if stopped else "paused" if is_paused else "running",
-            cursor=cursor,
-            succeeded=states.count("succeeded"),
-            failed=states.count("failed"),
-            cancelled=states.count("cancelled") + passed_over,
-        )
+    opening = Opening(
+        sweep=name,
+        total=total,
+        max_parallel=sweep.settings.max_parallel,
+        max_failures=allowed,
+        state="stopped" if stopped else "paused" if is_paused else "running",
+        cursor=cursor,
+        succeeded=states.count("succeeded"),
+        failed=states.count("failed"),
+        cancelled=states.count("cancelled") + passed_over,
     )
+    is_new = ledger.sweeps.open(opening)
+    if not is_new:
+        ledger.sweeps.restore(opening, ended)
     if cancelled or is_over:
         ledger.sweeps.cancel(name) if cancelled else ledger.sweeps.end(name)
         return 0

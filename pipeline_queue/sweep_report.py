@@ -54,7 +54,7 @@ def read_sweep(storage: Storage, sweep: Sweep, live: LiveSweep | None) -> SweepR
             causes = failures_on_storage(storage, sweep.record.id)  # it ended before they were written down
         counts = {"queued": 0, "running": 0, **end.counts}
         return _report(sweep, end.state, counts, causes, end.created_at, end.ended_at, end.ended_at, end.done_before)
-    if live is not None:
+    if live is not None and live.adds_up:
         return _from_ledger(sweep, live)
     return _from_storage(storage, sweep)
 
@@ -99,6 +99,16 @@ def failures_on_storage(storage: Storage, sweep: str) -> tuple[FailureGroup, ...
     """The failed runs of a sweep by cause, from their ends. Raises StorageError."""
     ends = (paths.end() for _, paths in storage.run_folders(sweep))
     return grouped(failure_of(end) for end in ends if end is not None and end.state == "failed")
+
+
+def counts_on_storage(storage: Storage, sweep: str) -> dict[str, int]:
+    """How many runs of a sweep have ended in each way, from their ends. Raises StorageError."""
+    counts = {"succeeded": 0, "failed": 0, "cancelled": 0}
+    for _, paths in storage.run_folders(sweep):
+        end = paths.end()
+        if end is not None:
+            counts[end.state] += 1
+    return counts
 
 
 def failure_of(end: RunRecord) -> tuple[str, str, bool]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from pipeline_queue.contract.errors import NotFoundError, StorageError
 from pipeline_queue.contract.identity import RunId
@@ -13,7 +14,7 @@ from pipeline_queue.contract.states import FailureGroup
 from pipeline_queue.contract.storage import Storage
 from pipeline_queue.contract.sweep_ledger import LiveSweep
 from pipeline_queue.feeder import feed
-from pipeline_queue.sweep_report import failures_on_storage
+from pipeline_queue.sweep_report import counts_on_storage, failures_on_storage
 from workers.context import SweepCache
 from workers.lost_messages import LostMessages
 
@@ -50,11 +51,22 @@ class Lookout:
                 return
             if live is not None and live.total > 1:
                 self._sweeps.get(name)
+                live = self._counted(name, live)
                 self._storage.end_sweep(end_of(name, live, self._failures(name, live)))
         except NotFoundError:
             for index in self._ledger.sweeps.in_flight(name):
                 self._ledger.forget_run(RunId(name, index))
         self._ledger.sweeps.forget_ended(name)
+
+    def _counted(self, name: str, live: LiveSweep) -> LiveSweep:
+        """With counts that add up: from the storage when those of the server cannot be true."""
+        ended = live.succeeded + live.failed + live.cancelled
+        is_whole = live.state in ("cancelled", "stopped") or ended == live.total
+        if live.adds_up and is_whole:
+            return live
+        logger.warning("counts do not add up, read from the storage sweep=%s", name)
+        counts = counts_on_storage(self._storage, name)
+        return replace(live, succeeded=counts["succeeded"], failed=counts["failed"], cancelled=counts["cancelled"])
 
     def _failures(self, name: str, live: LiveSweep) -> tuple[FailureGroup, ...]:
         """By cause; from the storage when a server that was emptied has forgotten some."""

@@ -156,6 +156,31 @@ return added
 """
 )
 
+# Gives a sweep that is known the counts and the cursor that the storage has: a server that came back with an older
+# memory would take runs a second time, and count them twice. What is in flight is counted from what is there.
+# KEYS  1 sweep hash, 2 flight, 3 redo, 4 what the run hashes' names begin with
+# ARGV  1 cursor, 2 succeeded, 3 failed, 4 cancelled, then indexes of runs that have ended and are in flight here
+# result 1 done | 0 it is not known, or has ended
+RESTORE_SWEEP = """
+if redis.call('EXISTS', KEYS[1]) == 0 or redis.call('HEXISTS', KEYS[1], 'ended') == 1 then return 0 end
+local cursor, succeeded, failed, cancelled = unpack(ARGV, 1, 4)
+for i = 5, #ARGV do
+  redis.call('HDEL', KEYS[4] .. ARGV[i], 'allotted')
+  redis.call('ZREM', KEYS[2], ARGV[i])
+end
+local unstarted = 0
+for _, index in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
+  local allotted = redis.call('HGET', KEYS[4] .. index, 'allotted')
+  if not allotted then redis.call('ZREM', KEYS[2], index) end
+  if allotted == 'queued' then unstarted = unstarted + 1 end
+end
+cursor = math.max(tonumber(cursor), tonumber(redis.call('HGET', KEYS[1], 'cursor') or 0))
+redis.call('HSET', KEYS[1], 'cursor', string.format('%d', cursor), 'succeeded', succeeded, 'failed', failed,
+           'cancelled', cancelled, 'unstarted', unstarted, 'flight', redis.call('ZCARD', KEYS[2]),
+           'redo', redis.call('BITCOUNT', KEYS[3]))
+return 1
+"""
+
 # Drops an ended sweep, so that it can be opened anew.
 # KEYS  1 sweep hash, 2 flight, 3 redo, 4 causes, 5 unended sweeps, 6 what the run hashes' names begin with
 # ARGV  1 sweep, then indexes of ended runs to drop

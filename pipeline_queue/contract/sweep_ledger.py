@@ -64,6 +64,15 @@ class LiveSweep:
     """How long ago `untracked` last asked about the run in flight whose turn it is; None when none is in flight."""
 
     @property
+    def adds_up(self) -> bool:
+        """Whether its counts can be true; a server with an older memory may have some that cannot."""
+        ended = self.succeeded + self.failed + self.cancelled
+        least = min(
+            self.succeeded, self.failed, self.cancelled, self.unstarted, self.redo, self.flight - self.unstarted
+        )
+        return least >= 0 and ended + self.flight <= self.total and self.cursor <= self.total
+
+    @property
     def has_more(self) -> bool:
         """Whether runs of it have yet to be taken into its window."""
         return self.cursor < self.total or self.redo > 0
@@ -92,6 +101,7 @@ class SweepLedger:
         self._url = broker_url
         self._open = redis.register_script(scripts.OPEN_SWEEP)
         self._allot = redis.register_script(scripts.ALLOT)
+        self._restore = redis.register_script(scripts.RESTORE_SWEEP)
         self._redo = redis.register_script(scripts.REDO)
         self._drop = redis.register_script(scripts.DROP_SWEEP)
         self._cancel = redis.register_script(scripts.CANCEL_SWEEP)
@@ -119,6 +129,21 @@ class SweepLedger:
                         opening.failed,
                         opening.cancelled,
                     ],
+                )
+            )
+
+    def restore(self, opening: Opening, ended: Iterable[int]) -> bool:
+        """Gives a known sweep the cursor and counts of the storage; False when it is not known, or has ended.
+
+        `ended`: the runs that have ended there.
+        """
+        name = opening.sweep
+        stale = self.in_flight(name) & frozenset(ended)
+        with broker_errors(self._url):
+            return bool(
+                self._restore(
+                    keys=[keys.sweep_key(name), keys.flight_key(name), keys.redo_key(name), keys.runs_of(name)],
+                    args=[opening.cursor, opening.succeeded, opening.failed, opening.cancelled, *sorted(stale)],
                 )
             )
 

@@ -136,3 +136,57 @@ def test_out_of_memory_pauses_work_and_no_worker_exits(cluster: Cluster, folder:
     assert cluster.client.wait_sweep(sweep, GENEROUS_SECONDS).counts["succeeded"] == 30
     assert worker.poll() is None
     assert set(_told(folder, "end")) == set(_once(range(30)))
+
+
+def _remember(redis: Redis) -> dict[bytes, bytes]:
+    """Every key as it is now, as a file of the server's memory would hold it."""
+    with _raw(redis) as raw:
+        return {name: dumped for name in raw.scan_iter(count=1000) if (dumped := raw.dump(name)) is not None}
+
+
+def _raw(redis: Redis) -> Redis:
+    """A connection to the same server that leaves bytes as they are."""
+    known = redis.connection_pool.connection_kwargs
+    return Redis(unix_socket_path=known["path"], password=known["password"])
+
+
+def _restart_with(redis: Redis, memory: dict[bytes, bytes]) -> None:
+    """What workers meet when the server came back with an older memory: that, and another run id."""
+    with _raw(redis) as raw:
+        pipe = raw.pipeline(transaction=True)
+        pipe.flushall()
+        for name, dumped in memory.items():
+            pipe.restore(name, 0, dumped)
+        pipe.set("pq1:server", "another server")
+        pipe.execute()
+
+
+@pytest.mark.parametrize("emptied_after", [False, True], ids=["restored", "restored and emptied"])
+def test_a_server_with_an_older_memory_counts_right_and_the_sweep_ends(
+    cluster: Cluster, folder: Path, redis: Redis, emptied_after: bool
+) -> None:
+    workers = [cluster.start_worker(name="one"), cluster.start_worker(name="two")]
+    shell = cluster.shell(folder)
+    sweep = shell("sweep", "pipeline.yaml", "-p", "n=range(0,60)", "--detach").stdout.strip()
+    (folder.parent / "fail-three").touch()
+    wait_until(lambda: cluster.client.sweep(sweep).done >= 3, "some are done")
+    memory = _remember(redis)
+    wait_until(lambda: cluster.client.sweep(sweep).done >= 20, "more are done")
+    (folder.parent / "fail-three").unlink()
+    _restart_with(redis, memory)
+    if emptied_after:
+        wait_until(lambda: cluster.client.sweep(sweep).done >= 35, "it goes on")
+        redis.flushall()
+    wait_until(lambda: cluster.client.sweep(sweep).done >= 50, "it goes on")
+    seen = cluster.client.sweep(sweep).counts
+    assert min(seen.values()) >= 0 and sum(seen.values()) == 60
+    report = cluster.client.wait_sweep(sweep, GENEROUS_SECONDS)
+    end = wait_until(lambda: cluster.client._storage().sweep_end(sweep), "its end is written")
+    ends = Counter(run.state for run in cluster.client.runs_of(sweep))
+    assert end.counts == {"succeeded": ends["succeeded"], "failed": ends["failed"], "cancelled": 0}
+    assert sum(end.counts.values()) == 60 and ends["failed"] >= 3
+    assert sum(group.count for group in end.failures) == ends["failed"]
+    assert report.counts["succeeded"] + report.counts["failed"] == 60
+    repeated = {name: count for name, count in _told(folder, "end").items() if count > 1}
+    assert repeated == {}, "nothing published is executed again"
+    assert all(worker.poll() is None for worker in workers)
