@@ -197,3 +197,10 @@ def test_a_hundred_thousand_rows_are_read(tmp_path: Path) -> None:
     space = built(tmp_path, "{csv: p.csv}").space
     assert len(space) == 100_000
     assert (space[99_999]["lr"], space[99_999]["note"]) == (0.99999, "n99999")
+
+
+def test_objects_without_a_value_are_left_out_as_empty_rows_are(tmp_path: Path) -> None:
+    (tmp_path / "points.jsonl").write_text('{"lr": 1}\n{}\n{"lr": null, "epochs": null}\n{"lr": null, "epochs": 7}\n')
+    assert rows(tmp_path, "{jsonl: points.jsonl}") == [(1.0, 10), (0.5, 7)]
+    (note,) = built(tmp_path, "{jsonl: points.jsonl}").notes
+    assert note.endswith("points.jsonl: 2 objects without a value left out")

@@ -274,3 +274,23 @@ def test_a_comma_inside_brackets_separates_no_values(tmp_path: Path, text: str, 
 def test_what_is_cut_inside_open_brackets_is_told(tmp_path: Path) -> None:
     (note,) = built(tmp_path, "", TEXT, texts=('conf={"a":1,"b":2',)).notes
     assert "its brackets are not closed, so it was split at every comma" in note
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        ("[1,2]", 'note=[1,2]: it is a JSON list, so it stands for 2 values; for the text itself write ["[1,2]"]'),
+        ('["a"]', r'note=["a"]: it is a JSON list, so it stands for 1 value; for the text itself write ["[\"a\"]"]'),
+        ("a,", "note=a,: an empty text is one of its values, where a comma has nothing before or after it"),
+        ("a,,b", "note=a,,b: an empty text is one of its values, where a comma has nothing before or after it"),
+    ],
+)
+def test_a_text_that_may_have_been_meant_as_it_is_is_noted(tmp_path: Path, text: str, note: str) -> None:
+    assert built(tmp_path, texts=(f"note={text}",)).notes == (f"-p {note}",)
+
+
+@pytest.mark.parametrize(
+    "text", ['["a,b"]', '["range(1,2)"]', "[a,b]", '{"a":1,"b":[1,2]}', "a,b", "", "a\\,b", "f(1,2)"]
+)
+def test_a_text_that_can_be_meant_in_one_way_only_is_not_noted(tmp_path: Path, text: str) -> None:
+    assert built(tmp_path, texts=(f"note={text}",)).notes == ()

@@ -2,7 +2,8 @@
 
 CSV: comma-separated UTF-8, the first row names parameters, an empty cell is the parameter's default. Rows of nothing
 but empty cells and columns without a name, as spreadsheets leave them, are left out.
-JSONL: one object a line, blank lines skipped; null is the parameter's default.
+JSONL: one object a line, blank lines skipped; null is the parameter's default. Objects of nothing but nulls are left
+out as such rows are.
 """
 
 from __future__ import annotations
@@ -107,6 +108,7 @@ class _PointsFile:
         for number, line in enumerate(lines, start=1):
             if not line.isspace():
                 self._take_object(number, line, decoder)
+        self._findings.note_left_out(Place(self._shown), self._empty_rows, "object", "without a value")
 
     def _header(self, line: int, cells: list[str]) -> list[str]:
         names = [cell.strip() for cell in cells]
@@ -158,7 +160,10 @@ class _PointsFile:
             elif self._is_known(line, name):
                 # Numbers are texts already; true and false are not.
                 texts[name] = None if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-        self._add_row(line, texts)
+        if not data or (texts and not any(text is not None for text in texts.values()) and len(texts) == len(data)):
+            self._empty_rows += 1
+        else:
+            self._add_row(line, texts)
 
     def _add_row(self, line: int, texts: Mapping[str, str | None]) -> None:
         if len(self._rows) >= MAX_POINTS:

@@ -13,7 +13,7 @@ from pipeline_queue.loading.sweep.findings import Findings
 from pipeline_queue.loading.sweep.pipeline_file import zipped
 from pipeline_queue.loading.sweep.points_file import read_points_file
 from pipeline_queue.loading.sweep.settings import NUMBERS, SEED, SETTINGS
-from pipeline_queue.loading.sweep.texts import is_cut_inside, written_text
+from pipeline_queue.loading.sweep.texts import notes_on, written_text
 from pipeline_queue.parameters import BadValueError, Given, given_on_command_line, read_given
 from pipeline_queue.pipeline import Parameter, Pipeline, Value
 from pipeline_queue.problems import quoted, shown
@@ -133,11 +133,9 @@ class _RequestReader:
         except BadValueError as error:
             self._findings.refuse(one.place, parameter.name, error)
             return
-        if is_text and isinstance(one.value, str) and is_cut_inside(one.value):
-            example = "a JSON list keeps texts whole: '[\"a,b\"]'"
-            self._findings.notes.append(
-                f"{one.place}: its brackets are not closed, so it was split at every comma ({example})"
-            )
+        if is_text and isinstance(one.value, str) and written.kind == VALUES:
+            for note in notes_on(parameter, one.value, written):
+                self._findings.notes.append(f"{one.place}: {note}")
         if written.kind in DRAW_FORMS:
             draw = read_draw(self._findings, parameter, written)
             self._draw_places[parameter.name] = one.place

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 
 from pipeline_queue.list_values import written_members
 from pipeline_queue.loading.sweep.axes import AXIS_FORMS, VALUES, Written
@@ -25,6 +26,7 @@ FORMS = (*AXIS_FORMS, *DRAW_FORMS)
 
 _CALL = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*\((.*)\)\s*", re.DOTALL)
 _CLOSING = {"[": "]", "{": "}", "(": ")"}
+_MAX_EXAMPLE_CHARACTERS = 100
 _COMMA = re.compile(r"(?<!\\),")
 
 
@@ -33,7 +35,7 @@ def written_text(parameter: Parameter, text: str, given: Given) -> Written:
     call = _CALL.fullmatch(text)
     if call and call[1] in FORMS:
         args = _values(parameter, call[2]) if call[2].strip() else []
-        may_be_text = parameter.type == "string" and len(text) <= 100
+        may_be_text = parameter.type == "string" and len(text) <= _MAX_EXAMPLE_CHARACTERS
         hint = f"for the text itself write {json.dumps([text])}" if may_be_text else ""
         return Written(call[1], _at(given, args), given.place, hint)
     if call and parameter.type != "string":
@@ -56,10 +58,21 @@ def _values(parameter: Parameter, text: str) -> list[str]:
     return [value.replace("\\,", ",") for value in _split(text)[0]]
 
 
-def is_cut_inside(text: str) -> bool:
-    """Whether brackets or quotes of a text are not closed, so that a comma inside them separates values."""
+def notes_on(parameter: Parameter, text: str, written: Written) -> Iterator[str]:
+    """What of a text that was taken apart into values may have been meant otherwise."""
     values, is_closed = _split(text)
-    return not is_closed and len(values) > 1
+    if not is_closed and len(values) > 1:
+        yield "its brackets are not closed, so it was split at every comma (a JSON list keeps texts whole: '[\"a,b\"]')"
+    taken = [str(one.value) for one in written.args]
+    if parameter.type != "string" or taken == [text]:
+        return
+    if len(values) == 1 and "[" in text:
+        if len(taken) == 1 and set(",([") & set(taken[0]):
+            return  # written as a list so that it is taken as it is
+        itself = f"; for the text itself write {json.dumps([text])}" if len(text) <= _MAX_EXAMPLE_CHARACTERS else ""
+        yield f"it is a JSON list, so it stands for {len(taken):,} value{'s' if len(taken) > 1 else ''}{itself}"
+    elif len(taken) > 1 and "" in taken:
+        yield "an empty text is one of its values, where a comma has nothing before or after it"
 
 
 def _split(text: str) -> tuple[list[str], bool]:
