@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import os
 import posixpath
+import re
 import shutil
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +22,10 @@ _MAX_SCRIPTS = 200
 # Resolving a path takes time quadratic in its length.
 _MAX_PATH_CHARACTERS = 1_024
 _SCRIPT_ENDINGS = (".sh", ".bash", ".zsh", ".pl", ".rb", ".R", ".jl", ".js", ".lua", ".php", ".exe", ".bin")
+_INTERPRETERS = {".R": "Rscript", ".pl": "perl", ".rb": "ruby", ".jl": "julia", ".js": "node", ".lua": "lua"}
+_INTERPRETERS |= {".php": "php", ".bash": "bash", ".zsh": "zsh"}
+_PYTHON = re.compile(r"python[0-9.]*")
+_STARTED = re.compile(r"(?:^|[;&|(`]|\$\()[ \t]*(?P<program>\./[A-Za-z0-9_./-]{1,200})", re.MULTILINE)
 _HEAD_BYTES = 4_096
 _RUN_HINT = "`run: [python, gen.py]` runs a script that an earlier step makes"
 
@@ -60,15 +65,49 @@ class Programs:
             return Found(program)
         return self._find_executable(program, made_before)
 
-    def check_script(self, program: str, words: Sequence[object]) -> tuple[str, str]:
-        """What is wrong, with a hint, with the script that a shell is given first; empty when nothing is."""
-        script = words[0] if words else ""
-        if posixpath.basename(program) not in SHELLS or not isinstance(script, str) or script.startswith(("-", "/")):
+    def check_script(self, program: str, words: Sequence[str | None], made_before: bool = False) -> tuple[str, str]:
+        """What is wrong, with a hint, with the script that a shell or Python is given; empty when nothing is.
+
+        None stands for a word that holds a value.
+        """
+        name = posixpath.basename(program)
+        is_shell, is_python = name in SHELLS, _PYTHON.fullmatch(name) is not None
+        if not (is_shell or is_python):
             return "", ""
-        head = self._head(script)
-        if b"\r\n" in head:
+        at = next(
+            (number for number, word in enumerate(words) if word is None or not word.startswith(("-", "+"))), None
+        )
+        script = None if at is None else words[at]
+        options = [word for word in words[:at] if word]
+        if (
+            script is None
+            or script.startswith("/")
+            or any(option in ("-s", "-m", "-W", "-X", "-o") for option in options)
+        ):
+            return "", ""
+        if any(re.fullmatch("-[a-z]*c", option) for option in options):
+            found = next(self.check_text(script), None) if is_shell else None
+            return found[1:] if found else ("", "")
+        if not made_before and script.endswith((".py", *_SCRIPT_ENDINGS)) and not script.startswith("../"):
+            problem, hint = self.missing(posixpath.normpath(script))
+            if problem:
+                return problem, hint
+        if is_shell and b"\r\n" in self._head(script):
             return f"{quoted(script)} has Windows line ends, which {program} does not read", _line_end_hint(script)
         return "", ""
+
+    def check_text(self, text: str) -> Iterator[tuple[int, str, str]]:
+        """Where a script for a shell starts a file of the folder that the system cannot start, why, and a hint."""
+        if "chmod" in text:
+            return
+        told: set[str] = set()
+        for started in _STARTED.finditer(text):
+            program = started["program"]
+            found = self._find_executable(program, made_before=True) if program not in told else Found(program)
+            told.add(program)
+            if found.problem or found.warning:
+                hint = found.hint.replace("`run: ", "`")
+                yield started.start("program"), found.problem or found.warning, hint
 
     def module_beside(self, script: str, name: str) -> str | None:
         """The file or package beside the script that `import` would find first, as a path in the folder."""
@@ -116,7 +155,8 @@ class Programs:
         try:
             mode = (self._folder / program).stat().st_mode
         except (OSError, ValueError):
-            if not is_path or made_before or program.startswith("../"):
+            is_named = is_path or (program.endswith(_SCRIPT_ENDINGS) and shutil.which(program) is None)
+            if not is_named or made_before or program.startswith("../"):
                 return Found(program)
             problem, hint = self.missing(posixpath.normpath(program))
             return Found(program, warning=problem, hint=hint)
@@ -127,7 +167,7 @@ class Programs:
         if not is_path and shutil.which(program):
             return Found(program)  # that of the system, beside which a file has the same name
         text = f"{quoted(program)} of the pipeline's folder is not executable"
-        hint = f"`chmod +x {program}`, or write `run: sh {program}`"
+        hint = f"`chmod +x {program}`, or write `run: {self._interpreter(program)} {program}`"
         if is_path or program.endswith(_SCRIPT_ENDINGS) or self._head(program).startswith(b"#!"):
             return Found(program, problem=text, hint=hint)
         return Found(program, warning=f"{text}, so the workers look for a program of that name", hint=hint)
@@ -146,11 +186,19 @@ class Programs:
             problem = f"{shown} has Windows line ends: the system finds no interpreter called {_shown(first[2:])}"
             return Found(program, problem=problem, hint=_line_end_hint(program))
         words = first[2:].decode(errors="replace").split()
-        name = words[1] if len(words) > 1 and posixpath.basename(words[0]) == "env" else "".join(words[:1])
+        name = _interpreter_in(words)
         if name and not name.startswith("-") and shutil.which(name) is None:
             warning = f"{shown} asks for the interpreter {quoted(name)}, which is not on this machine"
             return Found(program, warning=warning, hint="it must be on the workers")
         return Found(program)
+
+    def _interpreter(self, program: str) -> str:
+        """What would read this file of the folder."""
+        head = self._head(program)
+        if head.startswith(b"#!"):
+            name = _interpreter_in(head.partition(b"\n")[0][2:].decode(errors="replace").split())
+            return posixpath.basename(name) or "sh"
+        return _INTERPRETERS.get(posixpath.splitext(program)[1], "sh")
 
     def _head(self, path: str) -> bytes:
         """The first bytes of a file of the folder; empty when it cannot be read."""
@@ -179,6 +227,13 @@ class Programs:
         except OSError:
             return ()
         return tuple(found[:_MAX_SCRIPTS])
+
+
+def _interpreter_in(words: Sequence[str]) -> str:
+    """The program that the words behind `#!` name."""
+    if words and posixpath.basename(words[0]) == "env":
+        words = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
+    return words[0] if words else ""
 
 
 def _shown(name: bytes) -> str:

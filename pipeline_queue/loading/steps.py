@@ -96,6 +96,9 @@ def _read_step(context: StepContext, entry: Entry) -> Step | None:
     if (script := fields.get("shell")) is not None:
         read = read_shell(context.reading, fields, script, context.declared, env, context.texts, entry.name or "step")
         words, env = read or ((), env)
+        if isinstance(script, Scalar):
+            for offset, message, hint in context.programs.check_text(script.text):
+                context.reading.warnings.add(context.reading.document.place_in(script, offset), message, hint)
     elif (run := fields.get("run")) is not None:
         words, python = _read_run(context, fields, run, env)
         program = words[0][0] if words else ""
@@ -144,10 +147,16 @@ def _read_run(
         context.reading.add(first, found.problem, found.hint)
     if found.warning:
         context.reading.warnings.add(context.reading.document.place(first), found.warning, found.hint)
-    warning, hint = context.programs.check_script(program, [word[0] if word else "" for word in words[1:]])
+    literal = [_literal(word) for word in words[1:]]
+    warning, hint = context.programs.check_script(program, literal, made_before=context.steps_before > 0)
     if warning:
         context.reading.warnings.add(context.reading.document.place(node), warning, hint)
     return ((found.program,), *words[1:]), found.python
+
+
+def _literal(word: Template) -> str | None:
+    """The text of a word that holds no value."""
+    return None if any(isinstance(part, Reference) for part in word) else "".join(map(str, word))
 
 
 def _read_preload(context: StepContext, fields: Fields, words: tuple[Template, ...], python: bool) -> tuple[str, ...]:

@@ -70,3 +70,45 @@ def test_a_program_of_the_system_is_not_hindered_by_a_file_of_its_name(tmp_path:
 def test_a_path_that_is_not_there_is_warned_of_unless_an_earlier_step_may_make_it(tmp_path: Path) -> None:
     assert "there is no 'bin/tool' in the pipeline's folder" in warned(tmp_path, "bin/tool")
     assert warned(tmp_path, "bin/tool", before="make") == ""
+
+
+@pytest.mark.parametrize(
+    "run", ["sh -c ./train.sh", "[bash, -ec, 'set -x; ./train.sh && echo']", "bash -e lines.sh", "bash ./lines.sh"]
+)
+def test_what_a_shell_is_given_is_looked_at_too(tmp_path: Path, run: str) -> None:
+    script(tmp_path, "train.sh", b"#!/bin/sh\n", 0o644)
+    script(tmp_path, "lines.sh", b"echo 1\r\n")
+    said = warned(tmp_path, run)
+    assert "is not executable (`chmod +x ./train.sh`, or write `sh ./train.sh`)" in said or "Windows line ends" in said
+
+
+def test_a_shell_step_that_starts_a_script_without_the_execute_bit_is_warned_of_at_its_line(tmp_path: Path) -> None:
+    script(tmp_path, "train.sh", b"#!/bin/sh\n", 0o644)
+    path = tmp_path / "demo.yaml"
+    text = "pipeline:\n  steps:\n    - train:\n        shell: |\n          echo hi\n          x=$(./train.sh)\n"
+    path.write_text(text)
+    (warning,) = map(str, load_pipeline(path).warnings)
+    assert ":6:15: './train.sh' of the pipeline's folder is not executable" in warning
+    path.write_text(text.replace("echo hi", "chmod +x train.sh"))
+    assert load_pipeline(path).warnings == ()
+
+
+@pytest.mark.parametrize("run", ["train.sh", "sh train.sh", "python3 -u train.py", "bash -e sub/train.sh"])
+def test_a_script_that_is_not_there_is_warned_of_unless_an_earlier_step_may_make_it(tmp_path: Path, run: str) -> None:
+    assert "there is no " in warned(tmp_path, run)
+    assert warned(tmp_path, run, before="make all") == ""
+
+
+@pytest.mark.parametrize(
+    "run", ["sh -s", "python -m train.py", "python -c ./train.sh", '[sh, "${{ run.id }}.sh"]', "bash"]
+)
+def test_what_names_no_script_of_the_folder_is_left_alone(tmp_path: Path, run: str) -> None:
+    script(tmp_path, "train.sh", b"#!/bin/sh\n", 0o644)
+    assert warned(tmp_path, run) == ""
+
+
+def test_the_remedy_names_the_interpreter_that_fits(tmp_path: Path) -> None:
+    script(tmp_path, "tool", b"#!/usr/bin/env -S python3 -u\n", 0o644)
+    script(tmp_path, "fit.R", b"print(1)\n", 0o644)
+    assert "write `run: python3 tool`" in refused(tmp_path, "tool")
+    assert "write `run: Rscript fit.R`" in refused(tmp_path, "fit.R")
