@@ -35,6 +35,7 @@ _TOKEN = re.compile(
     r"""|(?P<word>[^\s'"()=!<>,]+)"""
 )
 _KEYWORDS = ("and", "or", "not", "in")
+_AFTER_A_TRUTH = (("end", ""), ("keyword", "and"), ("keyword", "or"), ("sign", ")"))
 _MEANT = {"&&": "and", "&": "and", "||": "or", "|": "or"}
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
@@ -58,15 +59,20 @@ class Condition(ABC):
     def names(self) -> tuple[str, ...]:
         """The names that it compares, each once, in their order."""
 
+    @abstractmethod
+    def literals(self) -> tuple[tuple[str, str], ...]:
+        """Every name with the text of a value that it is compared with."""
 
-def parse(text: str, names: Collection[str] | None) -> Condition:
+
+def parse(text: str, names: Collection[str] | None, may_stand_alone: bool = False) -> Condition:
     """The condition of a text. `names` are those there are; None where they cannot be known yet: any will do.
 
+    With `may_stand_alone`, a name without a comparison holds when its value is true, not empty and not 0.
     Raises InputError that names the column.
     """
     if len(text) > MAX_CHARACTERS:
         raise InputError(f"the condition has {len(text):,} characters; at most {MAX_CHARACTERS:,} are read")
-    reader = _Reader(_tokens(text), names)
+    reader = _Reader(_tokens(text), names, may_stand_alone)
     condition = reader.any_of(0)
     reader.end()
     return condition
@@ -119,21 +125,41 @@ class _Comparison(Condition):
     def names(self) -> tuple[str, ...]:
         return (self.name,)
 
+    def literals(self) -> tuple[tuple[str, str], ...]:
+        return ((self.name, self.literal.text),)
+
+
+@dataclass(frozen=True, slots=True)
+class _Truth(Condition):
+    name: str
+
+    def holds(self, row: Mapping[str, Scalar | None]) -> bool:
+        return bool(row.get(self.name))
+
+    def names(self) -> tuple[str, ...]:
+        return (self.name,)
+
+    def literals(self) -> tuple[tuple[str, str], ...]:
+        return ()
+
 
 @dataclass(frozen=True, slots=True)
 class _OneOf(Condition):
     name: str
-    literals: tuple[_Literal, ...]
+    values: tuple[_Literal, ...]
     negated: bool
 
     def holds(self, row: Mapping[str, Scalar | None]) -> bool:
         value = row.get(self.name)
         if value is None:
             return False
-        return any(literal.like(value) == value for literal in self.literals) != self.negated
+        return any(literal.like(value) == value for literal in self.values) != self.negated
 
     def names(self) -> tuple[str, ...]:
         return (self.name,)
+
+    def literals(self) -> tuple[tuple[str, str], ...]:
+        return tuple((self.name, literal.text) for literal in self.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +172,9 @@ class _Not(Condition):
     def names(self) -> tuple[str, ...]:
         return self.condition.names()
 
+    def literals(self) -> tuple[tuple[str, str], ...]:
+        return self.condition.literals()
+
 
 @dataclass(frozen=True, slots=True)
 class _Any(Condition):
@@ -157,6 +186,9 @@ class _Any(Condition):
     def names(self) -> tuple[str, ...]:
         return _names_of(self.conditions)
 
+    def literals(self) -> tuple[tuple[str, str], ...]:
+        return tuple(literal for condition in self.conditions for literal in condition.literals())
+
 
 @dataclass(frozen=True, slots=True)
 class _All(Condition):
@@ -167,6 +199,9 @@ class _All(Condition):
 
     def names(self) -> tuple[str, ...]:
         return _names_of(self.conditions)
+
+    def literals(self) -> tuple[tuple[str, str], ...]:
+        return tuple(literal for condition in self.conditions for literal in condition.literals())
 
 
 def _names_of(conditions: Iterable[Condition]) -> tuple[str, ...]:
@@ -216,10 +251,11 @@ def _unreadable(text: str, position: int) -> InputError:
 class _Reader:
     """A recursive descent over the tokens; each is looked at once."""
 
-    def __init__(self, tokens: list[_Token], names: Collection[str] | None) -> None:
+    def __init__(self, tokens: list[_Token], names: Collection[str] | None, may_stand_alone: bool) -> None:
         self._tokens = tokens
         self._position = 0
         self._names = names
+        self._may_stand_alone = may_stand_alone
 
     @property
     def _next(self) -> _Token:
@@ -282,6 +318,8 @@ class _Reader:
         return token.text
 
     def _comparison(self, name: str) -> Condition:
+        if self._may_stand_alone and (self._next.kind, self._next.text) in _AFTER_A_TRUTH:
+            return _Truth(name)
         negated = self._took("keyword", "not")
         if self._took("keyword", "in"):
             return _OneOf(name, self._values(name), negated)

@@ -41,11 +41,12 @@ Template = tuple[str | Reference, ...]
 class OptionalWords(Frozen):
     """Words that are there when the condition (`optional_words.py`) holds, and those that are there otherwise.
 
-    `asks` are the parameters of the condition.
+    `asks` are the parameters of the condition, `lists` those of them that hold lists.
     """
 
     condition: str
     asks: tuple[str, ...]
+    lists: tuple[str, ...] = ()
     then: tuple[Template, ...] = ()
     otherwise: tuple[Template, ...] = ()
 

@@ -118,10 +118,8 @@ def _read_pipeline(reading: Reading, body: Mapping, path: Path, folder: Path) ->
     help_text = fields.help()
     declared = read_parameters(reading, fields.get("parameters"))
     texts = Texts()
-    lists = {parameter.name for parameter in declared.parameters if parameter.is_list}
-    steps = read_steps(
-        reading, fields.get("steps"), place, Programs(folder), declared.names, read_preload(fields), texts, lists
-    )
+    preload, programs, parameters = read_preload(fields), Programs(folder), declared.parameters
+    steps = read_steps(reading, fields.get("steps"), place, programs, declared.names, preload, texts, parameters)
     links = read_links(fields, folder)
     sweep = fields.get("sweep")
     if sweep is not None and not isinstance(sweep, Mapping):

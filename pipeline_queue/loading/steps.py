@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import get_args
 
@@ -68,13 +68,15 @@ def read_steps(
     declared: Collection[str] | None,
     preload: Preload | None = None,
     texts: Texts | None = None,
-    lists: Collection[str] = (),
+    parameters: Iterable[Parameter] = (),
 ) -> tuple[Step, ...]:
     """The steps that are right; `place` is where a missing list of them is reported, `preload` the pipeline's own.
 
-    `texts` collects what was written in them; `lists` are the parameters that hold lists.
+    `texts` collects what was written in them; `parameters` are those of `declared` that are right.
     """
-    context = StepContext(reading, programs, declared, preload or Preload(), texts or Texts(), lists)
+    context = StepContext(
+        reading, programs, declared, preload or Preload(), texts or Texts(), {one.name: one for one in parameters}
+    )
     if node is None:
         reading.problems.add(place, "the pipeline has no steps", "add `steps:` with a list of one or more")
         return ()

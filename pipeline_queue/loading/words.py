@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
+from collections.abc import Mapping as TypedMapping
 from dataclasses import dataclass, field
 
 from pipeline_queue.contract.errors import InputError
@@ -15,8 +16,9 @@ from pipeline_queue.loading.preloads import Preload
 from pipeline_queue.loading.programs import Programs
 from pipeline_queue.loading.shell_words import ShellFinding, find_in_args, find_in_item, find_in_run, find_joined_lines
 from pipeline_queue.loading.usage import Texts, Written
-from pipeline_queue.optional_words import parameters_of, with_lists_compared
-from pipeline_queue.pipeline import OptionalWords, Reference, Template
+from pipeline_queue.optional_words import check_literals, parameters_of
+from pipeline_queue.parameters import BadValueError
+from pipeline_queue.pipeline import OptionalWords, Parameter, Reference, Template
 
 WORD_HINT = "write '' for an empty word, or put the word in quotes"
 
@@ -30,9 +32,13 @@ class StepContext:
     declared: Collection[str] | None
     preload: Preload
     texts: Texts = field(default_factory=Texts)
-    lists: Collection[str] = ()
+    parameters: TypedMapping[str, Parameter] = field(default_factory=dict)
     steps_before: int = 0
     told: set[str] = field(default_factory=set)
+
+    def is_list(self, name: str) -> bool:
+        """Whether the parameter of this name holds a list."""
+        return name in self.parameters and self.parameters[name].is_list
 
 
 def read_args(
@@ -79,13 +85,21 @@ def _read_optional(
     text = (whole[1] if whole else text).strip()
     try:
         asks = parameters_of(text, context.declared)
+        check_literals(text, context.parameters)
     except InputError as error:
-        reading.add(
-            condition, f"if in {label}: {error}", "write `parameters.NAME`, `not parameters.NAME`, or comparisons"
+        bare = [name for name in re.findall(r"(?<![\w.-])[A-Za-z_][\w-]*", text) if name in (context.declared or ())]
+        hint = (
+            f"write parameters.{bare[0]}" if bare else "write `parameters.NAME`, `not parameters.NAME`, or comparisons"
         )
+        reading.add(condition, f"if in {label}: {error}", hint)
         return None
-    text = with_lists_compared(text, context.lists)
-    return OptionalWords(condition=text, asks=asks, then=words.get("then", ()), otherwise=words.get("else", ()))
+    except BadValueError as error:
+        reading.add(condition, f"if in {label}: {error.message}", error.hint)
+        return None
+    lists = tuple(name for name in asks if context.is_list(name))
+    return OptionalWords(
+        condition=text, asks=asks, lists=lists, then=words.get("then", ()), otherwise=words.get("else", ())
+    )
 
 
 def read_words(
@@ -133,7 +147,7 @@ def _with_spread_lists(context: StepContext, words: tuple[Template, ...]) -> tup
     return tuple(
         (word[0].model_copy(update={"spread": True}),)
         if len(word) == 1 and isinstance(word[0], Reference) and word[0].scope == "parameters"
-        and word[0].name in context.lists
+        and context.is_list(word[0].name)
         else word
         for word in words
     )  # fmt: skip

@@ -89,3 +89,49 @@ def test_a_wrong_condition_is_refused_at_its_place(tmp_path: Path, item: str, sa
     with pytest.raises(PipelineFileError) as caught:
         load(tmp_path, item)
     assert said in str(caught.value) and "demo.yaml:9:" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("condition", "values", "holds"),
+    [
+        ("parameters.augment and parameters.epochs > 2", {"augment": True}, True),
+        ("parameters.augment and parameters.epochs > 3", {"augment": True}, False),
+        ("not parameters.augment and not parameters.note", {}, True),
+        ("not (parameters.augment or parameters.note)", {"note": "x"}, False),
+        ("(parameters.note)", {"note": "[]"}, True),
+        ("parameters.epochs > 2.5", {}, True),
+        ("parameters.epochs", {"epochs": 0}, False),
+    ],
+)
+def test_a_parameter_may_stand_alone_among_comparisons(
+    tmp_path: Path, condition: str, values: dict[str, bool | int | str], holds: bool
+) -> None:
+    assert argv(tmp_path, f"{{if: '{condition}', then: x}}", **values) == (["x"] if holds else [])
+
+
+@pytest.mark.parametrize(
+    ("condition", "said"),
+    [
+        (
+            "parameters.epochs > many",
+            "if in args of step 'train': parameters.epochs never is 'many': 'many' is not a number",
+        ),
+        ("parameters.augment = maybe", "parameters.augment never is 'maybe'"),
+        ("augment", "(write parameters.augment)"),
+        ("parameters.note = a and augment", "(write parameters.augment)"),
+    ],
+)
+def test_a_condition_that_can_never_hold_is_refused(tmp_path: Path, condition: str, said: str) -> None:
+    with pytest.raises(PipelineFileError) as caught:
+        load(tmp_path, f"{{if: '{condition}', then: x}}")
+    assert said in str(caught.value)
+
+
+def test_a_condition_on_what_is_no_choice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "demo.yaml"
+    path.write_text(
+        "pipeline:\n  parameters:\n    - {name: optimizer, type: string, choices: [sgd, adam], default: sgd}\n"
+        "  steps:\n    - train: {run: echo, args: [{if: parameters.optimizer in (sgd, adma), then: x}]}\n"
+    )
+    with pytest.raises(PipelineFileError, match=r":5:37: .* never is 'adma': .* \(did you mean 'adam'\?"):
+        load_pipeline(path)
