@@ -72,7 +72,7 @@ pipeline:
       default: 1
       min: 1
 
-  # Steps run one after the other; each sees the files that those before it left.
+  # Steps run one after the other; each sees the files of those before it.
   steps:
     - greet:
         # A program and its words. `run: train.py` starts a script of this folder with Python instead.
@@ -178,7 +178,7 @@ def _parameters(written: list[Argument]) -> Iterator[str]:
         yield "  #       type: float          # or int, bool, string"
         return
     yield "  # A parameter without `default` needs a value for each run: -p NAME=VALUE."
-    yield "  # min, max and choices are checked before anything starts."
+    yield "  # type, min, max and choices are checked before anything starts."
     yield "  parameters:"
     for one in written:
         for member in _parameters_of(one):
@@ -205,25 +205,26 @@ def _left_out(arguments: list[Argument]) -> Iterator[str]:
     if not arguments:
         return
     yield ""
-    yield "    # The script takes these too. To vary one, remove the # here and in args, and add a default if you like."
+    yield "    # The script takes these too. To vary one, remove the # here and in args;"
+    yield "    # without a default, each run then needs a value for it."
     for one in arguments:
         reason = one.skipped or f"a pipeline has at most {MAX_PARAMETERS} parameters"
         yield f"    # - {{name: {one.name}, type: {one.type}}}    # {_comment(reason)}"
 
 
 def _step(target: Target, named: _Named, written: set[int]) -> Iterator[str]:
-    yield "  # Steps run one after the other; each sees the files that those before it left."
+    yield "  # Steps run one after the other; each sees the files of those before it."
     yield "  steps:"
     yield f"    - {_identifier(_stem(target.script))}:"
     yield f"        run: {_program(target.script)}"
     words = list(_words(named, written))
     if words:
-        yield "        # Each word is one argument of the script, whatever its value holds; no shell is involved."
+        yield "        # Each word is one argument, whatever its value holds: no shell is involved."
         yield "        args:"
         yield from (f"          {line}" for line in words)
-    yield "        # outputs: [model.pkl, metrics.json]    # files that must be there afterwards"
-    yield "        # timeout: 2h                           # then the step is ended with all its processes"
-    yield "        # retries: 2                            # how often it is tried again when it fails"
+    yield "        # outputs: [model.pkl]    # files that must be there afterwards"
+    yield "        # timeout: 2h             # then the step and all its processes are ended"
+    yield "        # retries: 2              # how often it is tried again when it fails"
     if target.preload:
         yield f"        # preload: [{', '.join(target.preload)}]"
         yield "        #   imported once by each worker: runs that take seconds start many times faster"
