@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.first_hours.hours import HOURS, Desk, prepare
+from tests.first_hours.hours import HOURS, Desk, prepare, wait_for_services
 from tests.first_hours.keeping import Screens
 
 SIZES = ("80x24", "120x40")
@@ -33,6 +33,7 @@ def main() -> int:
                 except AssertionError as error:
                     stopped += 1
                     print(f"{size} {hour}: stopped after {desk.screens.count} screens: {error}", flush=True)
+                wait_for_services(Path(folder))
     return 1 if stopped else 0
 
 

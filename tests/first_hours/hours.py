@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline_queue.local.folder import DataFolder
+from tests.conftest import wait_until
 from tests.first_hours.keeping import Screens
 from tests.first_hours.projects import write_projects
 from tests.first_hours.terminal import Terminal
@@ -55,6 +57,13 @@ def prepare(folder: Path) -> None:
     """The projects of all hours."""
     write_projects(folder)
     shutil.copytree(ROOT / "examples" / "train", folder / "train", ignore=shutil.ignore_patterns("pipeline-queue-data"))
+
+
+def wait_for_services(folder: Path) -> None:
+    """Until what the commands started in `folder` has ended too, so that the folder can be removed."""
+    for data in folder.glob("*/pipeline-queue-data"):
+        served = DataFolder.of({}, data.parent)
+        wait_until(lambda served=served: not served.is_served(), f"the service of {data} has ended")
 
 
 def tour(desk: Desk) -> None:
