@@ -128,7 +128,7 @@ def _with_action(argument: Argument, registration: Registration, parser: Parser)
         argument = replace(argument, notes=(*argument.notes, "the script has an action of its own for it"))
     argument = _with_type(argument, call.keywords.get("type", UNKNOWN if "type" in call.keywords else None), default)
     if "choices" in call.keywords:
-        argument = with_choices(argument, _choices(call.keywords["choices"]))
+        argument = with_choices(argument, _choices(call.keywords["choices"]), exact=True)
     if argument.default is not None:
         return argument
     if isinstance(default, str) and argument.type in ("int", "float"):

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pipeline_queue.pipeline import ParameterType, Value
 
-Kind = Literal["value", "switch", "list", "optional"]
+Kind = Literal["value", "switch", "list"]
 
 NO_DEFAULT = "optional, and the script gives it no default"
 
@@ -18,8 +18,8 @@ class Argument:
 
     `option` is what stands before its value, `--lr` or `-l`; empty for a positional. `separate` says that option and
     value must be two words. A switch has no value: `on` is the word for true and `off` the one for false, either empty
-    when there is none. An optional one is left out when its text is empty. A list of `count` values (None: any number)
-    has each as a word of its own. `skipped` says why a person must look at it first: it is written as a comment.
+    when there is none. What is optional is left out when its text or list is empty. A list of `count` values (None:
+    any) has each as a word of its own. `skipped` says why a person must look at it first: it is written as a comment.
     `notes` are comments beside what is written.
     """
 
@@ -37,6 +37,7 @@ class Argument:
     on: str = ""
     off: str = ""
     separate: bool = False
+    is_optional: bool = False
     count: int | None = None
     skipped: str = ""
     notes: tuple[str, ...] = ()

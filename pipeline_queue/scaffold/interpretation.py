@@ -618,7 +618,10 @@ class Interpreter:
         made: list[Any] = []
         for item in items:
             self._bind(first.target, item, inner)
-            if all(self.evaluate(test, inner) is True for test in first.ifs):
+            tests = [self.evaluate(test, inner) for test in first.ifs]
+            if not is_known(tests):
+                return UNKNOWN
+            if all(tests):
                 made.append(self.evaluate(node.elt, inner))
         return made
 

@@ -52,8 +52,8 @@ def pipeline_text(target: Target, found: CommandLine) -> str:
 def example_text(file: str) -> str:
     """The smallest file that runs, where there is no script yet."""
     return f"""\
-# Written by `pipeline-queue init`: the smallest pipeline that runs. Beside a script, `pipeline-queue init train.py`
-# writes one from the options of the script.
+# Written by `pipeline-queue init`: a small pipeline that runs. Beside a script,
+# `pipeline-queue init train.py` writes one from the script's options.
 #
 #   pipeline-queue validate {file}
 #   pipeline-queue run {file} -p name=world
@@ -61,7 +61,8 @@ def example_text(file: str) -> str:
 pipeline:
   name: hello
 
-  # A parameter without `default` needs a value for each run. Types: float, int, bool, string.
+  # A parameter without `default` needs a value for each run.
+  # Types: float, int, bool, string, and `list of` each.
   parameters:
     - name: name
       type: string
@@ -75,13 +76,13 @@ pipeline:
   # Steps run one after the other; each sees the files of those before it.
   steps:
     - greet:
-        # A program and its words. `run: train.py` starts a script of this folder with Python instead.
+        # A program and its words; `run: train.py` starts a script of yours.
         run: [python, -c, "import sys; print(('hello ' + sys.argv[1] + '! ') * int(sys.argv[2]))"]
-        # Each word is one argument, whatever its value holds; no shell is involved.
+        # Each word is one argument, whatever its value holds: no shell.
         args:
           - ${{{{ parameters.name }}}}
           - ${{{{ parameters.times }}}}
-        # outputs: [model.pkl]      # files that must be there afterwards, or the step has failed
+        # outputs: [model.pkl]      # files that must be there afterwards
         # timeout: 2h
         # retries: 2
 """
@@ -111,9 +112,8 @@ def _named(found: CommandLine) -> _Named:
             number = 2
             while name in seen:
                 name, number = f"{base[:58]}_{number}", number + 1
-            named = replace(one, name=name)
-            seen.update((name, *(member.name for member in _parameters_of(named))))
-            yield named
+            seen.add(name)
+            yield replace(one, name=name)
 
     before = tuple(distinct(_expressible(found.before)))
     arguments = tuple(distinct(_expressible(found.arguments)))
@@ -125,35 +125,28 @@ def _named(found: CommandLine) -> _Named:
 
 
 def _expressible(arguments: Iterable[Argument]) -> Iterator[Argument]:
-    """A text that may be left out has the empty text for that; a list without a known length begins with one value."""
+    """A text or list without a default has the empty one, with which its words are left out."""
     for one in arguments:
-        if one.skipped == NO_DEFAULT and one.kind == "value" and one.type == "string" and one.option:
-            choices = ("", *one.choices) if one.choices else ()
-            yield replace(one, kind="optional", skipped="", default="", choices=choices)
-        elif one.kind == "list" and not one.skipped and not one.required and not one.default_list:
-            yield replace(one, skipped=NO_DEFAULT)
-        elif one.kind == "list" and one.count is None:
-            yield replace(one, notes=(*one.notes, "it takes any number of values: add parameters and words for more"))
+        has_no_default = one.skipped == NO_DEFAULT or (
+            one.kind == "list" and one.default_list == () and not one.skipped
+        )
+        is_text = one.kind == "value" and one.type == "string" and bool(one.option) and "" not in one.choices
+        if one.kind == "list" and one.count is not None:
+            one = replace(one, notes=(*one.notes, f"it takes {one.count} values"))
+        if has_no_default and is_text:
+            yield replace(
+                one, is_optional=True, skipped="", default="", choices=("", *one.choices) if one.choices else ()
+            )
+        elif has_no_default and one.kind == "list":
+            yield replace(one, is_optional=bool(one.option), skipped="", default_list=())
         else:
             yield one
-
-
-def _parameters_of(one: Argument) -> list[Argument]:
-    """The parameters of an argument: of a list one for each of its values."""
-    if one.kind != "list":
-        return [one]
-    defaults: tuple[Value | None, ...] = (one.default_list or ()) if not one.required else ()
-    count = len(defaults) or one.count or 1
-    values = defaults or (None,) * count
-    names = [one.name] if count == 1 else [f"{one.name[:58]}_{number}" for number in range(1, count + 1)]
-    members = [replace(one, name=name, default=value, notes=()) for name, value in zip(names, values, strict=True)]
-    return [replace(members[0], notes=one.notes), *members[1:]]
 
 
 def _head(target: Target, found: CommandLine, written: list[Argument]) -> Iterator[str]:
     needed = "".join(f" -p {one.name}=…" for one in written if one.required)
     read = f" ({found.library})" if found.library else ""
-    yield f"# Written by `pipeline-queue init` from {_comment(target.script)}{read}. Change what you like."
+    yield f"# Written by `pipeline-queue init` from {_comment(target.script)}{read}."
     yield "#"
     file = _comment(target.file)
     yield f"#   pipeline-queue validate {file}"
@@ -181,16 +174,17 @@ def _parameters(written: list[Argument]) -> Iterator[str]:
     yield "  # type, min, max and choices are checked before anything starts."
     yield "  parameters:"
     for one in written:
-        for member in _parameters_of(one):
-            yield from (f"    {line}" for line in _parameter(member))
+        yield from (f"    {line}" for line in _parameter(one))
 
 
 def _parameter(one: Argument) -> Iterator[str]:
     for note in one.notes:
         yield f"# {_comment(note)}"
     yield f"- name: {one.name}"
-    yield f"  type: {one.type}"
-    if one.default is not None and not one.required:
+    yield f"  type: {_type(one)}"
+    if not one.required and one.default_list is not None:
+        yield f"  default: [{', '.join(map(_value, one.default_list))}]"
+    elif not one.required and one.default is not None:
         yield f"  default: {_value(one.default)}"
     if one.choices:
         yield f"  choices: [{', '.join(map(_value, one.choices))}]"
@@ -209,7 +203,7 @@ def _left_out(arguments: list[Argument]) -> Iterator[str]:
     yield "    # without a default, each run then needs a value for it."
     for one in arguments:
         reason = one.skipped or f"a pipeline has at most {MAX_PARAMETERS} parameters"
-        yield f"    # - {{name: {one.name}, type: {one.type}}}    # {_comment(reason)}"
+        yield f"    # - {{name: {one.name}, type: {_type(one)}}}    # {_comment(reason)}"
 
 
 def _step(target: Target, named: _Named, written: set[int]) -> Iterator[str]:
@@ -219,12 +213,12 @@ def _step(target: Target, named: _Named, written: set[int]) -> Iterator[str]:
     yield f"        run: {_program(target.script)}"
     words = list(_words(named, written))
     if words:
-        yield "        # Each word is one argument, whatever its value holds: no shell is involved."
+        yield "        # Each word is one argument, whatever its value holds: no shell."
         yield "        args:"
         yield from (f"          {line}" for line in words)
     yield "        # outputs: [model.pkl]    # files that must be there afterwards"
-    yield "        # timeout: 2h             # then the step and all its processes are ended"
-    yield "        # retries: 2              # how often it is tried again when it fails"
+    yield "        # timeout: 2h             # then all processes of the step are ended"
+    yield "        # retries: 2              # how often a failed step is tried again"
     if target.preload:
         yield f"        # preload: [{', '.join(target.preload)}]"
         yield "        #   imported once by each worker: runs that take seconds start many times faster"
@@ -250,20 +244,25 @@ def _words(named: _Named, written: set[int]) -> Iterator[str]:
 
 def _words_of(one: Argument) -> tuple[str, ...]:
     """Items of `args`."""
-    references = tuple(f"${{{{ parameters.{member.name} }}}}" for member in _parameters_of(one))
+    reference = f"${{{{ parameters.{one.name} }}}}"
     if one.kind == "switch":
         return (_switch(one),)
     if not one.option:
-        return references
+        return (reference,)
+    words: tuple[str, ...]
     if one.separate or one.kind == "list":
-        words = (_word(one.option), *references)
+        words = (_word(one.option), reference)
     else:
-        joined = f"{one.option}={references[0]}"
+        joined = f"{one.option}={reference}"
         words = (joined if _PLAIN_OPTION.fullmatch(one.option) else _quoted(joined),)
-    if one.kind == "optional":
+    if one.is_optional:
         quoted = [word if word.startswith('"') else _quoted(word) for word in words]
         return (f"{{if: parameters.{one.name}, then: [{', '.join(quoted)}]}}",)
     return words
+
+
+def _type(one: Argument) -> str:
+    return f"list of {one.type}" if one.kind == "list" else one.type
 
 
 def _switch(one: Argument) -> str:
@@ -277,7 +276,7 @@ def _sweep(target: Target, written: list[Argument]) -> Iterator[str]:
     varied = next((one for one in [*numbers, *written] if _sample(one)), None)
     if varied is None:
         return
-    yield f"  # What `pipeline-queue sweep {_comment(target.file)}` runs when no values are given with -p:"
+    yield f"  # What `pipeline-queue sweep {_comment(target.file)}` runs without -p:"
     yield "  # sweep:"
     yield f"  #   grid: {{{varied.name}: [{', '.join(map(_value, _sample(varied)))}]}}"
 
@@ -306,7 +305,8 @@ def _stem(script: str) -> str:
 def _identifier(name: str) -> str:
     """The name by the rule for names: a letter or _, then letters, digits and _, at most 64."""
     cleaned = re.sub(r"[^A-Za-z0-9_]", "_", name) or "_"
-    return (cleaned if re.match("[A-Za-z_]", cleaned) else f"_{cleaned}")[:64]
+    is_one = re.match("[A-Za-z_]", cleaned) and cleaned.lower() not in _NULLS
+    return (cleaned if is_one else f"_{cleaned}")[:64]
 
 
 def _value(value: Value) -> str:

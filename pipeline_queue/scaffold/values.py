@@ -89,8 +89,11 @@ def _with_default_list(argument: Argument, default: object) -> Argument:
     return replace(argument, default_list=tuple(value for value in values if value is not None))
 
 
-def with_choices(argument: Argument, choices: object) -> Argument:
-    """The argument with those choices that its type can hold; numbers without a gap become bounds."""
+def with_choices(argument: Argument, choices: object, exact: bool = False) -> Argument:
+    """The argument with those choices that its type can hold; numbers without a gap become bounds.
+
+    `exact`: a choice of another type than the argument's is never met, as `choices=["1"]` with `type=int`.
+    """
     if isinstance(choices, range) and argument.type == "int" and choices and choices.step == 1:
         return replace(argument, min=choices[0], max=choices[-1])
     if not is_known(choices) or not isinstance(choices, (list, tuple, set, frozenset, dict, range, str)):
@@ -98,8 +101,16 @@ def with_choices(argument: Argument, choices: object) -> Argument:
     if len(choices) > MAX_CHOICES:
         return replace(argument, notes=(*argument.notes, f"one of {len(choices):,} choices"))
     items: Iterable[Any] = sorted(choices, key=str) if isinstance(choices, (set, frozenset)) else choices
-    values = dict.fromkeys(fitting(argument.type, item) for item in items)
-    return replace(argument, choices=tuple(value for value in values if value is not None))
+    values = dict.fromkeys(fitting(argument.type, item) for item in items if not exact or _is_of(argument.type, item))
+    known = tuple(value for value in values if value is not None)
+    if not known and not argument.required:
+        return replace(argument, skipped=argument.skipped or "none of its choices can be given")
+    return replace(argument, choices=known)
+
+
+def _is_of(kind: ParameterType, value: object) -> bool:
+    own = type_of(value)
+    return own is None or own == kind or (own == "int" and kind == "float")
 
 
 def _is_allowed(argument: Argument, value: Value) -> bool:

@@ -67,7 +67,12 @@ CASES: list[tuple[str, dict[str, str], dict[str, Any]]] = [
     ("uses_module.py", {"rate": "1"}, {"rate": 1.0, "mode": "fast"}),
     ("console_entry.py", {"query": "what?"}, {"k": 5, "query": "what?"}),
     ("no_options.py", {}, {}),
-    ("lists.py", {"files": "a.txt", "layers_2": "8"}, {"files": ["a.txt"], "layers": [64, 8], "betas": [0.9, 0.999], "tags": None}),
+    (
+        "lists.py",
+        {"files": '["a b.txt", "-c"]', "layers": "[8]", "tags": '["x"]'},
+        {"files": ["a b.txt", "-c"], "layers": [8], "betas": [0.9, 0.999], "tags": ["x"], "rate": 0.1},
+    ),
+    ("lists.py", {"files": '["a"]', "rate": "1"}, {"files": ["a"], "layers": [64, 32], "tags": None, "rate": 1.0}),
     ("latin_one.py", {}, {"name": "Müller"}),
 ]  # fmt: skip
 
