@@ -91,6 +91,8 @@ def _read_optional(
         hint = (
             f"write parameters.{bare[0]}" if bare else "write `parameters.NAME`, `not parameters.NAME`, or comparisons"
         )
+        if text.count("(") > text.count(")"):
+            hint = "put the whole condition in quotes: inside { } a comma ends it"
         reading.add(condition, f"if in {label}: {error}", hint)
         return None
     except BadValueError as error:

@@ -131,7 +131,7 @@ def test_a_condition_on_what_is_no_choice_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "demo.yaml"
     path.write_text(
         "pipeline:\n  parameters:\n    - {name: optimizer, type: string, choices: [sgd, adam], default: sgd}\n"
-        "  steps:\n    - train: {run: echo, args: [{if: parameters.optimizer in (sgd, adma), then: x}]}\n"
+        "  steps:\n    - train: {run: echo, args: [{if: 'parameters.optimizer in (sgd, adma)', then: x}]}\n"
     )
-    with pytest.raises(PipelineFileError, match=r":5:37: .* never is 'adma': .* \(did you mean 'adam'\?"):
+    with pytest.raises(PipelineFileError, match=r":5:38: .* never is 'adma': .* \(did you mean 'adam'\?"):
         load_pipeline(path)
