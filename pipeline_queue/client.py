@@ -207,8 +207,10 @@ class Client:
         found = self._find_sweep(sweep)
         ledger = self._live()
         if self.sweep(found.record.id).state not in ENDED_SWEEP:
-            self._writable().request_cancel(found.record.id)
+            storage = self._writable()
+            storage.request_cancel(found.record.id)
             ledger.sweeps.cancel(found.record.id)
+            self._enqueue_held(found)
         return self.sweep(found.record.id)
 
     def retry(self, text: str, where: str | None = None, note: Callable[[int], None] | None = None) -> SweepReport:
@@ -262,7 +264,7 @@ class Client:
         return remove_reused(self._writable(), older_than_seconds)
 
     def pause_sweep(self, sweep: str) -> SweepReport:
-        """No more runs are started. Raises InputError when the sweep is not running."""
+        """No more steps are started; those that execute go on. Raises InputError when the sweep is not running."""
         found = self._find_sweep(sweep)
         if self.sweep(sweep).state == "running":
             self._writable().set_paused(found.record.id, True)
@@ -276,6 +278,7 @@ class Client:
         self._writable().set_paused(found.record.id, False)
         if not self._live().sweeps.resume(found.record.id):
             raise InputError(f"sweep {found.record.id} is not paused ({self.sweep(found.record.id).state})")
+        self._enqueue_held(found)
         self._start(found, is_new=False)
         return self.sweep(found.record.id)
 
@@ -529,6 +532,11 @@ class Client:
         settings = sweep.settings
         ledger.sweeps.open(Opening(name, len(sweep.space), settings.max_parallel, sweep.failures_allowed()))
         feed(ledger, storage, sweep, ledger.workers())
+
+    def _enqueue_held(self, sweep: Sweep) -> None:
+        from pipeline_queue.feeder import enqueue_held
+
+        enqueue_held(self._live(), self._writable(), sweep)
 
     def _send_environment(self, sweep: str, keeps: Callable[[str], None] | None = None) -> None:
         """Has the embedded service start the sweep's steps with what this process was started with.

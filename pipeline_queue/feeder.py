@@ -60,6 +60,13 @@ def feed(ledger: Ledger, storage: Storage, sweep: Sweep, workers: Sequence[LiveW
         fed += len(taken.again) + len(taken.fresh)
 
 
+def enqueue_held(ledger: Ledger, storage: Storage, sweep: Sweep) -> None:
+    """Has the runs go on that were held while the sweep was paused. Raises BrokerError and StorageError."""
+    held = ledger.sweeps.release_held(sweep.record.id)
+    if held:
+        _ring_again(ledger, storage, sweep, held)
+
+
 def _ring_again(ledger: Ledger, storage: Storage, sweep: Sweep, runs: Iterable[RunId]) -> None:
     """Rings runs from their first unpublished step; at the priority of first steps, so that other sweeps get theirs."""
     chains = []

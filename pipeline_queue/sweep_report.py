@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from pipeline_queue.contract.records import RunRecord
@@ -23,7 +23,9 @@ class SweepReport:
     """A sweep as it is now.
 
     `counts` are runs by state; `runs_per_second` is the mean so far (since it was last retried), None before the first
-    end; `seconds_left` what that leads one to expect. Times are Unix seconds.
+    end; `seconds_left` what that leads one to expect. Times are Unix seconds. `executing`: steps that workers execute
+    now; `held`: runs that wait for the sweep to be resumed; `waiting`: shared step -> runs that wait for another's
+    execution of it.
     """
 
     sweep: str
@@ -36,6 +38,9 @@ class SweepReport:
     ended_at: float | None
     runs_per_second: float | None
     seconds_left: float | None
+    executing: int = 0
+    held: int = 0
+    waiting: dict[str, int] = field(default_factory=dict)
 
     @property
     def done(self) -> int:
@@ -75,7 +80,8 @@ def _from_ledger(sweep: Sweep, live: LiveSweep) -> SweepReport:
     elif live.ended_at is None and live.state in ("cancelled", "stopped"):
         state = "running"
     until = live.ended_at or live.now
-    return _report(sweep, state, counts, live.causes, live.created_at, live.ended_at, until, live.done_before)
+    report = _report(sweep, state, counts, live.causes, live.created_at, live.ended_at, until, live.done_before)
+    return replace(report, executing=live.executing, held=live.held, waiting=dict(live.waiting))
 
 
 def _from_storage(storage: Storage, sweep: Sweep) -> SweepReport:

@@ -119,6 +119,8 @@ def _refused(worker: WorkerContext, job: Job, refusal: Refusal) -> Outcome:
             return record_published(worker, job)
         case "cancelled":
             return record_cancelled(worker, job)
+        case "paused":
+            return Outcome("dropped", "its sweep is paused")
         case "exhausted":
             return record_given_up(worker, job, refusal.detail)
     return Outcome("dropped", f"{refusal.reason} {refusal.detail}".strip())

@@ -78,7 +78,7 @@ class Lookout:
         """Its record is read only when there is something to be done: of thousands that wait, few are kept read."""
         if live.has_more:
             feed(self._ledger, self._storage, self._sweeps.get(name), workers)
-        if self._lost.may_be_in(live):
+        if live.state != "paused" and self._lost.may_be_in(live):
             self._lost.look_at(self._sweeps.get(name))
 
 

@@ -30,7 +30,7 @@ _COMMANDS = {
     "results": ("results", "Show a sweep's runs as a table, CSV, JSON, Parquet or a page."),
     "outputs": ("look", "List a run's outputs, or copy them."),
     "cancel": ("operate", "End a run or a sweep."),
-    "pause": ("sweep", "Start no more runs of a sweep."),
+    "pause": ("sweep", "Start no more steps of a sweep."),
     "resume": ("sweep", "Go on with a paused sweep."),
     "retry": ("retry", "Do again what failed, was cancelled or was lost of a sweep or run."),
     "forget": ("retry", "Remove an ended sweep or run with all its files."),

@@ -142,10 +142,11 @@ def _print_plan(pipeline: Pipeline, space: Space, as_json: bool) -> None:
 @click.command()
 @click.argument("sweep_name", metavar="SWEEP")
 def pause(sweep_name: str) -> None:
-    """Start no more runs of SWEEP; those that run go on."""
+    """Start no more steps of SWEEP; those that execute go on to their end."""
     with reading() as client:
         report = client.pause_sweep(sweep_name)
-    echo(f"{report.sweep} is {report.state}")
+    still = f"; {report.executing:,} of its steps still execute and end by themselves" if report.executing else ""
+    echo(f"{report.sweep} is {report.state}{still}")
 
 
 @click.command()

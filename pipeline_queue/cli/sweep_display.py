@@ -37,12 +37,24 @@ def counts_line(report: SweepReport) -> str:
     return ", ".join(f"{report.counts[state]:,} {state}" for state in order if report.counts[state]) or "nothing yet"
 
 
+def activity_line(report: SweepReport) -> str:
+    """`2 steps executing, 59 runs waiting for prepare`; empty when the sweep has ended."""
+    if report.state in ENDED_SWEEP:
+        return ""
+    parts = [f"{report.executing:,} step{'' if report.executing == 1 else 's'} executing"]
+    parts += [f"{count:,} runs waiting for {one_line(step)}" for step, count in report.waiting.items()]
+    parts += [f"{report.held:,} runs held until `resume`"] if report.held else []
+    return ", ".join(parts)
+
+
 def print_sweep(report: SweepReport) -> None:
     """Counts, rate, time left, and failures by cause with one example each."""
     out = console()
     named = f"{one_line(report.name)} " if report.name != report.sweep else ""
     out.print(Text.assemble(f"sweep {named}", (report.sweep, "bold"), f" {report.state}: {report.total:,} runs"))
     out.print(safe_text(f"  {counts_line(report)}"))
+    if activity := activity_line(report):
+        out.print(safe_text(f"  {activity}"))
     if report.runs_per_second:
         left = f", about {_duration(report.seconds_left)} left" if report.seconds_left else ""
         out.print(safe_text(f"  {report.runs_per_second:.1f} runs/s{left}"))
@@ -136,6 +148,7 @@ def _watch_live(client: Client, sweep: str) -> SweepReport:
         task = bar.add_task(sweep, total=report.total, note="")
         while report.state not in ENDED_SWEEP:
             failed = f"{report.counts['failed']:,} failed  " if report.counts["failed"] else ""
+            failed += "".join(f"{count:,} waiting for {one_line(step)}  " for step, count in report.waiting.items())
             left = f"{_duration(report.seconds_left)} left" if report.seconds_left else ""
             bar.update(task, completed=report.done, note=failed + left)
             time.sleep(_POLL_SECONDS)
@@ -147,7 +160,7 @@ def _watch_plain(client: Client, sweep: str) -> SweepReport:
     shown, shown_at = "", 0.0
     while True:
         report = client.sweep(sweep)
-        line = counts_line(report)
+        line = ", ".join(filter(None, [counts_line(report), activity_line(report)]))
         over = report.state in ENDED_SWEEP
         if over or (line != shown and time.monotonic() - shown_at >= _LINE_SECONDS):
             print(f"{sweep} {report.state}: {line}", file=sys.stderr, flush=True)

@@ -73,5 +73,10 @@ def redo_key(sweep: str) -> str:
     return f"{_PREFIX}redo:{sweep}"
 
 
+def held_key(sweep: str) -> str:
+    """A set: the indexes of runs whose next step waits until their paused sweep is resumed."""
+    return f"{_PREFIX}held:{sweep}"
+
+
 def causes_key(sweep: str) -> str:
     return f"{_PREFIX}causes:{sweep}"

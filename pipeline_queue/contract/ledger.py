@@ -233,6 +233,7 @@ class Ledger:
                     keys.RETRIES,
                     keys.ACTIVE,
                     keys.sweep_key(run.sweep),
+                    keys.held_key(run.sweep),
                 ],
                 args=[str(run), step, holder, worker, int(LEASE_SECONDS * 1000), MOST_DEATHS, attempts],
             )

@@ -313,12 +313,13 @@ end
 BEGIN = _BEGIN + "return begin(KEYS[1], KEYS[2])"
 
 # The right to execute one attempt.
-# KEYS  1 run hash, 2 leases (sorted set: expiry ms), 3 fencing counter, 4 retries, 5 active runs, 6 sweep hash
+# KEYS  1 run hash, 2 leases (sorted set: expiry ms), 3 fencing counter, 4 retries, 5 active runs, 6 sweep hash,
+#       7 held (set: indexes of runs that wait until their paused sweep is resumed)
 # ARGV  1 run, 2 step, 3 holder (unique per claim, so that a repeated call is recognised), 4 worker,
 #       5 lease ms, 6 most infrastructure deaths, 7 attempts that the storage knows of
 # result {'run', attempt, token, failures, 1 when the sweep is to take more} | {'published'}
 #        | {'elsewhere', worker} | {'cancelled'} | {'ended', state} | {'waiting', due ms}
-#        | {'exhausted', deaths, worker, message of the last one or '' when its lease ran out}
+#        | {'exhausted', deaths, worker, message of the last one or '' when its lease ran out} | {'paused'}
 CLAIM = (
     _NOW
     + _BEGIN
@@ -341,6 +342,11 @@ if deaths >= tonumber(ARGV[6]) then
   return {'exhausted', deaths, f[10] or '', f[3] == 'retrying' and f[12] or ''}
 end
 if f[3] == 'retrying' and tonumber(f[11]) > now then return {'waiting', f[11]} end
+if redis.call('HGET', KEYS[6], 'state') == 'paused' then
+  redis.call('SADD', KEYS[7], string.match(run, '%d+$'))
+  redis.call('ZREM', KEYS[4], run..' '..step)
+  return {'paused'}
+end
 local micros = string.format('%.0f', clock[1] * 1000000 + clock[2])
 local last = redis.call('GET', KEYS[3])
 local token = micros
@@ -446,7 +452,8 @@ end
 if ARGV[14] ~= '' then
   local following = redis.call('HGET', KEYS[1], ARGV[14]..'|state')
   if following ~= 'running' and following ~= 'retrying' and following ~= 'succeeded' then
-    redis.call('LPUSH', KEYS[9], ARGV[15])
+    -- At the end that is read next: a run that is nearer its end goes first, so that results come early.
+    redis.call('RPUSH', KEYS[9], ARGV[15])
   end
 end
 return 1

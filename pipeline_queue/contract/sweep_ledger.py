@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -60,6 +60,12 @@ class LiveSweep:
     now: float
     causes: tuple[FailureGroup, ...]
     done_before: int = 0
+    executing: int = 0
+    """How many of its steps a worker has a lease for."""
+    held: int = 0
+    """How many of its runs wait for it to be resumed."""
+    waiting: Mapping[str, int] = field(default_factory=dict)
+    """Shared step -> how many runs wait for another's execution of it."""
     unseen_seconds: float | None = None
     """How long ago `untracked` last asked about the run in flight whose turn it is; None when none is in flight."""
 
@@ -257,12 +263,21 @@ class SweepLedger:
         """False when the sweep is not paused."""
         return self._turned(sweep, "paused", "running")
 
+    def release_held(self, sweep: str) -> list[RunId]:
+        """The runs that were held while the sweep was paused; the caller enqueues them."""
+        with broker_errors(self._url):
+            pipe = self._redis.pipeline()
+            pipe.smembers(keys.held_key(sweep))
+            pipe.delete(keys.held_key(sweep))
+            indexes, _ = pipe.execute()
+        return [RunId(sweep, index) for index in sorted(map(int, indexes))]
+
     def forget_ended(self, sweep: str) -> None:
         """Its end is on the storage: the sweep needs no more looking after."""
         with broker_errors(self._url):
             pipe = self._redis.pipeline()
             pipe.srem(keys.SWEEPS, sweep)
-            pipe.delete(keys.redo_key(sweep))
+            pipe.delete(keys.redo_key(sweep), keys.held_key(sweep))
             pipe.execute()
 
     def unended(self) -> list[str]:
@@ -345,7 +360,11 @@ class SweepLedger:
             pipe.hgetall(keys.causes_key(sweep))
             pipe.zrange(keys.flight_key(sweep), 0, 0, withscores=True)
             pipe.time()
-            fields, causes, longest, (seconds, micros) = pipe.execute()
+            pipe.zrange(keys.LEASES, 0, -1)
+            pipe.scard(keys.held_key(sweep))
+            pipe.hkeys(keys.leaders_key(sweep))
+            fields, causes, longest, (seconds, micros), leases, held, shared = pipe.execute()
+            waiting = self._waiting(sweep, shared) if shared else {}
         if not fields:
             return None
         return LiveSweep(
@@ -363,8 +382,23 @@ class SweepLedger:
             now=seconds + micros / 1e6,
             causes=_causes(causes),
             done_before=int(fields.get("before", 0)),
+            executing=sum(lease.startswith(f"{sweep}.") for lease in leases),
+            held=held,
+            waiting=waiting,
             unseen_seconds=seconds + micros / 1e6 - longest[0][1] / 1000 if longest else None,
         )
+
+    def _waiting(self, sweep: str, shared: list[str]) -> dict[str, int]:
+        """Shared step -> how many runs wait for it."""
+        pipe = self._redis.pipeline(transaction=False)
+        for name in shared:
+            pipe.scard(keys.parked_key(sweep, name))
+        waiting: dict[str, int] = {}
+        for name, count in zip(shared, pipe.execute(), strict=True):
+            step = name.rpartition("-")[0]
+            if count:
+                waiting[step] = waiting.get(step, 0) + count
+        return waiting
 
     def _turned(self, sweep: str, before: SweepState, after: SweepState) -> bool:
         with broker_errors(self._url):

@@ -1,0 +1,107 @@
+"""How a sweep flows: what is nearer its end goes first, and a pause stops new steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from tests.conftest import GENEROUS_SECONDS, Cluster, wait_until, write_folder
+
+PIPELINE = """\
+pipeline:
+  parameters:
+    - {name: n, type: int}
+  steps:
+    - prepare: {run: step.sh, args: prepare}
+    - train: {run: step.sh, args: "train ${{ parameters.n }}"}
+    - evaluate: {run: step.sh, args: "evaluate ${{ parameters.n }}"}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Steps tell a witness of their begin, and wait while a file of their name is there."""
+    folder = write_folder(tmp_path / "project", pipeline_yaml=PIPELINE)
+    script = (
+        f'#!/bin/sh\necho "$*" >> "{tmp_path}/witness"\n'
+        f'while [ -e "{tmp_path}/wait-$1" ]; do sleep 0.05; done\necho "$*" > "$1.txt"\n'
+    )
+    (folder / "step.sh").write_text(script)
+    (folder / "step.sh").chmod(0o755)
+    (tmp_path / "witness").write_text("")
+    return folder
+
+
+def begun(folder: Path, step: str = "") -> list[str]:
+    return [line for line in (folder.parent / "witness").read_text().splitlines() if line.startswith(step)]
+
+
+def test_results_come_early(cluster: Cluster, folder: Path) -> None:
+    cluster.start_worker("--concurrency", "2")
+    shell = cluster.shell(folder)
+    (folder.parent / "wait-prepare").touch()
+    sweep = shell("sweep", "pipeline.yaml", "-p", "n=range(0,60)", "--detach").stdout.strip()
+    wait_until(lambda: cluster.client.sweep(sweep).waiting.get("prepare", 0) >= 3, "runs wait for the shared step")
+    report = cluster.client.sweep(sweep)
+    assert report.executing == 1
+    said = shell("status", sweep).stdout
+    assert "1 step executing" in said and "waiting for prepare" in said
+    (folder.parent / "wait-prepare").unlink()
+    assert cluster.client.wait_sweep(sweep, GENEROUS_SECONDS).counts["succeeded"] == 60
+    order = begun(folder)
+    first_evaluation = next(number for number, line in enumerate(order) if line.startswith("evaluate"))
+    assert len([line for line in order[:first_evaluation] if line.startswith("train")]) < 4
+    assert len(order) == 1 + 60 + 60
+
+
+@pytest.mark.parametrize("emptied", [False, True], ids=["as it is", "with Redis emptied"])
+def test_a_pause_stops_new_steps_and_a_resume_goes_on(cluster: Cluster, folder: Path, emptied: bool) -> None:
+    cluster.start_worker("--concurrency", "2")
+    shell = cluster.shell(folder)
+    (folder.parent / "wait-prepare").touch()
+    sweep = shell("sweep", "pipeline.yaml", "-p", "n=range(0,8)", "--detach").stdout.strip()
+    wait_until(lambda: begun(folder, "prepare"), "the shared step executes")
+    assert "1 of its steps still execute" in shell("pause", sweep).stdout
+    (folder.parent / "wait-prepare").unlink()
+    wait_until(lambda: cluster.client.sweep(sweep).executing == 0, "the step that executed has ended")
+    wait_until(lambda: cluster.client.sweep(sweep).held == 8, "every run is held")
+    if emptied:
+        redis: Redis = cluster.redis()
+        redis.flushall()
+        wait_until(lambda: redis.get("pq1:server"), "the server is complete again")
+    assert begun(folder, "train") == []
+    assert cluster.client.sweep(sweep).state == "paused"
+    shell("resume", sweep)
+    assert cluster.client.wait_sweep(sweep, GENEROUS_SECONDS).counts["succeeded"] == 8
+    assert len(begun(folder)) == 1 + 8 + 8
+
+
+def test_a_cancelled_pause_ends_every_run(cluster: Cluster, folder: Path) -> None:
+    cluster.start_worker("--concurrency", "2")
+    shell = cluster.shell(folder)
+    (folder.parent / "wait-prepare").touch()
+    sweep = shell("sweep", "pipeline.yaml", "-p", "n=range(0,8)", "--detach").stdout.strip()
+    wait_until(lambda: begun(folder, "prepare"), "the shared step executes")
+    shell("pause", sweep)
+    (folder.parent / "wait-prepare").unlink()
+    wait_until(lambda: cluster.client.sweep(sweep).held == 8, "every run is held")
+    shell("cancel", sweep)
+    report = cluster.client.wait_sweep(sweep, GENEROUS_SECONDS)
+    assert (report.state, report.counts["cancelled"]) == ("cancelled", 8)
+    assert begun(folder, "train") == []
+
+
+def test_a_single_run_is_paused_too(cluster: Cluster, folder: Path) -> None:
+    cluster.start_worker("--concurrency", "2")
+    shell = cluster.shell(folder)
+    (folder.parent / "wait-train").touch()
+    run = shell("run", "pipeline.yaml", "-p", "n=1", "--detach").stdout.strip()
+    wait_until(lambda: begun(folder, "train"), "the second step executes")
+    shell("pause", run)
+    (folder.parent / "wait-train").unlink()
+    wait_until(lambda: cluster.client.sweep(run).held == 1, "the run is held")
+    assert begun(folder, "evaluate") == []
+    shell("resume", run)
+    assert cluster.client.wait(run, GENEROUS_SECONDS).state == "succeeded"
