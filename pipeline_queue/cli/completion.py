@@ -35,6 +35,7 @@ _pipeline_queue_completion_open() {
 }
 complete -o nosort -F _pipeline_queue_completion_open pipeline-queue
 """
+_SAFE = re.compile(r"[\w.@%+,/~-]+=?")
 _ZSH_ADDS = "compadd -U -V unsorted -a completions"
 _ZSH_IS_OPEN = "[[ ${completions[1]} == *[=/] ]]"
 
@@ -197,13 +198,18 @@ def _files(incomplete: str, endings: tuple[str, ...]) -> list[CompletionItem]:
                     found.append(f"{head}{slash}{entry.name}/")
                 elif entry.name.endswith(endings):
                     found.append(f"{head}{slash}{entry.name}")
+    if not all(map(_SAFE.fullmatch, found)):
+        return [CompletionItem(incomplete, type="file")]  # the shell knows how to quote them
     files = sorted(name for name in found if not name.endswith("/"))
     folders = sorted(name for name in found if name.endswith("/") and not name.endswith("pipeline-queue-data/"))
     return [CompletionItem(name) for name in [*files, *folders]] or [CompletionItem(incomplete, type="file")]
 
 
 def _items(names: list[str], incomplete: str) -> list[CompletionItem]:
-    return [CompletionItem(name) for name in dict.fromkeys(names) if name.startswith(incomplete)]
+    """Those that begin like it. A name that a shell would read as more than its characters is never offered."""
+    return [
+        CompletionItem(name) for name in dict.fromkeys(names) if name.startswith(incomplete) and _SAFE.fullmatch(name)
+    ]
 
 
 _COMPLETERS: dict[str, Completer] = {

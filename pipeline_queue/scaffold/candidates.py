@@ -17,14 +17,19 @@ _SKIPPED_FOLDERS = ("tests", "test", "docs", "venv", "env", "build", "dist", "no
 
 
 def find_scripts(folder: Path) -> list[Path]:
-    """The scripts with `if __name__ == "__main__"` of the folder, or if it has none of those in it; relative paths."""
-    own = [path for path in _python_files(folder) if _is_started(path)]
-    if not own:
-        inner = [one for one in sorted(_entries(folder)) if one.is_dir() and not one.name.startswith((".", "_"))]
-        inner = [one for one in inner if one.name not in _SKIPPED_FOLDERS and not (one / "pyvenv.cfg").exists()]
-        files = itertools.chain.from_iterable(_python_files(one) for one in inner)
-        own = [path for path in itertools.islice(files, _MAX_FILES) if _is_started(path)]
-    return [path.relative_to(folder) for path in own]
+    """Scripts that could be meant, as relative paths: those with `if __name__ == "__main__"` of the folder, else those
+    that read a command line, else the same of the folders in it."""
+    own = _python_files(folder)
+    inner = [one for one in sorted(_entries(folder)) if one.is_dir() and not one.name.startswith((".", "_"))]
+    inner = [one for one in inner if one.name not in _SKIPPED_FOLDERS and not (one / "pyvenv.cfg").exists()]
+    files = itertools.chain.from_iterable(_python_files(one) for one in inner)
+    for paths in (own, list(itertools.islice(files, _MAX_FILES))):
+        trees = {path: tree for path in paths if (tree := _tree(path)) is not None}
+        for is_meant in (_looks_at_its_name, _reads_a_command_line):
+            found = [path.relative_to(folder) for path, tree in trees.items() if is_meant(tree)]
+            if found:
+                return found
+    return []
 
 
 def _python_files(folder: Path) -> list[Path]:
@@ -39,14 +44,19 @@ def _entries(folder: Path) -> list[Path]:
         return []
 
 
-def _is_started(path: Path) -> bool:
-    """Whether it looks at `__name__` at its top level."""
+def _tree(path: Path) -> ast.Module | None:
     try:
-        tree = read_script(path).tree
+        return read_script(path).tree
     except PipelineFileError:
-        return False
-    return any(
-        isinstance(one, ast.If)
-        and any(isinstance(part, ast.Name) and part.id == "__name__" for part in ast.walk(one.test))
-        for one in tree.body
-    )
+        return None
+
+
+def _looks_at_its_name(tree: ast.Module) -> bool:
+    tests = [one.test for one in tree.body if isinstance(one, ast.If)]
+    return any(isinstance(part, ast.Name) and part.id == "__name__" for test in tests for part in ast.walk(test))
+
+
+def _reads_a_command_line(tree: ast.Module) -> bool:
+    return any(isinstance(one, ast.Attribute) and one.attr in ("argv", "parse_args", "parse_known_args")
+               for statement in tree.body if not isinstance(statement, (ast.FunctionDef, ast.ClassDef))
+               for one in ast.walk(statement))  # fmt: skip

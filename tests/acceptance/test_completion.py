@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -92,6 +93,15 @@ def _press_tab(project: Path, line: str, **environment: str) -> list[str]:
 )
 def test_bash_completes(line: str, offered: list[str], project: Path) -> None:
     assert sorted(_press_tab(project, line)) == sorted(offered)
+
+
+def test_names_that_a_shell_would_execute_are_not_offered(project: Path) -> None:
+    record = project / "pipeline-queue-data" / "storage" / "sweeps" / "train-7k3m9q2x" / "sweep.json"
+    for name in ("night$(touch gone)", "night;ls", "night 1", "night`id`", "night\n2", "night'"):
+        record.write_text(json.dumps({"name": name}))
+        assert _press_tab(project, "pipeline-queue status ni") == []
+    (project / "a b.yaml").write_text("")
+    assert _press_tab(project, "pipeline-queue run a") == ["compopt -o", "default"]
 
 
 def test_without_runs_or_a_storage_bash_completes_nothing_and_says_nothing(tmp_path: Path) -> None:

@@ -133,6 +133,12 @@ def test_without_a_script_init_takes_the_only_one(tmp_path: Path) -> None:
     assert "run: train.py" in (tmp_path / "pipeline.yaml").read_text()
 
 
+def test_a_script_that_does_not_look_at_its_name_is_found_too(tmp_path: Path) -> None:
+    shell = Shell(write_folder(tmp_path, simulate_py="import sys\nsteps = int(sys.argv[1])\n", helper_py="x = 1\n"))
+    shell("init")
+    assert "- name: steps" in (tmp_path / "pipeline.yaml").read_text()
+
+
 def test_of_several_scripts_init_names_all_and_writes_nothing(tmp_path: Path) -> None:
     main = "if __name__ == '__main__':\n    pass\n"
     shell = Shell(write_folder(tmp_path, train_py=main, evaluate_py=main))
