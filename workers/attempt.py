@@ -42,6 +42,7 @@ from workers.shared_steps import join_shared
 from workers.step_base import base_of
 from workers.supervisor.frames import Cause, lease_clock
 from workers.trees import remove_tree
+from workers.workspace import DamagedError
 
 logger = logging.getLogger(__name__)
 
@@ -147,6 +148,9 @@ def _execute_and_record(worker: WorkerContext, job: Job, lease: Lease, held: Hel
     except CancelledError:
         remove_tree(this.folder / OUTPUTS)
         return record_failure(worker, this, _cancelled(job.step))
+    except DamagedError as error:
+        # Another worker would find it so, too: no death of this one's.
+        return record_failure(worker, this, storage_failure(job.step, str(error), error))
     except (StorageError, OSError) as error:
         this.check_lease()
         remove_tree(this.folder / OUTPUTS)  # half of them, and perhaps what fills the disk

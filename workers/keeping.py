@@ -6,6 +6,7 @@ import logging
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from pipeline_queue.contract.disk import room_of
 from pipeline_queue.contract.records import OutputFile
 from pipeline_queue.contract.storage import KEPT, attempt_number
 from workers.context import WorkerContext
@@ -15,6 +16,11 @@ from workers.trees import remove_tree
 
 logger = logging.getLogger(__name__)
 
+MAX_FILES = 10_000
+MIN_FREE_BYTES = 256 * 1024 * 1024
+SHARE_OF_FREE = 10
+"""Kept is at most one of so many parts of what is free above `MIN_FREE_BYTES`."""
+
 _BLOCK_BYTES = 512
 
 
@@ -23,26 +29,40 @@ def keep_files(worker: WorkerContext, this: Try, workspace: Workspace) -> Try:
 
     Never raises for files that cannot be kept: the step has failed already, and that is to be recorded.
     """
+    notes: tuple[str, ...] = ()
     try:
         found = find_outputs(workspace, ())
-        chosen, left_out = _newest_within(workspace, found, worker.keep_limit_bytes)
+        limit_bytes, why = _limit(worker)
+        chosen, left_out = _newest_within(workspace, found, limit_bytes)
         notes = found.notes
         kept: tuple[OutputFile, ...] = ()
         if this.job.plan.step.keep == "on_failure" and chosen.outputs:
             this.check_lease()
-            move_outputs(workspace, chosen, this.folder / KEPT)
+            # First, so that they are found when they are old even if this worker is killed meanwhile.
             worker.storage.note_kept(this.folder, datetime.now(UTC).date())
+            move_outputs(workspace, chosen, this.folder / KEPT)
             kept = chosen.outputs
-            if left_out:
-                limit = f"{worker.keep_limit_bytes:,} bytes"
-                notes = (*notes, f"{left_out:,} files that it left were not kept: they are more than {limit}")
             _drop_earlier(this)
+        if this.job.plan.step.keep == "on_failure" and left_out:
+            notes = (*notes, f"not kept of what it left: {left_out:,} file{'s' if left_out > 1 else ''} ({why})")
     except OSError as error:
         logger.warning("not kept run=%s step=%s: %s", this.job.run, this.job.step, error)
         remove_tree(this.folder / KEPT)
-        kept, notes = (), (f"what it left could not be kept: {error.strerror or error}",)
+        kept, notes = (), (*notes, f"what it left could not be kept: {error.strerror or error}")
     record = this.record.model_copy(update={"kept": kept, "notes": (*this.record.notes, *notes)})
     return replace(this, record=record)
+
+
+def _limit(worker: WorkerContext) -> tuple[int, str]:
+    """How many bytes may be kept, and why not more: runs that succeed need the room that is left.
+
+    Raises OSError.
+    """
+    free = room_of(worker.storage.root).free_bytes
+    spare = max(0, free - MIN_FREE_BYTES) // SHARE_OF_FREE
+    if spare < worker.keep_limit_bytes:
+        return spare, f"the storage has only {free:,} bytes free"
+    return worker.keep_limit_bytes, f"they are more than {worker.keep_limit_bytes:,} bytes or {MAX_FILES:,} files"
 
 
 def _newest_within(workspace: Workspace, found: Found, limit_bytes: int) -> tuple[Found, int]:
@@ -51,9 +71,10 @@ def _newest_within(workspace: Workspace, found: Found, limit_bytes: int) -> tupl
     for file in found.outputs:
         status = (workspace.folder / file.path).lstat()
         sized.append((status.st_mtime_ns, min(status.st_blocks * _BLOCK_BYTES, status.st_size), file))
-    chosen, used = set(), 0
+    chosen: set[str] = set()
+    used = 0
     for _, size, file in sorted(sized, key=lambda one: -one[0]):
-        if used + size <= limit_bytes:
+        if used + size <= limit_bytes and len(chosen) < MAX_FILES:
             used += size
             chosen.add(file.path)
     outputs = tuple(file for file in found.outputs if file.path in chosen)

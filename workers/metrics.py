@@ -10,44 +10,69 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_queue.problems import quoted, shown
+from workers.trees import make_readable
 
 MAX_BYTES = 32 * 1024 * 1024
+MAX_VALUE_BYTES = 8 * 1024 * 1024
+"""Of one JSON text, the file's or a line's: Python makes up to 25 times as much of it."""
 MAX_METRICS = 1_000
 MAX_NAME_CHARACTERS = 200
 
 _FILE = "metrics.json"
 _MAX_NAMED = 8
+_MAX_LEFT_OUT = 1_000
+_MAX_SHOWN_CHARACTERS = 50
 
 
 @dataclass
 class _Reader:
     values: dict[str, float] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    more_left_out: int = 0
     too_many: int = 0
 
     def take(self, data: dict[Any, Any]) -> None:
-        """The numbers of an object, nested names joined by dots; a name that comes again takes the later value."""
-        pending: list[tuple[str, Any]] = [("", data)]
+        """The numbers of an object, nested names joined by dots; a name that comes again takes the later value.
+
+        A later NaN, infinity or too large number takes the place of an earlier number: that one is not the last.
+        """
+        pending: list[tuple[str, Iterator[tuple[str, Any]]]] = [("", iter(data.items()))]
         while pending:
-            name, value = pending.pop()
-            if isinstance(value, dict):
-                inside = [(f"{name}.{key}" if name else str(key), item) for key, item in value.items()]
-                pending.extend(reversed(inside))
+            above, items = pending[-1]
+            key, value = next(items, (None, None))
+            if key is None:
+                pending.pop()
                 continue
-            number, why = _number_of(value)
-            if number is None:
-                self.left_out[name] = why
-            elif not _is_name(name):
-                self.left_out[name] = "its name is empty, too long or no text in UTF-8"
-            elif name not in self.values and len(self.values) >= MAX_METRICS:
-                self.too_many += 1
+            # One that is too long stays so, however it goes on: names of a whole file must not add up.
+            name = (f"{above}.{key}" if above else key)[: MAX_NAME_CHARACTERS + 1]
+            if isinstance(value, dict):
+                pending.append((name, iter(value.items())))
             else:
-                self.values[name] = number
-                self.left_out.pop(name, None)
+                self._take_value(name, value)
+
+    def _take_value(self, name: str, value: object) -> None:
+        number, why = _number_of(value)
+        if number is None:
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                self.values.pop(name, None)
+            self._leave_out(name, why)
+        elif not _is_name(name):
+            self._leave_out(name, "its name is empty, too long or no text in UTF-8")
+        elif name not in self.values and len(self.values) >= MAX_METRICS:
+            self.too_many += 1
+        else:
+            self.values[name] = number
+            self.left_out.pop(name, None)
+
+    def _leave_out(self, name: str, why: str) -> None:
+        if name in self.left_out or len(self.left_out) < _MAX_LEFT_OUT:
+            self.left_out[name] = why
+        else:
+            self.more_left_out += 1
 
     def notes(self) -> Iterator[str]:
         if self.left_out:
-            yield f"{_FILE}: not read: {_named(self.left_out)}"
+            yield f"{_FILE}: not read: {_named(self.left_out, self.more_left_out)}"
         if self.too_many:
             yield f"{_FILE}: {self.too_many:,} further numbers were not read; at most {MAX_METRICS:,} are"
 
@@ -61,6 +86,7 @@ def read_metrics(path: Path) -> tuple[dict[str, float], tuple[str, ...]]:
         size = path.stat().st_size
         if size > MAX_BYTES:
             return {}, (f"{_FILE} has {size:,} bytes and was not read; at most {MAX_BYTES:,} are",)
+        make_readable(path)
         data = path.read_bytes()
     except OSError as error:
         return {}, (f"{_FILE} could not be read: {error.strerror}",)
@@ -69,11 +95,16 @@ def read_metrics(path: Path) -> tuple[dict[str, float], tuple[str, ...]]:
     reader = _Reader()
     note = ""
     try:
-        note = _take_all(reader, json.loads(data))
+        if size > MAX_VALUE_BYTES:
+            note = _take_lines(
+                reader, data, f"has {size:,} bytes and was not read; above {MAX_VALUE_BYTES:,} only lines are"
+            )
+        else:
+            note = _take_all(reader, json.loads(data))
     except RecursionError:
         note = f"{_FILE} is nested too deeply and was not read"
     except ValueError as error:
-        note = _take_lines(reader, data, error)
+        note = _take_lines(reader, data, f"is not JSON and was not read: {error}")
     return reader.values, tuple(one for one in (note, *reader.notes()) if one)
 
 
@@ -89,10 +120,11 @@ def _take_all(reader: _Reader, data: object) -> str:
     return f"{_FILE} is {_kind(data)}, not an object of names and numbers, and was not read"
 
 
-def _take_lines(reader: _Reader, data: bytes, error: ValueError) -> str:
-    """JSON lines; lines that are none are counted."""
+def _take_lines(reader: _Reader, data: bytes, otherwise: str) -> str:
+    """JSON lines; lines that are none are counted. `otherwise` is said where there are none at all."""
     try:
-        lines = data.decode(json.detect_encoding(data)).splitlines()
+        # Not `splitlines`, which also breaks within texts (at U+2028).
+        lines = data.decode(json.detect_encoding(data)).replace("\r", "\n").split("\n")
     except UnicodeDecodeError:
         return f"{_FILE} is no text in UTF-8 and was not read"
     good, bad = 0, 0
@@ -100,7 +132,7 @@ def _take_lines(reader: _Reader, data: bytes, error: ValueError) -> str:
         if not line.strip():
             continue
         try:
-            item = json.loads(line)
+            item = json.loads(line) if len(line) <= MAX_VALUE_BYTES else None
         except (ValueError, RecursionError):
             item = None
         if isinstance(item, dict):
@@ -109,7 +141,7 @@ def _take_lines(reader: _Reader, data: bytes, error: ValueError) -> str:
         else:
             bad += 1
     if not good:
-        return f"{_FILE} is not JSON and was not read: {error}"
+        return f"{_FILE} {otherwise}"
     spoilt = f"; {bad:,} lines were not read" if bad else ""
     return f"{_FILE} holds {good:,} lines of JSON: the last value of each name was read{spoilt}"
 
@@ -133,15 +165,15 @@ def _kind(value: object) -> str:
     return {type(None): "null", str: "a text", int: "a number", float: "a number"}.get(type(value), "something else")
 
 
-def _named(names: dict[str, str]) -> str:
+def _named(names: dict[str, str], further: int) -> str:
     """The first names, each with its reason."""
     listed = [f"{_shown(name)} ({why})" if why else _shown(name) for name, why in list(names.items())[:_MAX_NAMED]]
-    more = len(names) - _MAX_NAMED
+    more = len(names) - _MAX_NAMED + further
     return ", ".join(listed) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _shown(name: str) -> str:
-    return shown(name) if _is_name(name) else quoted(name.encode(errors="replace").decode())
+    return shown(name) if _is_name(name) else quoted(name[:_MAX_SHOWN_CHARACTERS].encode(errors="replace").decode())
 
 
 def _is_name(name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import stat
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from pipeline_queue.contract.records import OutputFile
 from pipeline_queue.sources import WILDCARDS, unmatched_patterns
-from workers.trees import LONGEST_NAME_BYTES, Mark, make_readable, mark_of, move_entry, walk
+from workers.trees import LONGEST_NAME_BYTES, Mark, make_readable, mark_of, move_entry, names_in, walk
 
 _NEVER_PUBLISHED_FOLDERS = frozenset({"__pycache__", ".ipynb_checkpoints"})
 _MOST_NOTES = 20
@@ -35,16 +36,32 @@ class Workspace:
     def strays(self) -> list[str]:
         """What the step wrote beside its folder, in the folders of its attempt: paths such as `../results/a.txt`."""
         found: list[str] = []
-        inner = self.folder
-        for depth in range(1, len(WITHIN) + 1):
-            above, ups = inner.parent, "/".join([".."] * depth)
-            for path in sorted(above.iterdir()):
-                if path.name != inner.name:
-                    inside = walk(path) if path.is_dir() and not path.is_symlink() else ()
-                    names = sorted(item.relative_to(above).as_posix() for item in inside if not item.is_dir())
-                    found += [f"{ups}/{name}" for name in names or [path.name]]
-            inner = above
+        for depth, (above, names) in enumerate(self._around(), start=1):
+            ups = "/".join([".."] * depth)
+            for path in (above / name for name in names):
+                inside = walk(path) if path.is_dir() and not path.is_symlink() else ()
+                below = sorted(item.relative_to(above).as_posix() for item in inside if not item.is_dir())
+                found += [f"{ups}/{name}" for name in below or [path.name]]
         return found
+
+    def is_there(self) -> bool:
+        """Whether the step left its folder where it was, neither removed nor with a link in its place."""
+        self._around()
+        return all(path.is_dir() and not path.is_symlink() for path in self._own_folders())
+
+    def _around(self) -> list[tuple[Path, list[str]]]:
+        """What lies beside the next one in each folder of its attempt, from the innermost; gives back their rights."""
+        folders = self._own_folders()
+        found = [
+            (above, [name for name in names_in(above) if name != inner.name])
+            for above, inner in itertools.pairwise(folders)
+        ]
+        return found[::-1]
+
+    def _own_folders(self) -> list[Path]:
+        """The attempt's folders, from the outermost to the step's own."""
+        above = list(self.folder.parents)[: len(WITHIN)]
+        return [*reversed(above), self.folder]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +96,8 @@ def find_outputs(workspace: Workspace, declared: tuple[str, ...]) -> Found:
     folders: list[str] = []
     seen: set[str] = set()
     root, staged = workspace.folder, workspace.staged
-    for path in walk(root):
+    is_there = workspace.is_there()
+    for path in walk(root) if is_there else ():
         name = path.relative_to(root).as_posix()
         seen.add(name)
         status = path.lstat()
@@ -95,6 +113,9 @@ def find_outputs(workspace: Workspace, declared: tuple[str, ...]) -> Found:
             folders.append(name)
         elif not _is_junk(name) or name in declared:
             outputs.append(OutputFile(path=name, size=status.st_size if stat.S_ISREG(status.st_mode) else None))
+    notes = _cut(notes)
+    if not is_there:
+        notes.append("the step removed its own folder, or put something else in its place: nothing in it was published")
     strays = workspace.strays()
     if strays:
         named = ", ".join(f"{name[:_MAX_STRAY_CHARACTERS]!a}"[1:-1] for name in strays[:_MAX_STRAYS])
@@ -103,7 +124,7 @@ def find_outputs(workspace: Workspace, declared: tuple[str, ...]) -> Found:
     filled = {name.rpartition("/")[0] for name in seen}
     outputs += [OutputFile(path=f"{name}/", size=None) for name in folders if name not in filled]
     deleted = tuple(sorted([*replaced, *(name for name in staged if name not in seen)]))
-    return Found(tuple(sorted(outputs, key=lambda file: file.path)), deleted, _cut(notes))
+    return Found(tuple(sorted(outputs, key=lambda file: file.path)), deleted, tuple(notes))
 
 
 def with_checksums(workspace: Workspace, found: Found) -> Found:
@@ -154,10 +175,10 @@ def _refused(name: str, path: Path, status: os.stat_result, root: Path) -> str:
     return f"{name} is a link that leads outside or a special file, and was not published"
 
 
-def _cut(notes: list[str]) -> tuple[str, ...]:
+def _cut(notes: list[str]) -> list[str]:
     if len(notes) <= _MOST_NOTES:
-        return tuple(notes)
-    return (*notes[:_MOST_NOTES], f"and {len(notes) - _MOST_NOTES} more were not published")
+        return notes
+    return [*notes[:_MOST_NOTES], f"and {len(notes) - _MOST_NOTES} more were not published"]
 
 
 def _is_junk(name: str) -> bool:

@@ -6,6 +6,7 @@ import logging
 import threading
 from datetime import UTC, datetime, timedelta
 
+from pipeline_queue.contract.errors import StorageError
 from pipeline_queue.contract.storage import Storage
 from workers.workspace import Workspaces
 
@@ -13,6 +14,7 @@ logger = logging.getLogger(__name__)
 
 _ABANDONED_SECONDS = 60.0
 _KEPT_ROUNDS = 60
+_MAX_DAYS = 36_500
 
 
 class Tidier:
@@ -21,7 +23,7 @@ class Tidier:
     def __init__(self, workspaces: Workspaces, storage: Storage, keep_days: int) -> None:
         self._workspaces = workspaces
         self._storage = storage
-        self._keep_days = keep_days
+        self._keep_days = min(keep_days, _MAX_DAYS)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tidier", daemon=True)
 
@@ -35,11 +37,15 @@ class Tidier:
         rounds = 0
         while True:
             try:
+                # First, as no step is taken while the scratch folder is not there.
+                self._workspaces.make_again()
                 self._workspaces.remove_abandoned()
                 if rounds % _KEPT_ROUNDS == 0:
                     self._storage.remove_kept(before=datetime.now(UTC).date() - timedelta(days=self._keep_days))
-            except OSError as error:
+            except (OSError, StorageError) as error:
                 logger.warning("tidying failed: %s", error)
+            except Exception:
+                logger.exception("tidying failed")
             rounds += 1
             if self._stopped.wait(_ABANDONED_SECONDS):
                 return

@@ -17,6 +17,9 @@ LONGEST_NAME_BYTES = 3_000
 
 _YOUNGEST_NS = 1_000_000_000
 
+_NO_HOLES_HERE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
+"""Errors of file systems that cannot say where a file's holes are."""
+
 Mark = tuple[int, int, int, int]
 """Inode, size, mtime and ctime (ns): what changes when a file is written."""
 
@@ -31,6 +34,19 @@ def walk(root: Path) -> Iterator[Path]:
             yield path
             if item.is_dir(follow_symlinks=False) and len(os.fsencode(item.path)) <= longest:
                 pending.append(path)
+
+
+def names_in(folder: Path) -> list[str]:
+    """What lies in a folder, in order; nothing when it is none or a link to one. One without rights is opened up."""
+    try:
+        status = folder.lstat()
+    except OSError:
+        return []
+    if not stat.S_ISDIR(status.st_mode):
+        return []
+    if status.st_mode & stat.S_IRWXU != stat.S_IRWXU:
+        folder.chmod(stat.S_IMODE(status.st_mode) | stat.S_IRWXU)
+    return sorted(item.name for item in _listed(folder))
 
 
 def mark_of(status: os.stat_result) -> Mark | None:
@@ -49,6 +65,9 @@ def copy_entry(source: Path, target: Path) -> Mark | None:
     if stat.S_ISLNK(status.st_mode):
         target.symlink_to(source.readlink())
         return mark_of(target.lstat())
+    if not stat.S_ISREG(status.st_mode):
+        # Reading a pipe would never end.
+        raise OSError(errno.EINVAL, "neither a file, a folder nor a link", str(source))
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     with source.open("rb", buffering=0) as reader:
         writer = os.open(target, flags, (status.st_mode & 0o777) | stat.S_IWUSR)
@@ -92,10 +111,14 @@ def move_entry(source: Path, destination: Path, root: Path) -> None:
 
 
 def make_readable(path: Path) -> None:
-    """Gives a file of this user's the right to be read, and takes from it the rights to act as its owner or group."""
-    mode = path.lstat().st_mode
-    wanted = mode & 0o777 | stat.S_IRUSR
-    if stat.S_ISREG(mode) and stat.S_IMODE(mode) != wanted:
+    """Gives a file of this user's the right to be read, and takes from it the rights to act as its owner or group.
+
+    Not those of a file that has another name, which may lie outside; its copies have none.
+    """
+    status = path.lstat()
+    mode = stat.S_IMODE(status.st_mode)
+    wanted = (mode & 0o777 if status.st_nlink == 1 else mode) | stat.S_IRUSR
+    if stat.S_ISREG(status.st_mode) and mode != wanted:
         path.chmod(wanted)
 
 
@@ -109,6 +132,7 @@ def _copy_whole(source: Path, destination: Path) -> None:
             shutil.copystat(source, destination)
         else:
             shutil.copy2(source, destination)
+        destination.chmod(destination.stat().st_mode & 0o777)
     except BaseException:
         with contextlib.suppress(OSError):
             destination.unlink()
@@ -166,6 +190,11 @@ def _copy_content(reader: int, writer: int, size: int) -> None:
         try:
             start = os.lseek(reader, end, os.SEEK_DATA)
         except OSError as error:
+            if error.errno in _NO_HOLES_HERE:
+                os.lseek(reader, end, os.SEEK_SET)
+                os.lseek(writer, end, os.SEEK_SET)
+                _copy_range(reader, writer, size - end)
+                return
             if error.errno != errno.ENXIO:
                 raise
             break  # the rest is a hole

@@ -17,11 +17,12 @@ from threading import Lock
 from typing import TypeVar
 
 from pipeline_queue.contract.errors import StorageError
+from pipeline_queue.contract.records import OutputFile
 from pipeline_queue.contract.storage import OUTPUTS, Storage, read_step
 from pipeline_queue.pipeline import Step
 from pipeline_queue.sources import select_sources
 from workers.outputs import WITHIN, Workspace, sha256_of
-from workers.trees import Mark, copy_entry, mark_of, remove_entry, remove_tree, walk
+from workers.trees import Mark, copy_entry, mark_of, names_in, remove_entry, remove_tree, walk
 
 _YOUNG_SECONDS = 60.0
 _UNUSED_SECONDS = 7 * 24 * 3600.0
@@ -31,6 +32,10 @@ _MOST_KEPT = 64
 _Staged = dict[str, Mark | None]
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
+
+
+class DamagedError(StorageError):
+    """What lies on the storage is not what was put there: of no use to any worker."""
 
 
 class Workspaces:
@@ -43,14 +48,10 @@ class Workspaces:
     def __init__(self, scratch: Path, storage: Storage) -> None:
         self._storage = storage
         # Resolved, so that an absolute link which a step makes is seen to stay in its folder.
-        scratch = private_folder(scratch).resolve()
-        self._work = scratch / "work"
-        self._snapshots = scratch / "snapshots"
-        try:
-            self._work.mkdir(exist_ok=True)
-            self._snapshots.mkdir(exist_ok=True)
-        except OSError as error:
-            raise StorageError(f"the scratch folder {scratch} cannot be written: {error.strerror}") from error
+        self._scratch = private_folder(scratch).resolve()
+        self._work = self._scratch / "work"
+        self._snapshots = self._scratch / "snapshots"
+        self._make()
         self._extracting = Lock()
         self._known: dict[str, tuple[Path, tuple[str, ...]]] = {}
         self._selected: dict[tuple[object, ...], tuple[str, ...]] = {}
@@ -67,7 +68,12 @@ class Workspaces:
         """A fresh folder with the snapshot (the step's `sources` of it), the pipeline's `links` and then what the
         earlier steps published."""
         outermost = self._work / uid
-        outermost.mkdir()
+        try:
+            outermost.mkdir()
+        except FileNotFoundError:
+            # Whoever cleans the system's temporary folder has removed it, while this worker had nothing to do.
+            self.make_again()
+            outermost.mkdir()
         self._locks[uid] = _locked(outermost)
         folder = outermost.joinpath(*WITHIN)
         folder.mkdir(parents=True)
@@ -86,6 +92,19 @@ class Workspaces:
         for published in earlier:
             _apply(published, folder, staged)
         return Workspace(folder, staged)
+
+    def _make(self) -> None:
+        private_folder(self._scratch)
+        try:
+            self._work.mkdir(exist_ok=True)
+            self._snapshots.mkdir(exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"the scratch folder {self._scratch} cannot be written: {error.strerror}") from error
+
+    def make_again(self) -> None:
+        """Makes the folders anew when somebody has removed them. Raises StorageError."""
+        if not (self._work.is_dir() and self._snapshots.is_dir()):
+            self._make()
 
     def _seen(self, step: Step | None, snapshot: str, names: tuple[str, ...]) -> tuple[str, ...]:
         """Of the snapshot's names, those that the step sees."""
@@ -114,7 +133,7 @@ class Workspaces:
         """Removes what killed workers left and snapshots nobody used for a week; how many folders those were."""
         now = time.time()
         removed = 0
-        for folder in [*self._work.iterdir(), *self._snapshots.iterdir()]:
+        for folder in [parent / name for parent in (self._work, self._snapshots) for name in names_in(parent)]:
             is_work = folder.parent == self._work
             with suppress(OSError), _if_free(folder) as is_free:
                 # A young folder may be about to be locked.
@@ -149,11 +168,12 @@ class Workspaces:
 
     def _extract(self, digest: str, folder: Path) -> None:
         archive = self._storage.snapshot(digest)
+        self.make_again()
         temporary = Path(tempfile.mkdtemp(dir=self._snapshots, prefix="."))
         try:
             with archive.open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != digest:
-                    raise StorageError(f"{archive} is damaged: its content is not what its name says")
+                    raise DamagedError(f"{archive} is damaged: its content is not what its name says")
                 file.seek(0)
                 with tarfile.open(fileobj=file, mode="r:") as tar:
                     for member in tar:
@@ -218,8 +238,21 @@ def _apply(step: Path, folder: Path, staged: _Staged) -> None:
         if name in staged and not file.path.endswith("/"):
             remove_entry(target)
         staged[name] = copy_entry(step / OUTPUTS / name, target)
-        if file.sha256 is not None and sha256_of(target) != file.sha256:
-            raise StorageError(f"{step / OUTPUTS / name} is damaged: it is not what its step published (sha256)")
+        damage = _damage(target, file)
+        if damage:
+            raise DamagedError(f"{step / OUTPUTS / name} is damaged: it is not what its step published ({damage})")
+
+
+def _damage(copied: Path, file: OutputFile) -> str:
+    """In what a file differs from its manifest, empty when it does not."""
+    if file.size is None:
+        return ""
+    status = copied.lstat()
+    if not stat.S_ISREG(status.st_mode):
+        return "no file any more"
+    if status.st_size != file.size:
+        return f"{status.st_size:,} bytes instead of {file.size:,}"
+    return "sha256" if file.sha256 is not None and sha256_of(copied) != file.sha256 else ""
 
 
 def _check_name(step: Path, name: str, folder: Path) -> None:
@@ -228,7 +261,7 @@ def _check_name(step: Path, name: str, folder: Path) -> None:
     is_inside = not name.startswith("/") and not {"", ".", ".."} & set(parts)
     above = (folder.joinpath(*parts[:depth]) for depth in range(1, len(parts)))
     if not is_inside or any(path.is_symlink() for path in above):
-        raise StorageError(f"the manifest of {step} holds the name {name[:200]!r}, which leads outside")
+        raise DamagedError(f"the manifest of {step} holds the name {name[:200]!r}, which leads outside")
 
 
 def _make_parents(name: str, folder: Path, staged: _Staged) -> None:
@@ -251,7 +284,11 @@ def _locked(folder: Path) -> int:
 @contextmanager
 def _if_free(folder: Path) -> Iterator[bool]:
     """Holds the folder's lock; False when a worker that lives has it. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except PermissionError:  # a step took the rights to it away
+        folder.chmod(0o700)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

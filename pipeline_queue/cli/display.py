@@ -120,7 +120,7 @@ def _print_remarks(report: RunRecord, out: Console) -> None:
     for step in report.steps:
         for note in step.notes:
             out.print(safe_text(f"note on {step.name}: {note}"), soft_wrap=True)
-        if step.kept:
+        if step.kept and Path(step.kept).is_dir():  # it is removed after some days
             out.print(safe_text(f"what {step.name} left: {step.kept}"), soft_wrap=True)
 
 

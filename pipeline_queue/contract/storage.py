@@ -214,19 +214,32 @@ class Storage:
         (folder / secrets.token_hex(8)).symlink_to(os.path.relpath(attempt, folder))
 
     def remove_kept(self, before: date) -> int:
-        """Removes the files that were kept before that day; of how many attempts. Raises OSError."""
+        """Removes the files that were kept before that day; of how many attempts. Raises OSError.
+
+        What cannot be removed is left to the next time.
+        """
         removed = 0
         days = sorted(self.root.joinpath(KEPT).iterdir()) if (self.root / KEPT).is_dir() else []
         for day in days:
             if not _DAY.fullmatch(day.name) or day.name >= before.isoformat():
                 continue
             for link in day.iterdir():
-                attempt = Path(os.path.normpath(day / link.readlink()))
-                if attempt.is_relative_to(self._sweeps()):
-                    shutil.rmtree(attempt / KEPT, ignore_errors=True)
-                    removed += 1
-                link.unlink(missing_ok=True)
-            day.rmdir()
+                with contextlib.suppress(OSError):
+                    removed += self._remove_kept_of(Path(os.path.normpath(day / link.readlink())))
+                    link.unlink()
+            with contextlib.suppress(OSError):
+                day.rmdir()
+        return removed
+
+    def _remove_kept_of(self, attempt: Path) -> bool:
+        """Whether there was anything. Raises OSError."""
+        if not attempt.is_relative_to(self._sweeps()):
+            return False
+        removed = False
+        for folder in (attempt, attempt.with_name(f"{attempt.name}{_LOST}")):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                shutil.rmtree(folder / KEPT)
+                removed = True
         return removed
 
     def _sweeps(self) -> Path:

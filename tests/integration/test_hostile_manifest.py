@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pipeline_queue.contract.errors import StorageError
 from pipeline_queue.contract.records import OutputFile, StepRecord
-from workers.workspace import _apply
+from workers.workspace import DamagedError, _apply
 
 RECORD = StepRecord(run="a-7k3m9q2x.0", step="one", attempt=1, uid="0", state="succeeded")
 
@@ -49,4 +51,34 @@ def test_an_output_that_is_not_what_was_published_is_refused(tmp_path: Path) -> 
     work = tmp_path / "work"
     work.mkdir()
     with pytest.raises(StorageError, match=r"a\.txt is damaged: it is not what its step published"):
+        _apply(step, work, {})
+
+
+@pytest.mark.parametrize(
+    ("alter", "message"),
+    [
+        (lambda file: file.write_text("longer"), "6 bytes instead of 1"),
+        (lambda file: (file.unlink(), file.symlink_to("/etc/hostname")), "no file any more"),
+        (lambda file: (file.unlink(), file.mkdir()), "no file any more"),
+    ],
+    ids=["size", "link", "folder"],
+)
+def test_a_large_output_without_a_checksum_is_compared_by_kind_and_size(
+    tmp_path: Path, alter: Callable[[Path], object], message: str
+) -> None:
+    step = published(tmp_path, outputs=(OutputFile(path="a.txt", size=1),))
+    alter(step / "outputs" / "a.txt")
+    work = tmp_path / "work"
+    work.mkdir()
+    with pytest.raises(DamagedError, match=message):
+        _apply(step, work, {})
+
+
+def test_a_pipe_in_the_place_of_an_output_ends_no_worker(tmp_path: Path) -> None:
+    step = published(tmp_path, outputs=(OutputFile(path="a.txt", size=1),))
+    (step / "outputs" / "a.txt").unlink()
+    os.mkfifo(step / "outputs" / "a.txt")
+    work = tmp_path / "work"
+    work.mkdir()
+    with pytest.raises(OSError, match="neither a file, a folder nor a link"):
         _apply(step, work, {})

@@ -271,6 +271,33 @@ def test_a_message_that_meets_a_held_worker_goes_back_to_the_queue(site: Site, w
     assert caught.value.requeue and witness.read_text() == "" and run.states()[0] == "queued"
 
 
+def test_what_a_failed_step_left_is_not_kept_where_little_room_is_left(
+    server: Server, tmp_path: Path, witness: Path
+) -> None:
+    with small_disk(tmp_path / "disk") as disk, new_site(server, tmp_path) as plain:
+        storage = Storage.open(disk.folder / "storage")
+        site = replace(plain, storage=storage, settings=replace(plain.settings, storage=storage.root))
+        run = site.submit(_one_step(witness, "raise SystemExit(3)"))
+        assert run.attempt(site.worker(), "one").kind == "failed"
+        (step,) = run.report().steps
+        assert step.kept is None
+        assert any(note.startswith("not kept of what it left: 1 file (the storage has only ") for note in step.notes)
+        assert not list(storage.root.rglob("kept"))
+
+
+def test_a_damaged_output_fails_the_runs_that_need_it_and_pauses_no_worker(site: Site, witness: Path) -> None:
+    text = _one_step(witness) + "  - two: {run: [cat, out]}\n"
+    worker = site.worker()
+    for _ in range(6):
+        run = site.submit(text)
+        assert run.attempt(worker, "one").kind == "go_on"
+        (run.paths.step("one") / "outputs" / "out").write_bytes(b"y" * 100_000)
+        outcome = run.attempt(worker, "two")
+        assert outcome.kind == "retry"
+        assert "outputs/out is damaged: it is not what its step published (sha256)" in outcome.text
+    assert worker.intake.is_open(), worker.intake.reasons()
+
+
 class _Broken(Workspaces):
     def stage(self, uid: str, *more: object, **others: object) -> Workspace:
         raise RuntimeError("no step can be begun here")

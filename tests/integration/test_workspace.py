@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -20,7 +21,7 @@ from pipeline_queue.contract.storage import Storage
 from pipeline_queue.snapshot import take_snapshot
 from tests.integration.attempt_site import names_in
 from workers.outputs import Found, Workspace, find_outputs, move_outputs
-from workers.trees import remove_tree
+from workers.trees import copy_entry, remove_tree
 from workers.workspace import Workspaces, private_folder
 
 
@@ -234,6 +235,82 @@ def test_special_files_and_links_to_the_outside_are_noted_not_followed(bench: Be
     assert bench.next_finds() == {"good": "x", "in": "-> good", "loop": "-> loop"}
 
 
+def _removed(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+def _link_instead(folder: Path) -> None:
+    outside = folder.parents[4] / "outside"
+    outside.mkdir()
+    (outside / "precious").write_text("x")
+    folder.rename(folder.with_name("old"))
+    folder.symlink_to(outside)
+
+
+def _link_above(folder: Path) -> None:
+    outside = folder.parents[4] / "outside"
+    (outside / "step").mkdir(parents=True)
+    (outside / "step" / "precious").write_text("x")
+    shutil.rmtree(folder.parent)
+    folder.parent.symlink_to(outside)
+
+
+def _all_removed(folder: Path) -> None:
+    shutil.rmtree(folder.parents[2])
+
+
+@pytest.mark.parametrize("play", [_removed, _link_instead, _link_above, _all_removed])
+def test_a_step_that_removes_or_replaces_its_own_folder_publishes_nothing_of_the_outside(
+    bench: Bench, play: Callable[[Path], object]
+) -> None:
+    (bench.source / "a").write_text("x")
+    found = bench.step(play)
+    assert found.outputs == () and found.deleted == ("a",)
+    assert any("removed its own folder" in note for note in found.notes)
+    assert all(path.read_text() == "x" for path in bench.scratch.rglob("precious"))
+    assert names_in(bench.scratch / "work") == []
+    assert bench.next_finds() == {}
+
+
+def test_what_lies_beside_the_folder_is_noted_however_much_else_is(bench: Bench) -> None:
+    def play(folder: Path) -> None:
+        for number in range(50):
+            os.mkfifo(folder / str(number))
+        (folder / ".." / "results").mkdir()
+        (folder / ".." / "results" / "a.txt").write_text("x")
+        (folder / ".." / ".." / "here").symlink_to("/")
+
+    note = bench.step(play).notes[-1]
+    assert note.endswith("and not published: ../results/a.txt, ../../here")
+
+
+def test_a_set_user_id_of_a_file_outside_stays_and_its_copies_have_none(bench: Bench, tmp_path: Path) -> None:
+    outside = bench.scratch / "outside"
+    outside.write_text("x")
+    outside.chmod(0o4755)
+    bench.step(lambda folder: os.link(outside, folder / "tool"))
+    assert outside.stat().st_mode & 0o7777 == 0o4755
+    assert (bench.published[0] / "outputs" / "tool").stat().st_mode & 0o7777 == 0o755
+
+
+def test_a_file_system_that_cannot_tell_holes_is_copied_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target = tmp_path / "a", tmp_path / "b"
+    with source.open("wb") as file:
+        file.truncate(1 << 20)
+        file.seek(1 << 19)
+        file.write(b"data")
+    seek = os.lseek
+
+    def lseek(descriptor: int, position: int, how: int) -> int:
+        if how in (os.SEEK_DATA, os.SEEK_HOLE):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return seek(descriptor, position, how)
+
+    monkeypatch.setattr(os, "lseek", lseek)
+    copy_entry(source, target)
+    assert target.read_bytes() == source.read_bytes()
+
+
 @pytest.mark.parametrize("through_a_link", [False, True])
 def test_an_absolute_link_to_the_own_folder_is_published_as_a_relative_one(
     tmp_path: Path, through_a_link: bool
@@ -328,7 +405,11 @@ def play(folder):
     for name, mode in (("fixed", 0o444), ("unreadable", 0o000)):
         (folder / name).write_text(name)
         (folder / name).chmod(mode)
-bench.step(play)
+def play_and_close(folder):
+    play(folder)
+    for above in list(folder.parents)[:3]:
+        above.chmod(0o000)
+bench.step(play_and_close)
 print(bench.next_finds())
 workspace = bench.stage("0")
 play(workspace.folder / "unwritable")

@@ -72,6 +72,9 @@ def test_metrics_that_are_no_file_are_none(tmp_path: Path) -> None:
          "not read: preds (a list of 2), name (a text), ok (true or false), z (null)"),
         ('{"loss": "0.25"}', {}, "not read: loss (a text)"),
         ('{"loss": NaN}\n{"loss": 0.5}', {"loss": 0.5}, "holds 2 lines"),
+        ('{"loss": 0.5, "acc": 1}\n{"loss": NaN, "acc": null}', {"acc": 1.0}, "not read: loss (NaN), acc (null)"),
+        ('{"a": "x\u2028y", "b": 1}\n{"b": 2}\n', {"b": 2.0}, "holds 2 lines"),
+        ('{"b": 1}\r\n{"b": 2}\r\n', {"b": 2.0}, "holds 2 lines"),
     ],
 )  # fmt: skip
 def test_every_form_is_read_or_noted(tmp_path: Path, text: str, metrics: dict[str, float], note: str) -> None:
@@ -89,6 +92,29 @@ def test_a_large_file_is_read_and_a_huge_one_noted(tmp_path: Path) -> None:
     with path.open("r+b") as file:
         file.truncate(MAX_BYTES + 1)
     assert read_metrics(path)[0] == {} and "was not read; at most" in read_metrics(path)[1][0]
+
+
+def test_a_name_that_many_numbers_share_costs_its_length_once(tmp_path: Path) -> None:
+    """Joined with each of them it would take 20 GB."""
+    inner = ", ".join(f'"{number}": {number}' for number in range(20_000))
+    (tmp_path / "metrics.json").write_text('{"ok": 1, "' + "x" * 1_000_000 + '": {' + inner + "}}")
+    found, (note,) = read_metrics(tmp_path / "metrics.json")
+    assert found == {"ok": 1.0} and "too long" in note
+
+
+def test_many_names_that_are_not_read_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text(json.dumps({f"n{number}": None for number in range(5_000)}))
+    found, (note,) = read_metrics(tmp_path / "metrics.json")
+    assert found == {} and note.endswith("n7 (null) and 4,992 more")
+
+
+def test_a_large_file_of_lines_is_read_and_a_large_text_noted(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.json"
+    path.write_text('{"loss": 0.5, "epoch": 12345678}\n' * 300_000)
+    assert read_metrics(path)[0] == {"loss": 0.5, "epoch": 12345678.0}
+    path.write_text("[" + "{}," * 3_000_000 + "{}]")
+    found, (note,) = read_metrics(path)
+    assert found == {} and "above 8,388,608 only lines are" in note
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
