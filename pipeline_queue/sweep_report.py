@@ -22,10 +22,10 @@ ENDED_SWEEP: frozenset[str] = frozenset({"succeeded", "failed", "cancelled", "st
 class SweepReport:
     """A sweep as it is now.
 
-    `counts` are runs by state; `runs_per_second` is the mean so far (since it was last retried), None before the first
-    end; `seconds_left` what that leads one to expect. Times are Unix seconds. `executing`: steps that workers execute
-    now; `held`: runs that wait for the sweep to be resumed; `waiting`: shared step -> runs that wait for another's
-    execution of it.
+    `counts` are runs by state; what waits for a shared step or for the sweep to be resumed is `queued`.
+    `runs_per_second` is the mean so far (since it was last retried), None before the first end; `seconds_left` what
+    that leads one to expect. Times are Unix seconds. `executing`: steps that workers execute now; `held`: runs that
+    wait for the sweep to be resumed; `waiting`: shared step -> runs that wait for another's execution of it.
     """
 
     sweep: str
@@ -66,10 +66,11 @@ def read_sweep(storage: Storage, sweep: Sweep, live: LiveSweep | None) -> SweepR
 
 def _from_ledger(sweep: Sweep, live: LiveSweep) -> SweepReport:
     ended = live.succeeded + live.failed + live.cancelled
+    waiting = min(live.held + sum(live.waiting.values()), live.flight - live.unstarted)
     never = 0 if live.state in ("running", "paused") else live.total - live.cursor + live.redo
     counts = {
-        "queued": live.total - ended - (live.flight - live.unstarted) - never,
-        "running": live.flight - live.unstarted,
+        "queued": live.total - ended - (live.flight - live.unstarted) - never + waiting,
+        "running": live.flight - live.unstarted - waiting,
         "succeeded": live.succeeded,
         "failed": live.failed,
         "cancelled": live.cancelled + never,

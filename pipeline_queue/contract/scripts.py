@@ -345,6 +345,7 @@ if f[3] == 'retrying' and tonumber(f[11]) > now then return {'waiting', f[11]} e
 if redis.call('HGET', KEYS[6], 'state') == 'paused' then
   redis.call('SADD', KEYS[7], string.match(run, '%d+$'))
   redis.call('ZREM', KEYS[4], run..' '..step)
+  begin(KEYS[1], KEYS[6])
   return {'paused'}
 end
 local micros = string.format('%.0f', clock[1] * 1000000 + clock[2])

@@ -43,7 +43,7 @@ def test_results_come_early(cluster: Cluster, folder: Path) -> None:
     shell = cluster.shell(folder)
     (folder.parent / "wait-prepare").touch()
     sweep = shell("sweep", "pipeline.yaml", "-p", "n=range(0,60)", "--detach").stdout.strip()
-    wait_until(lambda: cluster.client.sweep(sweep).waiting.get("prepare", 0) >= 3, "runs wait for the shared step")
+    wait_until(lambda: cluster.client.sweep(sweep).waiting.get("prepare", 0) == 59, "runs wait for the shared step")
     report = cluster.client.sweep(sweep)
     assert report.executing == 1
     said = shell("status", sweep).stdout

@@ -107,5 +107,5 @@ def submit_sweep(url: str, storage: Path, pipeline: Path, texts: tuple[str, ...]
 
     with Client(storage, Settings(url, storage, storage)) as client:
         loaded = client.load(pipeline)
-        built = build_space(loaded, SweepRequest(texts=texts))
+        built = build_space(loaded, SweepRequest(texts=texts, unused="allow"))
         return client.submit_sweep(prepare_sweep(loaded, built, "", None))

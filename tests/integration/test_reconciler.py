@@ -70,7 +70,7 @@ def _submit_sweep(site: Site, folder: Path, runs: int, pipeline: str = PIPELINE)
     """Committed, and nobody was told of it."""
     write_folder(folder, pipeline_yaml=pipeline)
     loaded = load_pipeline(folder / "pipeline.yaml")
-    built = build_space(loaded, SweepRequest(texts=(f"n=range(0,{runs})",)))
+    built = build_space(loaded, SweepRequest(texts=(f"n=range(0,{runs})",), unused="allow"))
     submission = prepare_sweep(loaded, built, "", site.storage.root)
     with submission.snapshot:
         return submission.commit(site.storage)
