@@ -22,6 +22,14 @@ _WHAT_WENT_WRONG = re.compile(
     r"could not|not found|no such|denied|fail|assert|invalid|unable|refused|unrecognized|undefined|is nan|diverged",
     re.IGNORECASE,
 )
+_OF_NO_FAILURE = re.compile(
+    r"\"[^\"]*\"|(?<!\w)'[^']*'(?!\w)"  # a value that is named
+    r"|\b(?:no|0) (?:error|fail|exception)\w*"
+    r"|\b(?:error|fail)\w*(?:\s*=\s*[-+]?[\d.]+|[\s:]+[-+]?\d+\.\d+)(?:e[-+]?\d+)?%?",  # a metric
+    re.IGNORECASE,
+)
+"""Words of an error in a line that speaks of none."""
+_GOES_ON_BELOW = re.compile(r"terminate called |thread '.*' panicked at .*:\s*$|[\w.]+(?:Error|Exception):\s*$")
 _NOISE = re.compile(
     r"\s+at [\w$.<>/]+|\s*(?:File \"|\^+\s*$|~+\^|\.\.\. \d+ more)|Stack ?trace|"
     r"(?:[\w.]*Warning|warning|WARN(?:ING)?|INFO|DEBUG)\b|.*\b(?:Warning|FutureWarning): |"
@@ -65,7 +73,7 @@ def meaningful_line(lines: Sequence[str]) -> str:
     The last exception of Python; else the last line that speaks of an error; else the last that is no warning,
     progress bar or stack frame; else the last.
     """
-    plain = [line for line in map(without_controls, lines) if line.strip()]
+    plain = _joined([line for line in map(without_controls, lines) if line.strip()])
     return (
         _exception(plain)
         or _last(plain, _WHAT_WENT_WRONG)
@@ -112,8 +120,19 @@ def _exception(lines: Sequence[str]) -> str:
     return ""
 
 
+def _joined(lines: Sequence[str]) -> list[str]:
+    """The lines, with the message of C++, Rust or Python that only begins on the next line on that of its kind."""
+    joined: list[str] = []
+    for line in lines:
+        if joined and _GOES_ON_BELOW.match(joined[-1]) and not _NOISE.match(line):
+            joined[-1] = f"{joined[-1].rstrip(': ')}: {line.strip().removeprefix('what():').strip()}"
+        else:
+            joined.append(line)
+    return joined
+
+
 def _last(lines: Sequence[str], wanted: re.Pattern[str] | None) -> str:
     for line in reversed(lines):
-        if not _NOISE.match(line) and (wanted is None or wanted.search(line)):
+        if not _NOISE.match(line) and (wanted is None or wanted.search(_OF_NO_FAILURE.sub("", line))):
             return line.strip()
     return ""

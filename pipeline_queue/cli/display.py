@@ -29,6 +29,7 @@ STATE_COLOURS = {
     "retrying": "magenta",
     "skipped": "dim",
 }
+_MAX_LINE_CHARACTERS = 200
 _SIGNS = {"succeeded": "✓", "failed": "✗", "cancelled": "■", "retrying": "↻", "skipped": "–"}
 
 
@@ -129,10 +130,19 @@ def _print_failures(report: RunRecord) -> None:
     err = Console(stderr=True, highlight=False)
     failed = [step for step in report.steps if step.state == "failed" and step.message]
     for step in failed:
-        err.print(safe_text(step.message, style="red"), soft_wrap=True)
+        err.print(safe_text(_with_short_lines(step.message), style="red"), soft_wrap=True)
         err.print(safe_text(f"whole log: {step.log}"), soft_wrap=True)
     if report.message and not failed:
-        err.print(safe_text(report.message), soft_wrap=True)
+        err.print(safe_text(_with_short_lines(report.message)), soft_wrap=True)
+
+
+def _with_short_lines(message: str) -> str:
+    """The end of a log without what would fill a window: the log itself has the whole lines."""
+    return "\n".join(
+        line if len(line) <= _MAX_LINE_CHARACTERS
+        else f"{line[:_MAX_LINE_CHARACTERS]}… (+{len(line) - _MAX_LINE_CHARACTERS:,} characters)"
+        for line in message.split("\n")
+    )  # fmt: skip
 
 
 def print_explanation(told: Explanation) -> None:

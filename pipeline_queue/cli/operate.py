@@ -58,7 +58,8 @@ def _cancel_sweep(client: Client, sweep: str, as_json: bool) -> None:
     if as_json:
         echo_json(json.dumps(report.as_json(), indent=2))
         return
-    left = f"; {report.counts['running']} runs are being ended" if report.counts["running"] else ""
+    running = report.counts["running"]
+    left = f"; {running:,} {'run is' if running == 1 else 'runs are'} being ended" if running else ""
     if report.state in ("cancelled", "running"):
         echo(f"{report.sweep} is cancelled{left}")
     else:

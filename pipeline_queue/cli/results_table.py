@@ -27,6 +27,8 @@ class _Column:
     to_the_right: bool
 
     def padded(self, text: str) -> str:
+        if text.isascii():
+            return text.rjust(self.width) if self.to_the_right else text.ljust(self.width)
         space = " " * (self.width - _width(text))
         return space + text if self.to_the_right else text + space
 
@@ -64,7 +66,7 @@ def table_lines(
         lines[0] = click.style(lines[0], dim=True)
         lines[1] = click.style(lines[1], bold=True) if marked else lines[1]
     left_out = [column.name for column in columns if column not in kept]
-    return lines + _remarks(every[0], () if names else found.constant, left_out)
+    return lines + _remarks(every[0], () if names else found.constant, left_out, width)
 
 
 def _has_best(rows: Sequence[Row], columns: Columns, keys: Sequence[str]) -> bool:
@@ -96,11 +98,27 @@ def _fitting(columns: list[_Column], needed: set[str], width: int | None) -> lis
     return kept
 
 
-def _remarks(first: Row, constant: Sequence[str], left_out: Sequence[str]) -> list[str]:
+def _remarks(first: Row, constant: Sequence[str], left_out: Sequence[str], width: int | None) -> list[str]:
+    """A line each on a terminal: what does not fit is counted."""
     lines = []
     if constant:
         values = first.as_dict()
-        lines.append("the same in all: " + " ".join(f"{cell(name)}={cell(values.get(name))}" for name in constant))
+        texts = [f"{cell(name)}={cell(values.get(name))}" for name in constant]
+        lines.append(_listed("the same in all:", texts, "", width))
     if left_out:
-        lines.append(f"not shown for want of width: {', '.join(left_out)} (--columns, --csv or --html shows them)")
+        lines.append(_listed("hidden:", left_out, " (see --columns, --csv, --html)", width))
     return ["", *(click.style(line, dim=True) for line in lines)] if lines else []
+
+
+def _listed(head: str, texts: Sequence[str], tail: str, width: int | None) -> str:
+    """`head a b +7 more tail`: as many of the texts as the width holds, and how many it does not."""
+    whole = " ".join([head, *texts]) + tail
+    if width is None or _width(whole) <= width:
+        return whole
+    shown = [head]
+    for number, text in enumerate(texts):
+        rest = f"+{len(texts) - number} more{tail}"
+        if _width(" ".join([*shown, text, rest])) > width:
+            break
+        shown.append(text)
+    return " ".join([*shown, f"+{len(texts) - len(shown) + 1} more{tail}"])

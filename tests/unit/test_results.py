@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 
 from pipeline_queue.cli.results import results
 from pipeline_queue.cli.results_table import table_lines
-from pipeline_queue.contract.errors import InputError, NotFoundError
+from pipeline_queue.contract.errors import InputError, NotFoundError, StorageError
 from pipeline_queue.contract.storage import Storage
 from pipeline_queue.results import (
     Row,
@@ -247,7 +248,36 @@ def test_the_table_fits_the_terminal_and_keeps_what_it_is_sorted_by() -> None:
     rows = [_row(0, {"loss": 1.0}, **{f"parameter_{n}": "狐" * 30 for n in range(9)}), _row(1)]
     text = "\n".join(table_lines(rows, rows, None, ["loss"], 80))
     assert "loss" in text.splitlines()[0] and "parameter_8" not in text.splitlines()[0]
-    assert "not shown for want of width" in text
+    assert "hidden: parameter_" in text
+
+
+def test_what_the_table_leaves_out_takes_one_line_each() -> None:
+    same = {f"constant_{n}": n for n in range(30)}
+    rows = [_row(n, {f"metric_{k}": n / (k + 1) for k in range(40)}, lr=n, **same) for n in range(2)]
+    for width in (40, 80, 120):
+        *_, same_line, hidden_line = map(click.unstyle, table_lines(rows, rows, None, [], width))
+        assert same_line.startswith("the same in all: ") and same_line.endswith(" more")
+        assert hidden_line.startswith("hidden: ") and " more (see --columns, --csv, --html)" in hidden_line
+        assert max(len(same_line), len(hidden_line)) <= max(width, 60)
+    assert "constant_29=29" in table_lines(rows, rows, None, [], None)[-1]
+
+
+def test_rows_are_read_in_order_and_whole_whatever_their_number(storage: Storage) -> None:
+    for index in range(1300):
+        _put(storage, f"{index // 1000 * 1000:06d}-{index // 1000 * 1000 + 999:06d}/{index}", _record(index))
+    damaged = storage.sweep(SWEEP) / "runs" / "001000-001999" / "1234" / "run.json"
+    damaged.write_text("{")
+    (damaged.parent.parent / "1250" / "run.json").unlink()
+    noted: list[str] = []
+    assert _indices(read_rows(storage, SWEEP, noted.append)) == [n for n in range(1300) if n not in (1234, 1250)]
+    assert [str(damaged) in note for note in noted] == [True]
+
+
+def test_an_end_that_cannot_be_read_is_an_error_of_the_storage(storage: Storage) -> None:
+    _put(storage, "0", _record(0))
+    (storage.sweep(SWEEP) / "runs" / "1" / "run.json").mkdir(parents=True)
+    with pytest.raises(StorageError, match="cannot be read: Is a directory"):
+        read_rows(storage, SWEEP)
 
 
 @pytest.mark.parametrize("value", HOSTILE)
