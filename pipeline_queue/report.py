@@ -63,7 +63,8 @@ def read_run(storage: Storage, sweep: Sweep, run: RunId, live: LiveRun | None) -
         names = paths.names()
         steps = find_steps(sweep, paths, names)
         end = _unfinished(sweep, run, steps, live, cancelled=CANCELLED in names)
-    return end.model_copy(update={"steps": tuple(_absolute(paths, step) for step in end.steps)})
+    known = {step.name for step in sweep.pipeline.steps}
+    return end.model_copy(update={"steps": tuple(_absolute(paths, step) for step in end.steps if step.name in known)})
 
 
 def _unfinished(sweep: Sweep, run: RunId, steps: list[StepFiles], live: LiveRun | None, cancelled: bool) -> RunRecord:
@@ -143,6 +144,9 @@ def _state(step: StepFiles, blocked: bool, run_state: RunState) -> StepState:
 
 def _absolute(paths: RunPaths, step: StepSummary) -> StepSummary:
     def full(path: str | None) -> str | None:
-        return None if path is None else str(paths.folder / path)
+        # A record that was damaged or forged must lead nowhere else.
+        if path is None or path.startswith("/") or ".." in path.split("/"):
+            return None
+        return str(paths.folder / path)
 
     return step.model_copy(update={"outputs": full(step.outputs), "log": full(step.log), "kept": full(step.kept)})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import posixpath
+import re
 from collections.abc import Iterable, Mapping
 
 from pipeline_queue.pipeline import Step
@@ -44,9 +45,24 @@ def unmatched(step: Step, names: Iterable[str]) -> list[str]:
 
 
 def unmatched_patterns(patterns: Iterable[str], names: Iterable[str]) -> list[str]:
-    """The patterns, written like `sources`, that match none of the names."""
+    """The patterns, written like `sources`, that match none of the names, or are none."""
     from pathspec import GitIgnoreSpec
 
     every = tuple(names)
-    specs = [(pattern, GitIgnoreSpec.from_lines([f"/{pattern}"])) for pattern in patterns]
-    return [pattern for pattern, spec in specs if not any(spec.match_file(name) for name in every)]
+
+    def matches(pattern: str) -> bool:
+        spec = GitIgnoreSpec.from_lines([f"/{pattern}"])
+        return any(spec.match_file(name) for name in every)
+
+    return [pattern for pattern in patterns if not is_pattern(pattern) or not matches(pattern)]
+
+
+def is_pattern(text: str) -> bool:
+    """Whether it can be read as a pattern: not `[z-a]`, nor with a backslash at its end."""
+    from pathspec import GitIgnoreSpec
+
+    try:
+        GitIgnoreSpec.from_lines([f"/{text}"])
+    except (ValueError, re.error):
+        return False
+    return True

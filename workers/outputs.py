@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pipeline_queue.contract.records import OutputFile
 from pipeline_queue.sources import WILDCARDS, unmatched_patterns
-from workers.trees import LONGEST_NAME_BYTES, Mark, make_readable, mark_of, move_entry, names_in, walk
+from workers.trees import LONGEST_NAME_BYTES, Mark, is_closed, make_readable, mark_of, move_entry, names_in, walk
 
 _NEVER_PUBLISHED_FOLDERS = frozenset({"__pycache__", ".ipynb_checkpoints"})
 _MOST_NOTES = 20
@@ -169,6 +169,8 @@ def _refused(name: str, path: Path, status: os.stat_result, root: Path) -> str:
         return f"{name[:200]!a} is not a name in UTF-8, and was not published"
     if length > LONGEST_NAME_BYTES:
         return f"{name[:200]}… lies too deep (over {LONGEST_NAME_BYTES:,} bytes), and was not published"
+    if is_closed(path, status):
+        return f"{name} belongs to another user and cannot be read, and was not published"
     inside = not stat.S_ISLNK(status.st_mode) or _stays_inside(path, root)
     if stat.S_IFMT(status.st_mode) in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK) and inside:
         return ""

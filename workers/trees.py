@@ -17,6 +17,8 @@ LONGEST_NAME_BYTES = 3_000
 
 _YOUNGEST_NS = 1_000_000_000
 
+_RIGHTS_OF_OWNER = stat.S_ISUID | stat.S_ISGID
+
 _NO_HOLES_HERE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 """Errors of file systems that cannot say where a file's holes are."""
 
@@ -25,7 +27,10 @@ Mark = tuple[int, int, int, int]
 
 
 def walk(root: Path) -> Iterator[Path]:
-    """Everything below `root`, without following links; folders that cannot be read are opened up."""
+    """Everything below `root`, without following links; folders that cannot be read are opened up.
+
+    What lies in folders of another user that this one may not read is passed over.
+    """
     longest = len(os.fsencode(root)) + 1 + LONGEST_NAME_BYTES
     pending = [root]
     while pending:
@@ -47,6 +52,14 @@ def names_in(folder: Path) -> list[str]:
     if status.st_mode & stat.S_IRWXU != stat.S_IRWXU:
         folder.chmod(stat.S_IMODE(status.st_mode) | stat.S_IRWXU)
     return sorted(item.name for item in _listed(folder))
+
+
+def is_closed(path: Path, status: os.stat_result) -> bool:
+    """Whether a file or folder is another user's and closed to this one, such as what a container left."""
+    if status.st_uid == os.geteuid() or stat.S_ISLNK(status.st_mode):
+        return False
+    needed = os.R_OK | os.X_OK if stat.S_ISDIR(status.st_mode) else os.R_OK
+    return not os.access(path, needed, effective_ids=True)
 
 
 def mark_of(status: os.stat_result) -> Mark | None:
@@ -97,8 +110,10 @@ def move_entry(source: Path, destination: Path, root: Path) -> None:
         with contextlib.suppress(FileExistsError):
             destination.symlink_to(os.path.relpath(target, source.parent) if target.is_relative_to(root) else target)
         return
-    if status.st_nlink > 1:
-        # Its other name may lie outside, where somebody goes on writing to it.
+    is_anothers_with_rights = status.st_uid != os.geteuid() and status.st_mode & _RIGHTS_OF_OWNER
+    if status.st_nlink > 1 or is_anothers_with_rights:
+        # Its other name may lie outside, where somebody goes on writing to it. Of another user's, only a copy can lose
+        # the right to act as that user.
         _copy_whole(source, destination)
         return
     make_readable(source)
@@ -113,12 +128,12 @@ def move_entry(source: Path, destination: Path, root: Path) -> None:
 def make_readable(path: Path) -> None:
     """Gives a file of this user's the right to be read, and takes from it the rights to act as its owner or group.
 
-    Not those of a file that has another name, which may lie outside; its copies have none.
+    Not those of another user's file, or of one that has another name, which may lie outside; their copies have none.
     """
     status = path.lstat()
     mode = stat.S_IMODE(status.st_mode)
     wanted = (mode & 0o777 if status.st_nlink == 1 else mode) | stat.S_IRUSR
-    if stat.S_ISREG(status.st_mode) and mode != wanted:
+    if stat.S_ISREG(status.st_mode) and mode != wanted and os.geteuid() in (0, status.st_uid):
         path.chmod(wanted)
 
 
@@ -165,6 +180,8 @@ def _listed(folder: Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as items:
             return list(items)
     except PermissionError:
+        if folder.lstat().st_uid != os.geteuid():
+            return []
         folder.chmod(0o700)
         with os.scandir(folder) as items:
             return list(items)

@@ -223,7 +223,10 @@ def _link(folder: Path, links: Mapping[str, str], staged: _Staged) -> None:
 
 def _apply(step: Path, folder: Path, staged: _Staged) -> None:
     """Does to the folder what the published step did to its own."""
-    record = read_step(step)
+    try:
+        record = read_step(step)
+    except StorageError as error:
+        raise DamagedError(str(error)) from error
     if record is None:
         raise StorageError(f"{step} has no manifest; was something deleted from the storage?")
     for name in record.deleted:
@@ -258,7 +261,7 @@ def _damage(copied: Path, file: OutputFile) -> str:
 def _check_name(step: Path, name: str, folder: Path) -> None:
     """A manifest that was damaged or forged must lead nowhere else. Raises StorageError."""
     parts = name.split("/")
-    is_inside = not name.startswith("/") and not {"", ".", ".."} & set(parts)
+    is_inside = not name.startswith("/") and not {"", ".", ".."} & set(parts) and "\0" not in name
     above = (folder.joinpath(*parts[:depth]) for depth in range(1, len(parts)))
     if not is_inside or any(path.is_symlink() for path in above):
         raise DamagedError(f"the manifest of {step} holds the name {name[:200]!r}, which leads outside")

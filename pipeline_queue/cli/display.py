@@ -206,4 +206,6 @@ def short(value: object) -> str:
 
 
 def _seconds(step: StepSummary) -> str:
-    return "" if step.seconds is None else f"{step.seconds:.2f}"
+    if step.seconds is None:
+        return ""
+    return f"{step.seconds:.2f}" if step.seconds >= 1 else f"{step.seconds:.3g}"

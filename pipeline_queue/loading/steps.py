@@ -23,7 +23,7 @@ from pipeline_queue.loading.words import StepContext, is_single_quoted, read_arg
 from pipeline_queue.parameters import BadValueError, check_bounds, read_value
 from pipeline_queue.pipeline import DEFAULT_QUEUE, Keep, OptionalWords, Parameter, Reference, Reuse, Step, Template
 from pipeline_queue.problems import quoted
-from pipeline_queue.sources import WILDCARDS
+from pipeline_queue.sources import WILDCARDS, is_pattern
 
 MAX_STEPS = 100
 MAX_RETRIES = 100
@@ -295,7 +295,10 @@ def _read_sources(context: StepContext, fields: Fields) -> tuple[str, ...]:
     node = fields.get("sources")
     sources = _read_paths(fields, "sources", "a source")
     for source in sources:
-        if node is not None and not WILDCARDS & set(source) and not source.startswith(("/", "..")):
+        if node is not None and not is_pattern(source):
+            hint = "write it as a line of .gitignore, with a backslash before a character that stands for itself"
+            context.reading.add(node, f"{fields.label('sources')}: {quoted(source)} is not a pattern", hint)
+        elif node is not None and not WILDCARDS & set(source) and not source.startswith(("/", "..")):
             problem, hint = context.programs.missing(source)
             if problem:
                 context.reading.add(node, f"{fields.label('sources')}: {problem}", hint)

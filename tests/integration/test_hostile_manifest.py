@@ -23,7 +23,7 @@ def published(folder: Path, **changed: object) -> Path:
     return step
 
 
-@pytest.mark.parametrize("name", ["../x", "/tmp/x", "a/../../x", "", "a//b", "./a"])
+@pytest.mark.parametrize("name", ["../x", "/tmp/x", "a/../../x", "", "a//b", "./a", "a\0b"])
 @pytest.mark.parametrize("field", ["deleted", "outputs"])
 def test_a_name_that_leads_outside_is_refused(tmp_path: Path, name: str, field: str) -> None:
     (tmp_path / "x").write_text("stays")
@@ -82,3 +82,10 @@ def test_a_pipe_in_the_place_of_an_output_ends_no_worker(tmp_path: Path) -> None
     work.mkdir()
     with pytest.raises(OSError, match="neither a file, a folder nor a link"):
         _apply(step, work, {})
+
+
+def test_a_manifest_that_is_no_record_is_damage(tmp_path: Path) -> None:
+    step = published(tmp_path)
+    (step / "step.json").write_text("{")
+    with pytest.raises(DamagedError, match="is damaged"):
+        _apply(step, tmp_path, {})

@@ -391,11 +391,11 @@ def test_nesting_deeper_than_any_path_is_noted_and_removed(bench: Bench) -> None
 
 
 AS_NOBODY = """
-import os, sys
+import os, subprocess, sys
 from pathlib import Path
 from tests.integration.test_workspace import Bench
 os.umask(0o022)
-os.setgid(65534); os.setuid(65534)
+os.setgid(65534); os.setresuid(65534, 65534, 0)  # may become root again, as what a container leaves does
 bench = Bench(Path(sys.argv[1]))
 def play(folder):
     for name, mode in (("closed", 0o000), ("unwritable", 0o555)):
@@ -409,6 +409,26 @@ def play_and_close(folder):
     play(folder)
     for above in list(folder.parents)[:3]:
         above.chmod(0o000)
+def play_as_root(folder):
+    (folder / "mine").write_text("x")
+    os.seteuid(0)
+    for name, mode in (("theirs", 0o755), ("theirs_closed", 0o700)):
+        (folder / name).mkdir()
+        (folder / name / "file").write_text(name)
+        (folder / name).chmod(mode)
+    (folder / "tool").write_text("x")
+    (folder / "tool").chmod(0o4755)
+    (folder / "theirs_unreadable").write_text("x")
+    (folder / "theirs_unreadable").chmod(0o600)
+    os.seteuid(65534)
+Path(sys.argv[1], "other").mkdir()
+other = Bench(Path(sys.argv[1], "other"))
+found = other.step(play_as_root)
+print(([file.path for file in found.outputs], sorted(note.partition(" ")[0] for note in found.notes),
+       (other.published[0] / "outputs" / "tool").stat().st_mode & 0o7777))
+os.seteuid(0)
+subprocess.run(["rm", "-rf", str(other.scratch)], check=True)
+os.seteuid(65534)
 bench.step(play_and_close)
 print(bench.next_finds())
 workspace = bench.stage("0")
@@ -428,7 +448,10 @@ def test_a_user_that_is_not_root_publishes_and_removes_what_lacks_rights() -> No
         done = subprocess.run([sys.executable, "-c", AS_NOBODY, str(folder)], capture_output=True, text=True,
                               cwd=Path(__file__).resolve().parents[2])  # fmt: skip
         assert done.returncode == 0, done.stderr
-        found, left = done.stdout.splitlines()
+        of_root, found, left = done.stdout.splitlines()
+        assert eval(of_root) == (
+            ["mine", "theirs/file", "tool"], ["theirs_closed", "theirs_unreadable"], 0o755,
+        )  # fmt: skip
         assert eval(found) == {
             "closed": None, "closed/file": "closed", "unwritable": None, "unwritable/file": "unwritable",
             "fixed": "fixed", "unreadable": "unreadable",

@@ -157,3 +157,23 @@ def test_names_that_are_no_attempt_are_passed_over(storage: Storage, name: str) 
 
 def test_a_manifest_that_is_not_there_is_none(tmp_path: Path) -> None:
     assert read_step(tmp_path) is None
+
+
+def test_a_record_of_an_end_leads_nowhere_but_into_its_run(storage: Storage) -> None:
+    """One that was damaged or forged: `outputs RUN DIR` would copy, `logs` print, what it names."""
+    _put(storage, "prepare", STEP_RECORD)
+    sweep = _sweep()
+    paths = sweep.paths(storage, RUN)
+    end = end_of_run(sweep, RUN, find_steps(sweep, paths, paths.names()), "failed", "")
+    (first, second) = end.steps
+    forged = end.model_copy(
+        update={
+            "steps": (
+                first.model_copy(update={"outputs": "/etc", "log": "prepare/../../../x", "kept": "../1/train/kept"}),
+                second.model_copy(update={"name": "../../outside"}),
+            )
+        }
+    )
+    (paths.folder / "run.json").write_text(forged.model_dump_json())
+    (step,) = read_run(storage, sweep, RUN, None).steps
+    assert (step.name, step.outputs, step.log, step.kept) == ("prepare", None, None, None)

@@ -12,7 +12,7 @@ from pipeline_queue.loading.loader import load_pipeline
 from pipeline_queue.pipeline import Parameter, Pipeline, Step
 from pipeline_queue.sharing import identities, own_because, shareable_steps
 from pipeline_queue.snapshot import read_contents, take_snapshot
-from pipeline_queue.sources import select_sources, sources_digest, unmatched
+from pipeline_queue.sources import select_sources, sources_digest, unmatched, unmatched_patterns
 from pipeline_queue.space import Points
 
 NAMES = ("conf", "conf/a.yaml", "conf/deep", "conf/deep/b.yaml", "data.csv", "lib", "lib/data.csv", "prepare.py")
@@ -119,3 +119,14 @@ def test_the_identity_holds_the_declared_sources_instead_of_the_snapshot() -> No
 
     assert digest("one", {"prepare": "s"}) == digest("two", {"prepare": "s"})
     assert digest("one", {}) != digest("two", {})
+
+
+@pytest.mark.parametrize("pattern", ["[z-a]*", "a*\\"])
+def test_what_is_no_pattern_is_said_and_matches_nothing(tmp_path: Path, pattern: str) -> None:
+    assert unmatched_patterns([pattern, "*.csv"], NAMES) == [pattern]
+    (tmp_path / "a.py").write_text("")
+    (tmp_path / "p.yaml").write_text(
+        f"pipeline:\n  steps:\n    - a:\n        run: a.py\n        sources: ['{pattern}']\n"
+    )
+    with pytest.raises(PipelineFileError, match="is not a pattern"):
+        load_pipeline(tmp_path / "p.yaml")
