@@ -45,7 +45,7 @@ from pipeline_queue.report import end_of_run, find_steps, read_run
 from pipeline_queue.results import Row, read_rows
 from pipeline_queue.storage_match import open_storage
 from pipeline_queue.sweep import Sweep
-from pipeline_queue.sweep_report import ENDED_SWEEP, SweepReport, read_sweep
+from pipeline_queue.sweep_report import ENDED_SWEEP, SweepReport, add_reasons, read_sweep
 from pipeline_queue.trace import Traced
 
 if TYPE_CHECKING:
@@ -187,6 +187,10 @@ class Client:
         found = self._find_sweep(sweep)
         live = self._ledger.sweeps.read(found.record.id) if self._ledger else None
         return read_sweep(self._storage(), found, live)
+
+    def with_reasons(self, report: SweepReport) -> SweepReport:
+        """The report with why the example of each of its most frequent causes failed."""
+        return add_reasons(self._storage(), self._find_sweep(report.sweep), report)
 
     def is_sweep(self, text: str) -> bool:
         """Whether `text` names a sweep of several runs as a whole, not one run of it. Raises NotFoundError."""

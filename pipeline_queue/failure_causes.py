@@ -63,7 +63,18 @@ def cause_of(message: str) -> str:
     for pattern, put in _IN_HEAD:
         head = pattern.sub(put, head)
     line = meaningful_line(log.split("\n"))
-    text = f"{head}: {masked(line)}" if line else head
+    return _shortened(f"{head}: {masked(line)}" if line else head)
+
+
+def reason_of(message: str) -> str:
+    """Why this one run failed, with its own numbers and paths; one line."""
+    head, _, log = message.partition(LOG_FOLLOWS)
+    head = head.partition("\n")[0].replace(LOG_IS_EMPTY, "")
+    line = meaningful_line(log.split("\n"))
+    return _shortened(f"{head}: {line}" if line else head)
+
+
+def _shortened(text: str) -> str:
     return text if len(text) <= MAX_CAUSE_CHARACTERS else f"{text[: MAX_CAUSE_CHARACTERS - 1]}…"
 
 

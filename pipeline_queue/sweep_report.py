@@ -6,15 +6,18 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from pipeline_queue.contract.errors import NotFoundError, StorageError
+from pipeline_queue.contract.identity import RunId
 from pipeline_queue.contract.records import RunRecord
 from pipeline_queue.contract.states import FailureGroup
 from pipeline_queue.contract.storage import Storage
 from pipeline_queue.contract.sweep_ledger import LiveSweep
-from pipeline_queue.failure_causes import cause_of, grouped
+from pipeline_queue.failure_causes import cause_of, grouped, reason_of
 from pipeline_queue.sweep import Sweep
 
 SweepState = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled", "stopped"]
 
+MAX_REASONS = 10
 ENDED_SWEEP: frozenset[str] = frozenset({"succeeded", "failed", "cancelled", "stopped"})
 
 
@@ -100,6 +103,22 @@ def _from_storage(storage: Storage, sweep: Sweep) -> SweepReport:
     if state == "succeeded" and counts["failed"]:
         state = "failed"
     return _report(sweep, state, counts, grouped(failed), sweep.record.created_at, None, time.time())
+
+
+def add_reasons(storage: Storage, sweep: Sweep, report: SweepReport) -> SweepReport:
+    """The report with why the examples of its first causes failed, in their own words, where they can be read."""
+    return replace(report, failures=tuple(
+        replace(group, reason=_reason(storage, sweep, group.example)) if position < MAX_REASONS else group
+        for position, group in enumerate(report.failures)
+    ))  # fmt: skip
+
+
+def _reason(storage: Storage, sweep: Sweep, run: str) -> str:
+    try:
+        end = sweep.paths(storage, sweep.run_id(RunId.parse(run).index)).end()
+    except (NotFoundError, StorageError):
+        return ""
+    return reason_of(end.message) if end else ""
 
 
 def failures_on_storage(storage: Storage, sweep: str) -> tuple[FailureGroup, ...]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline_queue.contract.records import RunRecord, StepRecord
-from pipeline_queue.failure_causes import cause_of
+from pipeline_queue.failure_causes import reason_of
 from pipeline_queue.parameters import text_of
 from pipeline_queue.pipeline import Parameter, Pipeline, Step
 from pipeline_queue.report import StepFiles
@@ -107,11 +107,11 @@ def _run_rows(run: Traced, triggered: str) -> Iterator[tuple[str, str, str, str]
         elif summary.state == "skipped":
             yield from _rows(run, f"Step {step.name} skipped", used, "An earlier step did not succeed")
         else:
-            yield from _rows(run, f"Step {step.name} {summary.state}", used, cause_of(summary.message) or "-")
+            yield from _rows(run, f"Step {step.name} {summary.state}", used, reason_of(summary.message) or "-")
     if run.report.state == "succeeded":
         yield from _rows(run, "Pipeline completes", every, _completed(run))
     else:
-        yield from _rows(run, f"Pipeline {run.report.state}", every, cause_of(run.report.message) or "-")
+        yield from _rows(run, f"Pipeline {run.report.state}", every, reason_of(run.report.message) or "-")
 
 
 def _rows(run: Traced, action: str, names: Sequence[str], effect: str) -> Iterator[tuple[str, str, str, str]]:
@@ -130,7 +130,7 @@ def _received(step: Step, record: StepRecord) -> str:
 def _executed(record: StepRecord) -> str:
     if record.state == "succeeded":
         return f"exit code 0 after {record.seconds:.3g} s on {record.worker}"
-    return cause_of(record.message) or record.state
+    return reason_of(record.message) or record.state
 
 
 def _completed(run: Traced) -> str:

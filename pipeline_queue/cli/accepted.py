@@ -69,7 +69,7 @@ def watch_sweep(client: Client, sweep_id: str, as_json: bool) -> str:
     from pipeline_queue.cli import sweep_display
 
     with _interruptible(sweep_id, "sweep", lambda: client.cancel_sweep(sweep_id)):
-        report = sweep_display.watch_sweep(client, sweep_id)
+        report = client.with_reasons(sweep_display.watch_sweep(client, sweep_id))
     if as_json:
         echo_json(json.dumps(report.as_json(), indent=2))
     else:

@@ -38,7 +38,7 @@ def status(run: str | None, limit: int, as_json: bool) -> None:
         if run is not None:
             served = client.is_served()
             if client.is_sweep(run):
-                state = _print_sweep(client.sweep(run), as_json, served)
+                state = _print_sweep(client.with_reasons(client.sweep(run)), as_json, served)
             else:
                 state = _print_run(client.run(run), as_json, served)
             _tell_holds(client)

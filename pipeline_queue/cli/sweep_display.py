@@ -6,6 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
+from itertools import takewhile
 
 import click
 from rich.cells import cell_len
@@ -70,10 +71,19 @@ def failure_lines(groups: Sequence[FailureGroup]) -> list[str]:
     for group in groups[:_MAX_CAUSES]:
         executed = group.count - group.shared
         shared = f": {executed:,} executed, {group.shared:,} share that failure" if group.shared else ""
-        lines.append(f"  {group.count:,} x {group.text}{shared} (for example {group.example})")
+        own = _own_words(group)
+        lines.append(f"  {group.count:,} x {group.text}{shared} (for example {group.example}{own})")
     if len(groups) > _MAX_CAUSES:
         lines.append(f"  and {len(groups) - _MAX_CAUSES:,} more causes: --json has them")
     return lines
+
+
+def _own_words(group: FailureGroup) -> str:
+    """`: 2.50 GiB were not there`, what the example says instead of the masked end of its cause; empty if nothing."""
+    if group.reason in ("", group.text):
+        return ""
+    alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(group.text, group.reason, strict=False)))
+    return f": {group.reason[:alike].rpartition(': ')[2]}{group.reason[alike:]}"
 
 
 def print_rows(reports: Sequence[RunRecord | SweepReport], now: float) -> None:

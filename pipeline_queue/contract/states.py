@@ -17,9 +17,13 @@ SHARED_FAILURE = "\x1fshared"
 
 @dataclass(frozen=True, slots=True)
 class FailureGroup:
-    """Failures of one kind: how many runs, one of them, and how many share the failure of another's execution."""
+    """Failures of one kind: how many runs, one of them, and how many share the failure of another's execution.
+
+    `reason`: why the example failed, with its own numbers and paths; empty where it was not asked for.
+    """
 
     text: str
     count: int
     example: str
     shared: int = 0
+    reason: str = ""

@@ -80,7 +80,10 @@ def test_failures_are_told_by_cause_also_when_nothing_runs_any_more(failed: Shel
     groups = failed.json("status", "night", "--json")["failures"]
     assert [(group["count"], group["shared"]) for group in groups] == [(3, 0), (3, 0)]
     assert failed("results", "night").stdout.count(" x step train failed") == 2
-    assert "RuntimeError: CUDA out of memory" in failed("trace", "night.0").stdout
+    assert ".00 GiB)" in said and "No such file or directory: 'data/train.csv')" in said
+    for group in groups:
+        assert group["reason"] and group["reason"] != group["text"]
+    assert failed.json("trace", "night.4", "--json")["rows"][-1]["effect"].endswith("Tried to allocate 4.00 GiB")
     for end in (failed.folder / "pipeline-queue-data" / "storage" / "sweeps").glob("*/end.json"):
         end.unlink()
     again = failed.json("status", "night", "--json")["failures"]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from pipeline_queue.cli.sweep_display import failure_lines
 from pipeline_queue.contract.states import FailureGroup
-from pipeline_queue.failure_causes import cause_of, grouped, masked, meaningful_line
+from pipeline_queue.failure_causes import cause_of, grouped, masked, meaningful_line, reason_of
 
 PYTHON = """\
 Traceback (most recent call last):
@@ -108,6 +111,19 @@ def test_a_message_gives_its_cause() -> None:
     assert cause_of(gone) == cause_of(gone.replace("worker-7@host", "worker-9@other"))
     assert cause_of("") == ""
     assert len(cause_of("step a failed; the log ends with:\n  error " + "x" * 10_000)) == 300
+
+
+def test_the_example_of_a_cause_is_told_in_its_own_words() -> None:
+    log = "the log ends with:\n  epoch 1\n  ValueError: loss is nan after 7 steps in /tmp/x7"
+    reason = reason_of(f"step train failed with exit code 1; {log}")
+    assert reason == "step train failed with exit code 1: ValueError: loss is nan after 7 steps in /tmp/x7"
+    text = "step train failed with exit code 1: ValueError: loss is nan after N steps in <path>"
+    assert failure_lines([FailureGroup(text, 4, "a-7k3m9q2x.7", 0, reason)]) == [
+        f"  4 x {text} (for example a-7k3m9q2x.7: loss is nan after 7 steps in /tmp/x7)"
+    ]
+    alike = FailureGroup("step train failed with exit code 3", 4, "a-7k3m9q2x.7")
+    assert failure_lines([replace(alike, reason=alike.text)]) == failure_lines([alike])
+    assert reason_of("step a failed; its log is empty") == "step a failed"
 
 
 def test_failures_are_counted_with_an_example_that_was_executed() -> None:
