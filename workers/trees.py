@@ -12,15 +12,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline_queue.contract.sparse_files import copy_content, copy_file
+
 LONGEST_NAME_BYTES = 3_000
 """Of a name relative to its tree; the system takes 4,095 bytes, and the tree is moved to a longer place."""
 
 _YOUNGEST_NS = 1_000_000_000
 
 _RIGHTS_OF_OWNER = stat.S_ISUID | stat.S_ISGID
-
-_NO_HOLES_HERE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
-"""Errors of file systems that cannot say where a file's holes are."""
 
 Mark = tuple[int, int, int, int]
 """Inode, size, mtime and ctime (ns): what changes when a file is written."""
@@ -85,7 +84,7 @@ def copy_entry(source: Path, target: Path) -> Mark | None:
     with source.open("rb", buffering=0) as reader:
         writer = os.open(target, flags, (status.st_mode & 0o777) | stat.S_IWUSR)
         try:
-            _copy_content(reader.fileno(), writer, status.st_size)
+            copy_content(reader.fileno(), writer, status.st_size)
             # Never younger than this: a write in the same tick of the kernel's clock must change the mark.
             written_ns = min(status.st_mtime_ns, time.time_ns() - _YOUNGEST_NS)
             os.utime(writer, ns=(written_ns, written_ns))
@@ -141,12 +140,7 @@ def _copy_whole(source: Path, destination: Path) -> None:
     """The file with its times and mode, or nothing: half of it would take the room that somebody else waits for."""
     make_readable(source)
     try:
-        if _has_holes(source.stat()):
-            with source.open("rb", buffering=0) as reader, destination.open("wb", buffering=0) as writer:
-                _copy_content(reader.fileno(), writer.fileno(), os.fstat(reader.fileno()).st_size)
-            shutil.copystat(source, destination)
-        else:
-            shutil.copy2(source, destination)
+        copy_file(source, destination)
         destination.chmod(destination.stat().st_mode & 0o777)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -195,46 +189,3 @@ def _open_up(folder: Path) -> None:
             current.chmod(0o700)
             with os.scandir(current) as items:
                 pending.extend(Path(item.path) for item in items if item.is_dir(follow_symlinks=False))
-
-
-def _copy_content(reader: int, writer: int, size: int) -> None:
-    """In the kernel, which shares the blocks on file systems that can; what is a hole stays one."""
-    if not _has_holes(os.fstat(reader)):
-        _copy_range(reader, writer, size)
-        return
-    end = 0
-    while end < size:
-        try:
-            start = os.lseek(reader, end, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno in _NO_HOLES_HERE:
-                os.lseek(reader, end, os.SEEK_SET)
-                os.lseek(writer, end, os.SEEK_SET)
-                _copy_range(reader, writer, size - end)
-                return
-            if error.errno != errno.ENXIO:
-                raise
-            break  # the rest is a hole
-        end = min(os.lseek(reader, start, os.SEEK_HOLE), size)
-        os.lseek(reader, start, os.SEEK_SET)
-        os.lseek(writer, start, os.SEEK_SET)
-        _copy_range(reader, writer, end - start)
-    os.ftruncate(writer, size)
-
-
-def _has_holes(status: os.stat_result) -> bool:
-    return status.st_blocks * 512 < status.st_size
-
-
-def _copy_range(reader: int, writer: int, size: int) -> None:
-    """From where both stand."""
-    left = size
-    while left > 0:
-        try:
-            done = os.copy_file_range(reader, writer, left)
-        except OSError:
-            done = 0
-        done = done or os.sendfile(writer, reader, None, left)
-        if done == 0:
-            raise OSError(errno.EIO, "a file became shorter while it was copied")
-        left -= done

@@ -139,6 +139,9 @@ def test_a_huge_sparse_file_is_published_and_staged_at_once(tmp_path: Path) -> N
     shell("run", "pipeline.yaml")
     (huge,) = (shell.folder / "pipeline-queue-data").rglob("huge")
     assert huge.stat().st_size == 10**12 and huge.stat().st_blocks < 1000
+    shell("outputs", "last", "got")
+    copied = shell.folder / "got" / "make" / "huge"
+    assert copied.stat().st_size == 10**12 and copied.stat().st_blocks < 1000
 
 
 def test_a_manifest_holds_checksums(tmp_path: Path) -> None:

@@ -1,0 +1,65 @@
+"""Copies of files in which a hole stays a hole: a sparse file of 1 TB takes no more time or room than its data."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from pathlib import Path
+
+_NO_HOLES_HERE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
+"""Errors of file systems that cannot say where a file's holes are."""
+_BLOCK_BYTES = 512
+
+
+def copy_file(source: Path | str, destination: Path | str) -> None:
+    """As `shutil.copy2`: content, times and mode. Raises OSError."""
+    if not _has_holes(Path(source).stat()):
+        shutil.copy2(source, destination)
+        return
+    with Path(source).open("rb", buffering=0) as reader, Path(destination).open("wb", buffering=0) as writer:
+        copy_content(reader.fileno(), writer.fileno(), os.fstat(reader.fileno()).st_size)
+    shutil.copystat(source, destination)
+
+
+def copy_content(reader: int, writer: int, size: int) -> None:
+    """In the kernel, which shares the blocks on file systems that can; what is a hole stays one."""
+    if not _has_holes(os.fstat(reader)):
+        _copy_range(reader, writer, size)
+        return
+    end = 0
+    while end < size:
+        try:
+            start = os.lseek(reader, end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno in _NO_HOLES_HERE:
+                os.lseek(reader, end, os.SEEK_SET)
+                os.lseek(writer, end, os.SEEK_SET)
+                _copy_range(reader, writer, size - end)
+                return
+            if error.errno != errno.ENXIO:
+                raise
+            break  # the rest is a hole
+        end = min(os.lseek(reader, start, os.SEEK_HOLE), size)
+        os.lseek(reader, start, os.SEEK_SET)
+        os.lseek(writer, start, os.SEEK_SET)
+        _copy_range(reader, writer, end - start)
+    os.ftruncate(writer, size)
+
+
+def _has_holes(status: os.stat_result) -> bool:
+    return status.st_blocks * _BLOCK_BYTES < status.st_size
+
+
+def _copy_range(reader: int, writer: int, size: int) -> None:
+    """From where both stand."""
+    left = size
+    while left > 0:
+        try:
+            done = os.copy_file_range(reader, writer, left)
+        except OSError:
+            done = 0
+        done = done or os.sendfile(writer, reader, None, left)
+        if done == 0:
+            raise OSError(errno.EIO, "a file became shorter while it was copied")
+        left -= done
