@@ -45,6 +45,7 @@ from pipeline_queue.report import end_of_run, find_steps, read_run
 from pipeline_queue.results import Row, read_rows
 from pipeline_queue.storage_match import open_storage
 from pipeline_queue.sweep import Sweep
+from pipeline_queue.sweep_progress import StepCounter
 from pipeline_queue.sweep_report import ENDED_SWEEP, SweepReport, add_reasons, read_sweep
 from pipeline_queue.trace import Traced
 
@@ -84,6 +85,7 @@ class Client:
         self._environments = EnvironmentFolder(settings.environments) if settings and settings.environments else None
         self._app: Celery | None = None
         self._opened: Storage | None = None
+        self._steps: StepCounter | None = None
 
     @classmethod
     def connect(cls, environment: Mapping[str, str] | None = None) -> Client:
@@ -186,7 +188,12 @@ class Client:
         """The sweep as it is now. Raises NotFoundError."""
         found = self._find_sweep(sweep)
         live = self._ledger.sweeps.read(found.record.id) if self._ledger else None
-        return read_sweep(self._storage(), found, live)
+        report = read_sweep(self._storage(), found, live)
+        if self._ledger is None or live is None or not live.adds_up or report.state in ENDED_SWEEP:
+            return report
+        if self._steps is None:
+            self._steps = StepCounter(self._ledger, self._storage())
+        return self._steps.counted(found, live, report)
 
     def with_reasons(self, report: SweepReport) -> SweepReport:
         """The report with why the example of each of its most frequent causes failed."""

@@ -70,6 +70,7 @@ def enqueue_held(ledger: Ledger, storage: Storage, sweep: Sweep) -> None:
 def _ring_again(ledger: Ledger, storage: Storage, sweep: Sweep, runs: Iterable[RunId]) -> None:
     """Rings runs from their first unpublished step; at the priority of first steps, so that other sweeps get theirs."""
     chains = []
+    published: dict[RunId, int] = {}
     for run in runs:
         paths = sweep.paths(storage, run)
         try:
@@ -83,7 +84,9 @@ def _ring_again(ledger: Ledger, storage: Storage, sweep: Sweep, runs: Iterable[R
             ledger.close_run(run, end.state)
         else:
             chains.append(todo)
+            published[run] = len(sweep.pipeline.steps) - len(todo)
     if chains:
+        ledger.sweeps.note_published(published)
         ring_new(ledger, sweep.pipeline, chains, START_PRIORITY[sweep.settings.priority])
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from pipeline_queue.contract.errors import NotFoundError, StorageError
+from pipeline_queue.contract.identity import RunId
 from pipeline_queue.contract.ledger import Ledger
 from pipeline_queue.contract.storage import RunPaths, Storage
 from pipeline_queue.contract.sweep_ledger import Opening
@@ -102,8 +105,19 @@ def take_up(ledger: Ledger, storage: Storage, sweep: Sweep) -> int:
     if not is_new:
         ledger.sweeps.pause(name) if is_paused else ledger.sweeps.resume(name)
     ledger.sweeps.redo(name, dict.fromkeys(again, ""))
+    ledger.sweeps.note_published(_published(storage, sweep, ledger.sweeps.in_flight(name) & frozenset(again)))
     feed(ledger, storage, sweep, ledger.workers())
     return total - len(ended) - passed_over
+
+
+def _published(storage: Storage, sweep: Sweep, indexes: Iterable[int]) -> dict[RunId, int]:
+    """How many of their first steps are published, of runs that workers had in hand while the server was emptied."""
+    published = {}
+    for run in (sweep.run_id(index) for index in indexes):
+        with suppress(OSError):  # then its next step says so
+            names = sweep.paths(storage, run).names()
+            published[run] = sum(step.name in names for step in sweep.pipeline.steps)
+    return published
 
 
 def _end_state(paths: RunPaths) -> str | None:

@@ -89,17 +89,24 @@ def distinct_executions(pipeline: Pipeline, space: Space, most: int) -> tuple[in
     total = len(space)
     if total > most:
         return None
+    return sum(executions_of_steps(pipeline, space).values()), total * len(pipeline.steps)
+
+
+def executions_of_steps(pipeline: Pipeline, space: Space) -> dict[str, int]:
+    """Step -> how often a sweep will execute it. Looks at every run of the space for each step that may be shared."""
+    total = len(space)
     shared = shareable_steps(pipeline, space)
-    executed, known = 0, set[str]()
+    executions: dict[str, int] = {}
+    known = set[str]()
     for step in pipeline.steps:
         known |= {name for name in _references(step) if name is not None}
         if step.name not in shared:
-            executed += total
+            executions[step.name] = total
             continue
         names = sorted(known)
         points = ((space[index], space.repeat_of(index)) for index in range(total))
-        executed += len({(*(point[name] for name in names), repeat) for point, repeat in points})
-    return executed, total * len(pipeline.steps)
+        executions[step.name] = len({(*(point[name] for name in names), repeat) for point, repeat in points})
+    return executions
 
 
 def _references(step: Step) -> set[str | None]:

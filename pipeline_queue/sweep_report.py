@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -11,8 +12,9 @@ from pipeline_queue.contract.identity import RunId
 from pipeline_queue.contract.records import RunRecord
 from pipeline_queue.contract.states import FailureGroup
 from pipeline_queue.contract.storage import Storage
-from pipeline_queue.contract.sweep_ledger import LiveSweep
+from pipeline_queue.contract.sweep_ledger import LiveProgress, LiveSweep
 from pipeline_queue.failure_causes import cause_of, grouped, reason_of
+from pipeline_queue.step_progress import StepTotals, executions_left, seconds_left
 from pipeline_queue.sweep import Sweep
 
 SweepState = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled", "stopped"]
@@ -28,7 +30,10 @@ class SweepReport:
     `counts` are runs by state; what waits for a shared step or for the sweep to be resumed is `queued`.
     `runs_per_second` is the mean so far (since it was last retried), None before the first end; `seconds_left` what
     that leads one to expect. Times are Unix seconds. `executing`: steps that workers execute now; `held`: runs that
-    wait for the sweep to be resumed; `waiting`: shared step -> runs that wait for another's execution of it.
+    wait for the sweep to be resumed; `waiting`: shared step -> runs that wait for another's execution of it;
+    `retrying`: runs that wait to be tried again. `steps_done` of `steps_total` executions of steps are over or will
+    not be made any more, a shared one counted once; None for a sweep too large to count them. `seconds_left_range`:
+    at least and at most, from what its steps have taken so far.
     """
 
     sweep: str
@@ -44,6 +49,10 @@ class SweepReport:
     executing: int = 0
     held: int = 0
     waiting: dict[str, int] = field(default_factory=dict)
+    retrying: int = 0
+    steps_done: int | None = None
+    steps_total: int | None = None
+    seconds_left_range: tuple[float, float] | None = None
 
     @property
     def done(self) -> int:
@@ -65,6 +74,26 @@ def read_sweep(storage: Storage, sweep: Sweep, live: LiveSweep | None) -> SweepR
     if live is not None and live.adds_up:
         return _from_ledger(sweep, live)
     return _from_storage(storage, sweep)
+
+
+def with_progress(
+    report: SweepReport,
+    totals: StepTotals | None,
+    live: LiveSweep,
+    progress: LiveProgress,
+    shared_done: Mapping[str, int],
+    slots: int,
+) -> SweepReport:
+    """The report of a sweep that goes on, with its steps counted. `slots`: of the workers that there are."""
+    report = replace(report, retrying=progress.retrying)
+    if totals is None:
+        return report
+    runs_left = max(0, report.total - report.done)
+    left = executions_left(totals, runs_left, progress.published, shared_done)
+    report = replace(report, steps_done=totals.total - sum(left.values()), steps_total=totals.total)
+    most = min(slots, live.max_parallel) if live.max_parallel else slots
+    span = seconds_left(left, live.took_seconds, runs_left, most) if report.state == "running" else None
+    return replace(report, seconds_left_range=span, seconds_left=sum(span) / 2) if span else report
 
 
 def _from_ledger(sweep: Sweep, live: LiveSweep) -> SweepReport:

@@ -121,7 +121,7 @@ def _refused(worker: WorkerContext, job: Job, refusal: Refusal) -> Outcome:
         case "cancelled":
             return record_cancelled(worker, job)
         case "paused":
-            return Outcome("dropped", "its sweep is paused")
+            return Outcome("paused", "waits until its sweep is resumed")
         case "exhausted":
             return record_given_up(worker, job, refusal.detail)
     return Outcome("dropped", f"{refusal.reason} {refusal.detail}".strip())

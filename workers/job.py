@@ -61,6 +61,11 @@ class Job:
         return self.plan.step.name
 
     @property
+    def number(self) -> int:
+        """Of the step in its pipeline, from 1."""
+        return len(self._earlier_names()) + 1
+
+    @property
     def is_last(self) -> bool:
         return self.sweep.pipeline.steps[-1].name == self.step
 

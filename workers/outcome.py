@@ -44,9 +44,13 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What becomes of the Celery task: `go_on` with the chain, or stop it in one of four ways."""
+    """What becomes of the Celery task: `go_on` with the chain, or stop it.
 
-    kind: Literal["go_on", "failed", "retry", "cancelled", "dropped"]
+    It has failed, is tried again, was cancelled, waits for another run's execution, is held until its sweep is resumed,
+    or nothing is to be done.
+    """
+
+    kind: Literal["go_on", "failed", "retry", "cancelled", "waiting", "paused", "dropped"]
     text: str
 
 

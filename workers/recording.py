@@ -74,7 +74,8 @@ def publish_attempt(worker: WorkerContext, this: Try, workspace: Workspace, foun
         remove_tree(this.folder)
         return record_published(worker, job)
     worker.disks.patiently(lambda: _check_ending(worker, this), lambda: _finish_run(job, record))
-    ending = Ending("succeeded", "succeeded" if job.is_last else "running", record.seconds, record.exit_code)
+    state: RunState = "succeeded" if job.is_last else "running"
+    ending = Ending("succeeded", state, record.seconds, record.exit_code, published=job.number)
     this.held.is_ending = True
     if not worker.ledger.record(this.lease, ending, _following(worker, job)):
         # Whoever holds the lease now will find it published; if the ledger forgot all, nobody would go on.
@@ -173,7 +174,8 @@ def record_published(worker: WorkerContext, job: Job) -> Outcome:
     if job.is_last:
         _end_run(job, "succeeded", "", None)
     state: RunState = "succeeded" if job.is_last else "running"
-    worker.ledger.record(Lease.decided(job.run, job.step), Ending("succeeded", state), _following(worker, job))
+    ending = Ending("succeeded", state, published=job.number)
+    worker.ledger.record(Lease.decided(job.run, job.step), ending, _following(worker, job))
     release_shared(worker, job)
     return Outcome("go_on", "published before")
 

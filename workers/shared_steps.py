@@ -26,5 +26,5 @@ def join_shared(worker: WorkerContext, job: Job) -> Outcome | None:
         worker.ledger.ring_later(job.run, job.step, _WAIT_SECONDS)
         if worker.ledger.sweeps.begin(job.run):
             worker.feed_soon(job.run.sweep)
-        return Outcome("retry", f"waits for run {joined.detail}, which executes the same step")
+        return Outcome("waiting", f"waits for run {joined.detail}, which executes the same step")
     return None

@@ -9,6 +9,8 @@ from typing import Any
 
 from celery import Celery, Task
 from celery.exceptions import Ignore, Reject, Retry
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
 from pipeline_queue.contract.errors import BrokerError, InputError, MessageError, StepFailedError, StorageError
 from pipeline_queue.contract.messages import TASK_NAME, StepMessage, decode
@@ -100,10 +102,18 @@ def _translated(task: Task, outcome: Outcome) -> str:
             raise Retry(message=outcome.text, exc=StepFailedError(outcome.text))
         case "cancelled":
             _send_event(task, "task-revoked", terminated=True, signum=None, expired=False)
+        case "waiting" | "paused" | "dropped":
+            # States of ours, which Celery's event protocol allows: such a task has neither failed nor is it under way.
+            # The run goes on with another message, under an id of its own.
+            if not task.request.delivery_info.get("redelivered"):  # else the task itself may be under way
+                _send_event(task, f"task-{outcome.kind}", result=outcome.text)
     raise Ignore
 
 
 def _send_event(task: Task, kind: str, **fields: Any) -> None:
     request = task.request
-    with task.app.events.default_dispatcher(hostname=request.hostname) as dispatcher:
-        dispatcher.send(kind, uuid=request.id, **fields)
+    try:
+        with task.app.events.default_dispatcher(hostname=request.hostname) as dispatcher:
+            dispatcher.send(kind, uuid=request.id, **fields)
+    except (OSError, OperationalError, RedisError) as error:
+        logger.warning("not sent event=%s task=%s: %s", kind, request.id, error)

@@ -145,7 +145,8 @@ def pause(sweep_name: str) -> None:
     """Start no more steps of SWEEP; those that execute go on to their end."""
     with reading() as client:
         report = client.pause_sweep(sweep_name)
-    still = f"; {report.executing:,} of its steps still execute and end by themselves" if report.executing else ""
+    verbs = "executes and ends by itself" if report.executing == 1 else "execute and end by themselves"
+    still = f"; {report.executing:,} of its steps still {verbs}" if report.executing else ""
     echo(f"{report.sweep} is {report.state}{still}")
 
 

@@ -10,8 +10,9 @@ from itertools import takewhile
 
 import click
 from rich.cells import cell_len
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.text import Text
 
 from pipeline_queue.cli.display import STATE_COLOURS, console, safe_text, short
@@ -33,9 +34,27 @@ def watch_sweep(client: Client, sweep: str) -> SweepReport:
 
 
 def counts_line(report: SweepReport) -> str:
-    """`12 succeeded, 1 failed, 3 running, 84 queued`, without the zeros."""
-    order = ("succeeded", "failed", "cancelled", "running", "queued")
-    return ", ".join(f"{report.counts[state]:,} {state}" for state in order if report.counts[state]) or "nothing yet"
+    """`12 succeeded, 1 failed, 3 running, 60 waiting, 24 queued`, without the zeros. What waits is not running."""
+    waiting = min(sum(report.waiting.values()), report.counts["queued"])
+    counts = {**report.counts, "queued": report.counts["queued"] - waiting, "waiting": waiting}
+    order = ("succeeded", "failed", "cancelled", "running", "waiting", "queued")
+    return ", ".join(f"{counts[state]:,} {state}" for state in order if counts[state]) or "nothing yet"
+
+
+def steps_line(report: SweepReport) -> str:
+    """`74/121 steps, 1/60 runs`; empty when the sweep has ended."""
+    if report.state in ENDED_SWEEP:
+        return ""
+    steps = "" if report.steps_total is None else f"{report.steps_done:,}/{report.steps_total:,} steps, "
+    return f"{steps}{report.done:,}/{report.total:,} runs"
+
+
+def left_text(report: SweepReport) -> str:
+    """`2 min 10 s to 4 min 0 s left`, `about 3 min left`, or empty when nothing is known."""
+    if report.seconds_left_range is None:
+        return f"about {_duration(report.seconds_left)} left" if report.seconds_left else ""
+    least, most = map(_duration, report.seconds_left_range)
+    return f"about {most} left" if least == most else f"{least} to {most} left"
 
 
 def activity_line(report: SweepReport) -> str:
@@ -43,8 +62,9 @@ def activity_line(report: SweepReport) -> str:
     if report.state in ENDED_SWEEP:
         return ""
     parts = [f"{report.executing:,} step{'' if report.executing == 1 else 's'} executing"]
-    parts += [f"{count:,} runs waiting for {one_line(step)}" for step, count in report.waiting.items()]
-    parts += [f"{report.held:,} runs held until `resume`"] if report.held else []
+    parts += [f"{_runs(count)} waiting for {one_line(step)}" for step, count in report.waiting.items()]
+    parts += [f"{_runs(report.retrying)} waiting to be tried again"] if report.retrying else []
+    parts += [f"{_runs(report.held)} held until `resume`"] if report.held else []
     return ", ".join(parts)
 
 
@@ -54,11 +74,15 @@ def print_sweep(report: SweepReport) -> None:
     named = f"{one_line(report.name)} " if report.name != report.sweep else ""
     out.print(Text.assemble(f"sweep {named}", (report.sweep, "bold"), f" {report.state}: {report.total:,} runs"))
     out.print(safe_text(f"  {counts_line(report)}"))
+    if steps := steps_line(report):
+        out.print(safe_text(f"  {steps}"))
     if activity := activity_line(report):
         out.print(safe_text(f"  {activity}"))
     if report.runs_per_second:
-        left = f", about {_duration(report.seconds_left)} left" if report.seconds_left else ""
+        left = f", {left_text(report)}" if left_text(report) else ""
         out.print(safe_text(f"  {report.runs_per_second:.1f} runs/s{left}"))
+    elif left_text(report):
+        out.print(safe_text(f"  {left_text(report)}"))
     for line in failure_lines(report.failures):
         out.print(safe_text(line, style="red"), soft_wrap=True)
     if report.state in ENDED_SWEEP:
@@ -152,15 +176,24 @@ def _fitting(facts: Sequence[str], width: int | None) -> str:
 
 
 def _watch_live(client: Client, sweep: str) -> SweepReport:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TaskProgressColumn())
-    with Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True), transient=True) as bar:
+    """A bar of steps (of runs, where those cannot be counted), and below it what the workers are at."""
+    screen = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[left]}"),
+    )
+    bar = Progress(*columns, console=screen, expand=True)
+    with Live(console=screen, transient=True, auto_refresh=False) as live:
         report = client.sweep(sweep)
-        task = bar.add_task(sweep, total=report.total, note="")
+        task = bar.add_task(sweep, left="")
         while report.state not in ENDED_SWEEP:
-            failed = f"{report.counts['failed']:,} failed  " if report.counts["failed"] else ""
-            failed += "".join(f"{count:,} waiting for {one_line(step)}  " for step, count in report.waiting.items())
-            left = f"{_duration(report.seconds_left)} left" if report.seconds_left else ""
-            bar.update(task, completed=report.done, note=failed + left)
+            is_counted = report.steps_total is not None
+            done, total = (report.steps_done, report.steps_total) if is_counted else (report.done, report.total)
+            bar.update(task, completed=done or 0, total=total, left=left_text(report))
+            facts = [steps_line(report), _failed(report), activity_line(report)]
+            live.update(Group(bar, safe_text("  " + ", ".join(filter(None, facts)))), refresh=True)
             time.sleep(_POLL_SECONDS)
             report = client.sweep(sweep)
         return report
@@ -170,7 +203,7 @@ def _watch_plain(client: Client, sweep: str) -> SweepReport:
     shown, shown_at = "", 0.0
     while True:
         report = client.sweep(sweep)
-        line = ", ".join(filter(None, [counts_line(report), activity_line(report)]))
+        line = ", ".join(filter(None, [counts_line(report), steps_line(report), activity_line(report)]))
         over = report.state in ENDED_SWEEP
         if over or (line != shown and time.monotonic() - shown_at >= _LINE_SECONDS):
             print(f"{sweep} {report.state}: {line}", file=sys.stderr, flush=True)
@@ -178,6 +211,14 @@ def _watch_plain(client: Client, sweep: str) -> SweepReport:
         if over:
             return report
         time.sleep(_POLL_SECONDS)
+
+
+def _failed(report: SweepReport) -> str:
+    return f"{report.counts['failed']:,} failed" if report.counts["failed"] else ""
+
+
+def _runs(count: int) -> str:
+    return f"{count:,} run" if count == 1 else f"{count:,} runs"
 
 
 def _duration(seconds: float | None) -> str:

@@ -81,6 +81,8 @@ class Ending:
     retry_seconds: float = 0.0
     cause: str = ""
     """What failures of a sweep are grouped by."""
+    published: int = 0
+    """How many of the run's first steps are published, 0 when this says nothing of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +303,7 @@ class Ledger:
                         ending.cause,
                         following.message.step if following else "",
                         following.payload if following else "",
+                        ending.published,
                     ],
                 )
             )

@@ -2,7 +2,8 @@
 
 A run's hash holds `state`, `created` (ms), `cancel`, and for every step that was ever claimed the fields
 `<step>|state`, `|attempts`, `|failures`, `|deaths`, `|holder`, `|token`, `|until` (ms), `|worker`,
-`|started` (ms), `|seconds`, `|exit`, `|message`, `|due` (ms). Times are milliseconds since 1970 by Redis.
+`|started` (ms), `|seconds`, `|exit`, `|message`, `|due` (ms); `published` is how many of its first steps are. Times are
+milliseconds since 1970 by Redis. A sweep's hash keeps what its last steps took as `took|<step>` (ms, newest first).
 """
 
 from __future__ import annotations
@@ -418,14 +419,14 @@ RENEW_WHEN_FULL = "#!lua flags=allow-oom\n" + RENEW
 # ARGV  1 run, 2 step, 3 token, 4 step state after it (succeeded | failed | retrying | cancelled | waiting),
 #       5 run state after it, 6 failures added, 7 deaths added, 8 seconds, 9 exit code or '', 10 message,
 #       11 delay of the retry in ms, 12 seconds that an ended run is remembered, 13 cause of a failure, for counting,
-#       14 next step or '', 15 its message
+#       14 next step or '', 15 its message, 16 how many of the run's first steps are published, or 0
 # result 1 recorded | 0 the lease is another's by now, nothing was written
 RECORD = (
     _NOW
     + _LEAVE
     + """
 local run, step, state = ARGV[1], ARGV[2], ARGV[4]
-local f = redis.call('HMGET', KEYS[1], step..'|token', step..'|state', 'state')
+local f = redis.call('HMGET', KEYS[1], step..'|token', step..'|state', 'state', step..'|started', 'published')
 if ARGV[3] ~= '*' and (f[1] ~= ARGV[3] or f[2] ~= 'running') then
   if f[1] == ARGV[3] and f[2] == state then return 1 end
   return 0
@@ -434,6 +435,12 @@ redis.call('ZREM', KEYS[2], run..' '..step)
 redis.call('ZREM', KEYS[3], run..' '..step)
 redis.call('HSET', KEYS[1], step..'|state', state, step..'|seconds', ARGV[8], step..'|exit', ARGV[9],
            step..'|message', ARGV[10])
+if tonumber(ARGV[16]) > tonumber(f[5] or 0) then redis.call('HSET', KEYS[1], 'published', ARGV[16]) end
+if state == 'succeeded' and ARGV[3] ~= '*' and f[4] and redis.call('EXISTS', KEYS[5]) == 1 then
+  local took = string.format('%d', now - f[4])..' '..(redis.call('HGET', KEYS[5], 'took|'..step) or '')
+  if #took > 160 then took = string.match(string.sub(took, 1, 160), '^(.*) %d*$') end
+  redis.call('HSET', KEYS[5], 'took|'..step, took)
+end
 redis.call('HINCRBY', KEYS[1], step..'|failures', ARGV[6])
 redis.call('HINCRBY', KEYS[1], step..'|deaths', ARGV[7])
 if state == 'retrying' then
@@ -547,6 +554,29 @@ end
 return result
 """
 )
+
+# How far a sweep's runs in flight are.
+# KEYS  1 flight, 2 retries, 3 what the run hashes' names begin with
+# ARGV  1 sweep
+# result how many of them wait to be tried again; then, in pairs, how many first steps are published of how many runs
+PROGRESS = """
+local retrying, counts, result = 0, {}, {}
+for _, member in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
+  if string.find(member, ARGV[1]..'.', 1, true) == 1 then
+    local index, step = string.match(member, '%.(%d+) (.*)$')
+    if index and redis.call('HGET', KEYS[3]..index, step..'|state') == 'retrying' then retrying = retrying + 1 end
+  end
+end
+for _, index in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+  local published = redis.call('HGET', KEYS[3]..index, 'published') or '0'
+  counts[published] = (counts[published] or 0) + 1
+end
+for published, count in pairs(counts) do
+  result[#result + 1] = tonumber(published)
+  result[#result + 1] = count
+end
+return {retrying, result}
+"""
 
 # One holder at a time: takes the lock or extends it.
 # KEYS  1 lock

@@ -66,6 +66,9 @@ class LiveSweep:
     """How many of its runs wait for it to be resumed."""
     waiting: Mapping[str, int] = field(default_factory=dict)
     """Shared step -> how many runs wait for another's execution of it."""
+    max_parallel: int | None = None
+    took_seconds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Step -> how long the last that were published held their slots, the newest first."""
     unseen_seconds: float | None = None
     """How long ago `untracked` last asked about the run in flight whose turn it is; None when none is in flight."""
 
@@ -82,6 +85,14 @@ class LiveSweep:
     def has_more(self) -> bool:
         """Whether runs of it have yet to be taken into its window."""
         return self.cursor < self.total or self.redo > 0
+
+
+@dataclass(frozen=True, slots=True)
+class LiveProgress:
+    """How far a sweep's runs in flight are. `published`: how many of their first steps -> how many runs."""
+
+    retrying: int
+    published: Mapping[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +128,7 @@ class SweepLedger:
         self._release = redis.register_script(scripts.RELEASE)
         self._turn = redis.register_script(scripts.TURN_SWEEP)
         self._untracked = redis.register_script(scripts.UNTRACKED)
+        self._progress = redis.register_script(scripts.PROGRESS)
 
     def open(self, opening: Opening) -> bool:
         """Makes a sweep known; False when it was."""
@@ -272,6 +284,21 @@ class SweepLedger:
             indexes, _ = pipe.execute()
         return [RunId(sweep, index) for index in sorted(map(int, indexes))]
 
+    def note_published(self, published: Mapping[RunId, int]) -> None:
+        """How many of their first steps the storage has, of runs in flight."""
+        with broker_errors(self._url):
+            pipe = self._redis.pipeline(transaction=False)
+            for run, count in published.items():
+                pipe.hset(keys.run_key(run), "published", str(count))
+            pipe.execute()
+
+    def progress(self, sweep: str) -> LiveProgress:
+        """How far the runs in flight are."""
+        names = [keys.flight_key(sweep), keys.RETRIES, keys.runs_of(sweep)]
+        with broker_errors(self._url):
+            retrying, pairs = self._progress(keys=names, args=[sweep])
+        return LiveProgress(int(retrying), {int(k): int(n) for k, n in zip(pairs[::2], pairs[1::2], strict=True)})
+
     def forget_ended(self, sweep: str) -> None:
         """Its end is on the storage: the sweep needs no more looking after."""
         with broker_errors(self._url):
@@ -363,8 +390,9 @@ class SweepLedger:
             pipe.zrange(keys.LEASES, 0, -1)
             pipe.scard(keys.held_key(sweep))
             pipe.hkeys(keys.leaders_key(sweep))
-            fields, causes, longest, (seconds, micros), leases, held, shared = pipe.execute()
-            waiting = self._waiting(sweep, shared) if shared else {}
+            pipe.hkeys(keys.leaders_key(keys.EVERY_SWEEP))
+            fields, causes, longest, (seconds, micros), leases, held, shared, reused = pipe.execute()
+            waiting = self._waiting(sweep, shared, reused) if shared or reused else {}
         if not fields:
             return None
         return LiveSweep(
@@ -385,16 +413,21 @@ class SweepLedger:
             executing=sum(lease.startswith(f"{sweep}.") for lease in leases),
             held=held,
             waiting=waiting,
+            max_parallel=int(fields["max_parallel"]) if fields.get("max_parallel") else None,
+            took_seconds=_took(fields),
             unseen_seconds=seconds + micros / 1e6 - longest[0][1] / 1000 if longest else None,
         )
 
-    def _waiting(self, sweep: str, shared: list[str]) -> dict[str, int]:
-        """Shared step -> how many runs wait for it."""
+    def _waiting(self, sweep: str, shared: list[str], reused: list[str]) -> dict[str, int]:
+        """Shared step -> how many runs of the sweep wait for it; those for `reused` ones lie beside other sweeps'."""
         pipe = self._redis.pipeline(transaction=False)
         for name in shared:
             pipe.scard(keys.parked_key(sweep, name))
+        for name in reused:
+            pipe.smembers(keys.parked_key(keys.EVERY_SWEEP, name))
         waiting: dict[str, int] = {}
-        for name, count in zip(shared, pipe.execute(), strict=True):
+        for name, answer in zip([*shared, *reused], pipe.execute(), strict=True):
+            count = answer if isinstance(answer, int) else sum(run.startswith(f"{sweep}.") for run in answer)
             step = name.rpartition("-")[0]
             if count:
                 waiting[step] = waiting.get(step, 0) + count
@@ -409,6 +442,11 @@ def _batches(indexes: Iterable[int]) -> Iterator[list[int]]:
     rest = iter(indexes)
     while some := list(islice(rest, _BATCH)):
         yield some
+
+
+def _took(fields: Mapping[str, str]) -> dict[str, tuple[float, ...]]:
+    names = [name for name in fields if name.startswith("took|")]
+    return {name.partition("|")[2]: tuple(int(text) / 1000 for text in fields[name].split()) for name in names}
 
 
 def _causes(fields: dict[str, str]) -> tuple[FailureGroup, ...]:

@@ -48,6 +48,8 @@ def test_results_come_early(cluster: Cluster, folder: Path) -> None:
     assert report.executing == 1
     said = shell("status", sweep).stdout
     assert "1 step executing" in said and "waiting for prepare" in said
+    assert "0/121 steps, 0/60 runs" in said
+    assert "1 running" in said
     (folder.parent / "wait-prepare").unlink()
     assert cluster.client.wait_sweep(sweep, GENEROUS_SECONDS).counts["succeeded"] == 60
     order = begun(folder)
@@ -63,7 +65,7 @@ def test_a_pause_stops_new_steps_and_a_resume_goes_on(cluster: Cluster, folder: 
     (folder.parent / "wait-prepare").touch()
     sweep = shell("sweep", "pipeline.yaml", "-p", "n=range(0,8)", "--detach").stdout.strip()
     wait_until(lambda: begun(folder, "prepare"), "the shared step executes")
-    assert "1 of its steps still execute" in shell("pause", sweep).stdout
+    assert "1 of its steps still executes" in shell("pause", sweep).stdout
     (folder.parent / "wait-prepare").unlink()
     wait_until(lambda: cluster.client.sweep(sweep).executing == 0, "the step that executed has ended")
     wait_until(lambda: cluster.client.sweep(sweep).held == 8, "every run is held")
@@ -76,6 +78,26 @@ def test_a_pause_stops_new_steps_and_a_resume_goes_on(cluster: Cluster, folder: 
     shell("resume", sweep)
     assert cluster.client.wait_sweep(sweep, GENEROUS_SECONDS).counts["succeeded"] == 8
     assert len(begun(folder)) == 1 + 8 + 8
+
+
+def test_progress_is_told_in_steps_also_after_redis_was_emptied(cluster: Cluster, folder: Path) -> None:
+    cluster.start_worker("--concurrency", "2")
+    shell = cluster.shell(folder)
+    (folder.parent / "wait-evaluate").touch()
+    sweep = shell("sweep", "pipeline.yaml", "-p", "n=range(0,4)", "--detach").stdout.strip()
+
+    def steps() -> tuple[int | None, int | None, int]:
+        report = cluster.client.sweep(sweep)
+        return report.steps_done, report.steps_total, report.executing
+
+    wait_until(lambda: steps() == (3, 9, 2), "two runs are at their last step")
+    assert "3/9 steps, 0/4 runs" in shell("status", sweep).stdout
+    cluster.redis().flushall()
+    wait_until(lambda: steps() == (3, 9, 2), "the same is known again")
+    (folder.parent / "wait-evaluate").unlink()
+    report = cluster.client.wait_sweep(sweep, GENEROUS_SECONDS)
+    assert report.counts["succeeded"] == 4
+    assert len(begun(folder)) == 9
 
 
 def test_a_cancelled_pause_ends_every_run(cluster: Cluster, folder: Path) -> None:

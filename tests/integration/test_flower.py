@@ -20,7 +20,9 @@ import pytest
 
 from pipeline_queue.client import Client
 from pipeline_queue.contract.settings import Settings
+from pipeline_queue.loading.sweep import SweepRequest, build_space
 from pipeline_queue.local.server import start_server
+from pipeline_queue.submission import prepare_sweep
 from tests.conftest import GENEROUS_SECONDS, Cluster, plain_environment, wait_until, write_folder
 
 CREDENTIALS = "me:a-password"
@@ -61,6 +63,17 @@ pipeline:
     - {name: marker, type: string}
   steps:
     - flaky: {run: [python, once.py, '${{ parameters.marker }}'], retries: 1}
+"""
+
+SHARES = """\
+pipeline:
+  name: shares
+  parameters:
+    - {name: n, type: int}
+    - {name: gate, type: string}
+  steps:
+    - prepare: {run: [sh, -c, 'while [ ! -e "$0" ]; do sleep 0.05; done', '${{ parameters.gate }}']}
+    - fit: {run: [echo, '${{ parameters.n }}']}
 """
 
 ONCE = """\
@@ -205,6 +218,26 @@ def test_an_attempt_that_is_tried_again_shows_retry_with_its_reason(flower: Flow
     assert sorted(tasks) == ["RETRY", "SUCCESS"]
     assert "step flaky failed with exit code 1" in tasks["RETRY"]["exception"]
     assert "not yet" in tasks["RETRY"]["exception"]
+
+
+def test_a_run_that_waits_for_a_shared_step_has_no_exception_and_is_not_tried_again(flower: Flower) -> None:
+    gate = flower.folder.parent / "gate"
+    client = flower.cluster.client
+    (flower.folder / "pipeline.yaml").write_text(SHARES)
+    loaded = client.load(flower.folder / "pipeline.yaml")
+    built = build_space(loaded, SweepRequest(texts=("n=1,2,3", f"gate={gate}")))
+    sweep = client.submit_sweep(prepare_sweep(loaded, built, "", None))
+
+    def waiting() -> list[Task] | None:
+        tasks = [task for task in flower.tasks("name:shares.prepare") if task["state"] == "WAITING"]
+        return tasks if len(tasks) == 2 else None
+
+    tasks = wait_until(waiting, "two runs wait for the third")
+    assert {task["exception"] for task in tasks} == {None}
+    assert all("waits for run" in task["result"] for task in tasks)
+    gate.touch()
+    assert client.wait_sweep(sweep, GENEROUS_SECONDS).state == "succeeded"
+    assert [task["state"] for task in flower.ended_tasks("name:shares.fit", 3)] == ["SUCCESS"] * 3
 
 
 @contextmanager

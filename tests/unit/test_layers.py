@@ -19,7 +19,10 @@ LAYERS = [
         *("parameters", "expressions", "references", "problems", "conditions", "optional_words", "list_values"),
         "failure_causes",
     },
-    {"planner", "sharing", "sources", "sweep", "sweep_settings", "space", "snapshot", "loading", "scaffold"},
+    {
+        *("planner", "sharing", "step_progress", "sources", "sweep", "sweep_settings", "space"),
+        *("snapshot", "loading", "scaffold"),
+    },
     {
         "canvas",
         "storage_match",
@@ -29,6 +32,7 @@ LAYERS = [
         "trace",
         "explain",
         "sweep_report",
+        "sweep_progress",
         "results",
         "results_formats",
         "results_page",
