@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline_queue.contract.access import describe_failed, make_folder
 from pipeline_queue.contract.errors import (
     BrokerError,
     InputError,
@@ -424,14 +425,14 @@ class Client:
         paths = sweep.paths(storage, run_id)
         if paths.end() is None:
             try:
-                paths.folder.mkdir(parents=True, exist_ok=True)
+                make_folder(paths.folder, exist_ok=True)
                 create_exclusive(paths.folder / CANCELLED, b"", durable=True)
                 if ledger.cancel(run_id) == "idle":
                     steps = find_steps(sweep, paths, paths.names())
                     record = end_of_run(sweep, run_id, steps, "cancelled", "cancelled")
                     create_exclusive(paths.folder / RUN_END, record.model_dump_json().encode())
             except OSError as error:
-                raise StorageError(f"{paths.folder} cannot be written: {error.strerror}") from error
+                raise StorageError(describe_failed(paths.folder, error)) from error
         return self.run(run)
 
     def unfinished(self) -> int:

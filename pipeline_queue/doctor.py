@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline_queue import __version__
+from pipeline_queue.contract.access import describe_denied, find_denied, is_denied
 from pipeline_queue.contract.dead_list import DeadMessage
 from pipeline_queue.contract.disk import is_full, room_of, try_to_write
 from pipeline_queue.contract.errors import PipelineQueueError, SettingsError, StorageError
@@ -23,6 +24,7 @@ from pipeline_queue.contract.storage import Storage
 _PACKAGES = ("celery", "redis", "kombu", "flower", "pydantic", "pyyaml")
 _CLOCK_SECONDS = 5.0
 _DEAD_SHOWN = 3
+_SWEEPS_LOOKED_AT = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +74,20 @@ def _storage(root: Path) -> Iterator[Check]:
         if not root.exists() or (root.is_dir() and not any(root.iterdir())):
             yield Check("storage", "ok", f"{root} is not there yet; the first submission makes it")
             return
-        Storage(root).token()
+        storage = Storage(root)
+        storage.token()
         try_to_write(root)
+        denied = find_denied((root / "sweeps", root / "snapshots")) or storage.find_denied_sweep(_SWEEPS_LOOKED_AT)
+        if denied is not None:
+            yield Check("storage", "fail", describe_denied(denied, root))
+            return
         yield Check("storage", "ok", f"{root} can be written ({room_of(root)})")
     except StorageError as error:
         yield Check("storage", "fail", str(error))
     except OSError as error:
+        if is_denied(error):
+            yield Check("storage", "fail", describe_denied(root, root))
+            return
         figures = f" ({room_of(root)})" if is_full(error) else ""
         yield Check("storage", "fail", f"{root} cannot be written: {error.strerror}{figures}")
 

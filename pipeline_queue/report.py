@@ -91,7 +91,11 @@ def _unfinished(sweep: Sweep, run: RunId, steps: list[StepFiles], live: LiveRun 
 
 def _overlaid(summary: StepSummary, live: LiveStep | None, state: RunState) -> StepSummary:
     """The ledger is ahead of the storage for a step that runs or waits to be tried again."""
-    if live is None or summary.state == "succeeded" or (state in ENDED and summary.state in ("failed", "skipped")):
+    if (
+        live is None
+        or summary.state == "succeeded"
+        or (state in ENDED and (summary.state == "skipped" or (summary.state == "failed" and summary.message)))
+    ):
         return summary
     return summary.model_copy(
         update={

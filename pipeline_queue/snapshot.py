@@ -22,6 +22,7 @@ from typing import IO
 
 from pathspec import GitIgnoreSpec
 
+from pipeline_queue.contract.access import inherit_access
 from pipeline_queue.contract.errors import SnapshotError, StorageError
 from pipeline_queue.contract.storage import Storage, sync_folder
 
@@ -355,6 +356,7 @@ def _store(buffer: IO[bytes], target: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
             temporary.chmod(0o644)
+            inherit_access(temporary)
             temporary.rename(target)
             sync_folder(target.parent)
         except BaseException:

@@ -7,6 +7,7 @@ import secrets
 import time
 from dataclasses import replace
 
+from pipeline_queue.contract.access import inherit_access
 from pipeline_queue.contract.errors import BrokerError, NotFoundError, StorageError, SupervisorError
 from pipeline_queue.contract.ledger import Lease, Refusal
 from pipeline_queue.contract.messages import StepMessage
@@ -239,6 +240,7 @@ def _really(worker: WorkerContext, this: Try, result: ExecutionResult, failure: 
 def _make_folder(worker: WorkerContext, this: Try) -> None:
     try:
         this.folder.mkdir()
+        inherit_access(this.folder)
     except FileNotFoundError:
         worker.storage.make_run_folder(this.job.run.sweep, this.folder)
 

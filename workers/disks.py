@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+from pipeline_queue.contract.access import describe_failed, is_denied
 from pipeline_queue.contract.disk import is_full, is_passing, room_of, try_to_write
 from pipeline_queue.contract.errors import BrokerError, StorageError
 from pipeline_queue.contract.ledger import Ledger
@@ -55,11 +56,13 @@ class Disks:
     def explain(self, error: BaseException) -> str:
         """What an error of a write or read means, with path and figures; nothing more is taken while it lasts."""
         cause = error if isinstance(error, OSError) else error.__cause__
-        if is_full(cause) or is_passing(cause):
+        if is_full(cause) or is_passing(cause) or is_denied(cause):
             for key in self._places:
                 text = self.trouble(key, is_suspect=True)
                 if text:
                     return text
+        if isinstance(cause, OSError) and is_denied(cause) and cause.filename:
+            return describe_failed(Path(str(cause.filename)), cause)
         return f"the storage failed: {error}"
 
     def trouble(self, key: str, is_suspect: bool = False) -> str:
@@ -122,6 +125,8 @@ class Disks:
             if key == "storage":
                 self._storage.check(self._token)
                 self._agree()
+                if is_suspect:
+                    self._storage.check_access()
             room = room_of(folder)
             if room.is_none() or is_suspect:
                 try_to_write(folder)

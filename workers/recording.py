@@ -7,14 +7,17 @@ lease is gone writes nothing.
 from __future__ import annotations
 
 import logging
+import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from pipeline_queue.canvas import chain
+from pipeline_queue.contract.access import inherit_access_below, make_folder
 from pipeline_queue.contract.errors import NotFoundError, SupervisorError
 from pipeline_queue.contract.ledger import Ending, Lease
+from pipeline_queue.contract.messages import StepMessage
 from pipeline_queue.contract.records import StepRecord
 from pipeline_queue.contract.states import SHARED_FAILURE, RunState
 from pipeline_queue.contract.storage import (
@@ -42,6 +45,8 @@ logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
+_DENIED_DELAY_SECONDS = 2.0
+
 
 class CancelledError(Exception):
     """The run was cancelled while its outputs waited for room."""
@@ -68,6 +73,7 @@ def publish_attempt(worker: WorkerContext, this: Try, workspace: Workspace, foun
     found = with_checksums(workspace, found)
     record = record.model_copy(update={"outputs": found.outputs})
     patiently(lambda: move_outputs(workspace, found, this.folder / OUTPUTS))
+    inherit_access_below(this.folder)
     patiently(lambda: replace_file(this.folder / STEP_RECORD, record.model_dump_json().encode()))
     if not patiently(lambda: _published(this)):
         logger.info("publication lost run=%s step=%s attempt=%d", job.run, job.step, this.lease.attempt)
@@ -106,7 +112,7 @@ def _published(this: Try) -> bool:
     """False when another attempt was first."""
     job = this.job
     if job.shared:
-        job.shared.path.parent.mkdir(exist_ok=True)
+        make_folder(job.shared.path.parent, exist_ok=True)
     return publish(this.folder, job.target, this.uid)
 
 
@@ -137,6 +143,7 @@ def record_failure(worker: WorkerContext, this: Try, failure: Failure) -> Outcom
             "ended_at": this.record.ended_at or time.time(),
         }
     )
+    inherit_access_below(this.folder)
     _write_quietly(this.folder / STEP_RECORD, record)
     logger.info("%s run=%s step=%s attempt=%d: %s", state, job.run, job.step, lease.attempt, failure.message)
     ending = Ending(
@@ -205,6 +212,29 @@ def record_shared_failure(worker: WorkerContext, job: Job, text: str, is_own: bo
     return Outcome("failed", text)
 
 
+def record_denied(worker: WorkerContext, message: StepMessage, text: str) -> Outcome:
+    """The storage denies this worker's user what the run needs; `text` says what.
+
+    Another worker may be allowed to, so this counts as a death of the step. After a few the run ends, in the ledger
+    alone.
+    """
+    run, step = message.run, message.step
+    worker.intake.note_death(f"{run} {step}", text)
+    lease = worker.ledger.claim(run, step, secrets.token_hex(6), worker.name, 0)
+    if isinstance(lease, Lease):
+        again = Ending("retrying", "running", message=text, cause=text, deaths=1, retry_seconds=_DENIED_DELAY_SECONDS)
+        worker.ledger.record(lease, again)
+        return Outcome("retry", text)
+    logger.error("not written run=%s step=%s: %s", run, step, text)
+    state: Literal["cancelled", "failed"] = "cancelled" if lease.reason == "cancelled" else "failed"
+    if state == "failed" and lease.reason != "exhausted":
+        return Outcome("dropped", f"{lease.reason} {lease.detail}".strip())
+    end = f"run {run} has {state}, which cannot be written to the storage: {text}"
+    ending = Ending(state, state, message=end, cause=text.partition(";")[0], is_unwritten=True)
+    worker.ledger.record(Lease.decided(run, step), ending)
+    return Outcome(state, end)
+
+
 def release_shared(worker: WorkerContext, job: Job, failure: str = "") -> None:
     """Rings the runs that waited for this step: they find it published, share its failure, or one of them leads."""
     if job.shared is None:
@@ -235,7 +265,7 @@ def _end_run(job: Job, state: RunState, message: str, last: StepFiles | None, wi
         for step in find_steps(job.sweep, job.paths, job.paths.names())
     ]
     record = end_of_run(job.sweep, job.run, steps, state, message)
-    job.paths.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(job.paths.folder, exist_ok=True)
     create_exclusive(job.paths.folder / RUN_END, record.model_dump_json().encode(), within=within)
 
 

@@ -12,12 +12,14 @@ from celery.exceptions import Ignore, Reject, Retry
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
+from pipeline_queue.contract.access import is_denied
 from pipeline_queue.contract.errors import BrokerError, InputError, MessageError, StepFailedError, StorageError
 from pipeline_queue.contract.messages import TASK_NAME, StepMessage, decode
 from pipeline_queue.contract.wire import Caller
 from workers.attempt import attempt
 from workers.context import WorkerContext
 from workers.outcome import Outcome
+from workers.recording import record_denied
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +83,9 @@ def _attempted(worker: WorkerContext, message: StepMessage, caller: Caller) -> O
     while True:
         try:
             return attempt(worker, message, caller)
-        except StorageError:
+        except StorageError as error:
+            if is_denied(error.__cause__):
+                return record_denied(worker, message, str(error))
             worker.ledger.ring_later(message.run, message.step, _RING_SECONDS)
             raise
         except BrokerError as error:

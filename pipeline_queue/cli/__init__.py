@@ -128,6 +128,15 @@ def main() -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+    except PermissionError as error:
+        from pathlib import Path
+
+        from pipeline_queue.contract.access import describe_failed
+
+        _say(
+            Exception(describe_failed(Path(str(error.filename)), error, "read or written")) if error.filename else error
+        )
+        sys.exit(3)
     except BrokenPipeError:
         # The reader has gone (`| head`): not an error, and Python must not complain at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

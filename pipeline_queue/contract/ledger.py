@@ -31,6 +31,7 @@ MOST_DEATHS = 3
 """Infrastructure deaths of one step after which it is given up."""
 
 _REMEMBER_SECONDS = 300
+_REMEMBER_UNWRITTEN_SECONDS = 7 * 24 * 3600
 _REMEMBER_FILLING_SECONDS = 24 * 3600
 _WORKER_SECONDS = 15.0
 _PUT_OFF_SECONDS = 15.0
@@ -83,6 +84,8 @@ class Ending:
     """What failures of a sweep are grouped by."""
     published: int = 0
     """How many of the run's first steps are published, 0 when this says nothing of it."""
+    is_unwritten: bool = False
+    """The storage does not say so, and could not be made to: only remembered here, for long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +302,7 @@ class Ledger:
                         "" if ending.exit_code is None else ending.exit_code,
                         ending.message,
                         int(ending.retry_seconds * 1000),
-                        _REMEMBER_SECONDS,
+                        _REMEMBER_UNWRITTEN_SECONDS if ending.is_unwritten else _REMEMBER_SECONDS,
                         ending.cause,
                         following.message.step if following else "",
                         following.payload if following else "",

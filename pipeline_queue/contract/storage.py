@@ -34,9 +34,19 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+from pipeline_queue.contract.access import (
+    describe_denied,
+    describe_failed,
+    find_denied,
+    give_access,
+    inherit_access,
+    is_denied,
+    make_folder,
+)
 from pipeline_queue.contract.errors import NotFoundError, StorageError
 from pipeline_queue.contract.identity import RunId, is_sweep_id
 from pipeline_queue.contract.records import Record, RetryRecord, RunRecord, StepRecord, SweepEnd, SweepRecord
@@ -96,6 +106,8 @@ class RunPaths:
             return frozenset(os.listdir(self.folder))  # noqa: PTH208 - names, not paths: this is hot
         except FileNotFoundError:
             return frozenset()
+        except PermissionError as error:
+            raise StorageError(describe_failed(self.folder, error, "read")) from error
 
     def latest_attempt(self, step: str, names: frozenset[str]) -> Path | None:
         """The attempt of the highest number that was not published."""
@@ -144,7 +156,7 @@ class RunPaths:
         except FileNotFoundError:
             pass  # somebody else retries it too
         except OSError as error:
-            raise StorageError(f"{self.folder} cannot be written: {error.strerror}") from error
+            raise StorageError(describe_failed(self.folder, error)) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,15 +176,28 @@ class Storage:
         if expected is not None:
             storage.check(expected)
         try:
-            root.mkdir(parents=True, exist_ok=True)
-            storage._sweeps().mkdir(exist_ok=True)
-            storage._snapshots().mkdir(exist_ok=True)
+            for folder in (root, storage._sweeps(), storage._snapshots()):
+                make_folder(folder, exist_ok=True)
             if not (root / _MARKER).exists():
                 create_exclusive(root / _MARKER, json.dumps({"v": _VERSION, "token": secrets.token_hex(8)}).encode())
         except OSError as error:
+            if is_denied(error):
+                raise StorageError(describe_denied(Path(str(error.filename or root)), root)) from error
             raise StorageError(f"the storage {root} cannot be written: {error.strerror or error}") from error
         storage.token()
+        storage.check_access()
         return storage
+
+    def check_access(self) -> None:
+        """Raises StorageError when a folder that every submission and run needs cannot be written by this user."""
+        denied = find_denied((self._sweeps(), self._snapshots()))
+        if denied is not None:
+            raise StorageError(describe_denied(denied, self.root))
+
+    def find_denied_sweep(self, most: int) -> Path | None:
+        """One of the newest `most` sweeps that this user may not write in. Raises StorageError."""
+        folders = [self.sweep(name) for name in islice(self.sweeps(), most)]
+        return find_denied(path for folder in folders for path in (folder, folder / RUNS, folder / SHARED))
 
     def token(self) -> str:
         """What names this storage wherever it is mounted. Raises StorageError when there is none."""
@@ -202,7 +227,7 @@ class Storage:
         """Makes a folder of a run; not where the storage is not mounted. Raises StorageError and OSError."""
         if not (self.sweep(sweep) / SWEEP).exists():
             raise StorageError(f"{self.sweep(sweep) / SWEEP} is not there; is the storage mounted?")
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder, exist_ok=True)
 
     def note_kept(self, attempt: Path, day: date) -> None:
         """Writes down that an attempt's folder has files that are kept, so that they are found when they are old.
@@ -285,10 +310,12 @@ class Storage:
         """
         folder = self.sweep(record.id)
         try:
-            folder.mkdir(exist_ok=may_exist)
+            make_folder(folder, exist_ok=may_exist)
         except FileExistsError:
             return False
-        (folder / _copy_name(record.source)).write_bytes(pipeline_text)
+        copy = folder / _copy_name(record.source)
+        copy.write_bytes(pipeline_text)
+        inherit_access(copy)
         committed = create_exclusive(folder / SWEEP, record.model_dump_json().encode(), durable=True)
         sync_folder(folder.parent)
         return committed
@@ -303,7 +330,7 @@ class Storage:
         try:
             replace_file(path, end.model_dump_json().encode())
         except OSError as error:
-            raise StorageError(f"{path} cannot be written: {error.strerror}") from error
+            raise StorageError(describe_failed(path, error)) from error
 
     def retry_choice(self, sweep: str) -> frozenset[int] | None:
         """The runs of an ended sweep that are done again; None: all that were not done."""
@@ -322,7 +349,7 @@ class Storage:
                 record = RetryRecord(ranges=tuple(_ranges(sorted(indexes))))
                 replace_file(path, record.model_dump_json().encode())
         except OSError as error:
-            raise StorageError(f"{path} cannot be written: {error.strerror}") from error
+            raise StorageError(describe_failed(path, error)) from error
 
     def reopen_sweep(self, sweep: str) -> None:
         """Makes an ended sweep one that has not ended. Raises StorageError."""
@@ -333,7 +360,7 @@ class Storage:
             (folder / SWEEP_END).unlink(missing_ok=True)
             sync_folder(folder)
         except OSError as error:
-            raise StorageError(f"{folder} cannot be written: {error.strerror}") from error
+            raise StorageError(describe_failed(folder, error)) from error
 
     def hide_sweep(self, sweep: str) -> None:
         """Takes the sweep out of sight, at once and whole; `remove_hidden` removes it. Raises StorageError."""
@@ -342,7 +369,7 @@ class Storage:
             folder.rename(folder.with_name(f".{sweep}.{secrets.token_hex(6)}"))
             sync_folder(folder.parent)
         except OSError as error:
-            raise StorageError(f"{folder} cannot be removed: {error.strerror}") from error
+            raise StorageError(describe_failed(folder, error, "removed")) from error
 
     def hidden_sweeps(self) -> list[Path]:
         """What `hide_sweep` left, also of those that were stopped before it was removed."""
@@ -354,7 +381,7 @@ class Storage:
         try:
             create_exclusive(path, b"", durable=True)
         except OSError as error:
-            raise StorageError(f"{path} cannot be written: {error.strerror}") from error
+            raise StorageError(describe_failed(path, error)) from error
 
     def set_paused(self, sweep: str, paused: bool) -> None:
         """Writes down whether more runs of the sweep may start. Raises StorageError."""
@@ -365,7 +392,7 @@ class Storage:
             else:
                 path.unlink(missing_ok=True)
         except OSError as error:
-            raise StorageError(f"{path} cannot be written: {error.strerror}") from error
+            raise StorageError(describe_failed(path, error)) from error
 
     def is_paused(self, sweep: str) -> bool:
         return (self.sweep(sweep) / PAUSED).exists()
@@ -486,7 +513,7 @@ def link_step(target: Path, link: Path) -> None:
     """Makes a shared step a run's own, by a relative link; nothing happens when it is there. Raises OSError."""
     with contextlib.suppress(PermissionError):  # another user's
         os.utime(target)  # in use again: whoever removes unused ones leaves it alone
-    link.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(link.parent, exist_ok=True)
     with contextlib.suppress(FileExistsError):
         link.symlink_to(os.path.relpath(target, link.parent), target_is_directory=True)
 
@@ -523,6 +550,7 @@ def _write_beside(path: Path, data: bytes, durable: bool) -> Path:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     try:
         with temporary.open("xb") as file:
+            give_access(file.fileno(), path.parent.stat())
             file.write(data)
             if durable:
                 file.flush()
@@ -536,6 +564,7 @@ def _write_beside(path: Path, data: bytes, durable: bool) -> Path:
 def _create_in_place(path: Path, data: bytes) -> bool:
     try:
         with path.open("xb") as file:
+            give_access(file.fileno(), path.parent.stat())
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -551,7 +580,10 @@ _AnyRecord = TypeVar("_AnyRecord", bound=Record)
 
 
 def _read_record(kind: type[_AnyRecord], path: Path) -> _AnyRecord | None:
-    data = read_bytes(path)
+    try:
+        data = read_bytes(path)
+    except PermissionError as error:
+        raise StorageError(describe_failed(path, error, "read")) from error
     if data is None:
         return None
     try:
