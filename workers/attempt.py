@@ -241,6 +241,7 @@ def _make_folder(worker: WorkerContext, this: Try) -> None:
     try:
         this.folder.mkdir()
         inherit_access(this.folder)
+        inherit_access(this.folder)
     except FileNotFoundError:
         worker.storage.make_run_folder(this.job.run.sweep, this.folder)
 

@@ -235,7 +235,7 @@ class Storage:
         Raises OSError.
         """
         folder = self.root / KEPT / day.isoformat()
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder, exist_ok=True)
         (folder / secrets.token_hex(8)).symlink_to(os.path.relpath(attempt, folder))
 
     def remove_kept(self, before: date) -> int:
