@@ -96,17 +96,19 @@ class Client:
 
     @classmethod
     @contextmanager
-    def local(cls, folder: Path | str | None = None, slots: int | None = None) -> Iterator[Client]:
+    def local(
+        cls, folder: Path | str | None = None, slots: int | None = None, say: Callable[[str], None] = lambda _: None
+    ) -> Iterator[Client]:
         """A client of the embedded server and worker, which live at least as long as the block.
 
         `folder` is where `pipeline-queue-data` is (the current folder by default), `slots` how many steps run at a
-        time (one for each CPU by default). Raises BrokerError and StorageError.
+        time (one for each CPU by default). `say` is told what takes long. Raises BrokerError and StorageError.
         """
         from pipeline_queue.local.attach import attached_service, wait_until_ended
         from pipeline_queue.local.folder import DataFolder
 
         data = DataFolder.of(os.environ, Path(folder) if folder else Path.cwd())
-        with attached_service(data, slots) as note:
+        with attached_service(data, slots, say) as note:
             client = cls(data.storage, data.settings(note.broker_url))
             try:
                 yield client

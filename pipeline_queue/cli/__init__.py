@@ -55,6 +55,15 @@ Exit codes:
 """
 
 
+_FIRST_WORDS = {
+    "run": "reading the pipeline",
+    "sweep": "reading the pipeline",
+    "retry": "looking for what did not succeed",
+    "up": "starting",
+}
+"""What is printed at once by commands whose imports alone take part of a second."""
+
+
 class LazyGroup(click.Group):
     """Lists commands from the table above and imports one when it is called, so that `--help` is instant."""
 
@@ -83,6 +92,8 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] in _FIRST_WORDS and not {"-h", "--help"} & set(args):
+            echo(f"{_FIRST_WORDS[args[0]]} …", err=True)
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError:

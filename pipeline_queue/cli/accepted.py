@@ -1,9 +1,10 @@
-"""What was just accepted: told at once, or watched to its end; Ctrl-C leaves it, or cancels what runs embedded."""
+"""What was just accepted: told at once, or watched to its end; Ctrl-C leaves it, and pressed again cancels it."""
 
 from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -14,6 +15,7 @@ from pipeline_queue.loading.loader import LoadedPipeline
 from pipeline_queue.submission import Submission
 
 _CANCEL_SECONDS = 60.0
+_AGAIN_SECONDS = 3.0
 
 
 def tell(name: str, shown: str | None) -> None:
@@ -68,7 +70,11 @@ def watch_sweep(client: Client, sweep_id: str, as_json: bool) -> str:
     """The state in which it ended."""
     from pipeline_queue.cli import sweep_display
 
-    with _interruptible(sweep_id, "sweep", lambda: client.cancel_sweep(sweep_id)):
+    def cancel() -> None:
+        client.cancel_sweep(sweep_id)
+        client.wait_sweep(sweep_id, timeout_seconds=_CANCEL_SECONDS)
+
+    with _interruptible(sweep_id, "sweep", cancel):
         report = client.with_reasons(sweep_display.watch_sweep(client, sweep_id))
     if as_json:
         echo_json(json.dumps(report.as_json(), indent=2))
@@ -95,12 +101,26 @@ def serve_queues(client: Client, loaded: LoadedPipeline) -> None:
 
 @contextmanager
 def _interruptible(name: str, noun: str, cancel: Callable[[], object]) -> Iterator[None]:
+    """Ctrl-C ends the watching, whoever executes it; Ctrl-C again soon after cancels. Says so before and then."""
+    echo(f"{name} is accepted; Ctrl-C leaves the {noun} running, Ctrl-C twice cancels it", err=True)
     try:
         yield
     except KeyboardInterrupt:
-        if is_local():
-            echo(f"\ncancelling {name} (use --detach to let a {noun} go on)", err=True)
-            cancel()
-        else:
-            echo(f"\nthe {noun} goes on: pipeline-queue status {name}, or cancel {name}", err=True)
+        echo(
+            f"\n{name} goes on (pipeline-queue status {name}); Ctrl-C within {_AGAIN_SECONDS:g} s cancels it", err=True
+        )
+        try:
+            time.sleep(_AGAIN_SECONDS)
+        except KeyboardInterrupt:
+            _cancel(name, cancel)
         sys.exit(130)
+
+
+def _cancel(name: str, cancel: Callable[[], object]) -> None:
+    """Waits for the end of it, unless Ctrl-C is pressed once more."""
+    echo(f"\ncancelling {name}", err=True)
+    try:
+        cancel()
+        echo(f"{name} is cancelled", err=True)
+    except (KeyboardInterrupt, TimeoutError):
+        echo(f"\n{name} is being cancelled; pipeline-queue status {name} shows when that is done", err=True)

@@ -56,7 +56,7 @@ def working(slots: int | None = None, nearest: bool = False) -> Iterator[Client]
         data = nearest_data_folder() if nearest else data_folder()
         if not nearest:
             tell_folder_above(data)
-        with Client.local(data.root.parent, slots=slots) as client:
+        with Client.local(data.root.parent, slots, say=lambda text: echo(text, err=True)) as client:
             yield client
         return
     with Client.connect() as client:

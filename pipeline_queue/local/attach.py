@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from pipeline_queue.contract.broker import answers
@@ -19,14 +19,16 @@ _INTERVAL_SECONDS = 0.02
 
 
 @contextmanager
-def attached_service(folder: DataFolder, slots: int | None = None) -> Iterator[ServiceNote]:
-    """The service of the folder, started when none runs; it does not end while the block runs.
+def attached_service(
+    folder: DataFolder, slots: int | None = None, say: Callable[[str], None] = lambda _: None
+) -> Iterator[ServiceNote]:
+    """The service of the folder, started when none runs, which `say` is told; it does not end while the block runs.
 
     Raises BrokerError when it does not start.
     """
     folder.make()
     with folder.attached():
-        yield _ready(folder, slots or len(os.sched_getaffinity(0)))
+        yield _ready(folder, slots or len(os.sched_getaffinity(0)), say)
 
 
 def wait_until_ended(folder: DataFolder, note: ServiceNote) -> None:
@@ -49,7 +51,7 @@ def running_service(folder: DataFolder) -> ServiceNote | None:
     return note if note and answers(note.broker_url) else None
 
 
-def _ready(folder: DataFolder, slots: int) -> ServiceNote:
+def _ready(folder: DataFolder, slots: int, say: Callable[[str], None]) -> ServiceNote:
     until = time.monotonic() + _START_SECONDS
     process: subprocess.Popen[bytes] | None = None
     while time.monotonic() < until:
@@ -59,6 +61,7 @@ def _ready(folder: DataFolder, slots: int) -> ServiceNote:
         if not folder.is_served() and (process is None or process.poll() is not None):
             if process is not None and process.returncode != 0:
                 break
+            say(f"starting a server and a worker in {folder.root}")
             process = _start(folder, slots)
         time.sleep(_INTERVAL_SECONDS)
     raise BrokerError(f"the embedded service did not start; see {folder.log('service')}")
