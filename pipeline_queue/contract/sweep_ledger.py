@@ -388,9 +388,10 @@ class SweepLedger:
             pipe.zrange(keys.flight_key(sweep), 0, 0, withscores=True)
             pipe.time()
             pipe.zrange(keys.LEASES, 0, -1)
-            pipe.scard(keys.held_key(sweep))
-            pipe.hkeys(keys.leaders_key(sweep))
-            pipe.hkeys(keys.leaders_key(keys.EVERY_SWEEP))
+            # Lists of members instead of their number: the documented rules of users allow these commands alone.
+            pipe.smembers(keys.held_key(sweep))
+            pipe.hgetall(keys.leaders_key(sweep))
+            pipe.hgetall(keys.leaders_key(keys.EVERY_SWEEP))
             fields, causes, longest, (seconds, micros), leases, held, shared, reused = pipe.execute()
             waiting = self._waiting(sweep, shared, reused) if shared or reused else {}
         if not fields:
@@ -411,26 +412,26 @@ class SweepLedger:
             causes=_causes(causes),
             done_before=int(fields.get("before", 0)),
             executing=sum(lease.startswith(f"{sweep}.") for lease in leases),
-            held=held,
+            held=len(held),
             waiting=waiting,
             max_parallel=int(fields["max_parallel"]) if fields.get("max_parallel") else None,
             took_seconds=_took(fields),
             unseen_seconds=seconds + micros / 1e6 - longest[0][1] / 1000 if longest else None,
         )
 
-    def _waiting(self, sweep: str, shared: list[str], reused: list[str]) -> dict[str, int]:
+    def _waiting(self, sweep: str, shared: Iterable[str], reused: Iterable[str]) -> dict[str, int]:
         """Shared step -> how many runs of the sweep wait for it; those for `reused` ones lie beside other sweeps'."""
         pipe = self._redis.pipeline(transaction=False)
         for name in shared:
-            pipe.scard(keys.parked_key(sweep, name))
+            pipe.smembers(keys.parked_key(sweep, name))
         for name in reused:
             pipe.smembers(keys.parked_key(keys.EVERY_SWEEP, name))
         waiting: dict[str, int] = {}
-        for name, answer in zip([*shared, *reused], pipe.execute(), strict=True):
-            count = answer if isinstance(answer, int) else sum(run.startswith(f"{sweep}.") for run in answer)
+        for name, parked in zip([*shared, *reused], pipe.execute(), strict=True):
+            runs = [run for run in parked if run.startswith(f"{sweep}.")]
             step = name.rpartition("-")[0]
-            if count:
-                waiting[step] = waiting.get(step, 0) + count
+            if runs:
+                waiting[step] = waiting.get(step, 0) + len(runs)
         return waiting
 
     def _turned(self, sweep: str, before: SweepState, after: SweepState) -> bool:

@@ -29,11 +29,10 @@ class Taken(virtual.QoS):  # type: ignore[misc]
         """Puts it back when the worker stops or loses its connection; what cannot be, is looked for by the ledger."""
         self._flush()
         try:
-            if self.channel.closed or self.channel.connection is None or self.channel.connection.client is None:
-                raise OSError("the connection is closed already")
             for message in list(self._delivered.values()):
                 self.channel._restore(message)
-        except (*self.channel.connection_errors, OSError) as error:
+        except (*self.channel.connection_errors, OSError, AttributeError) as error:
+            # The last is kombu's on a connection that was closed and has lost its pool.
             logger.warning("%d messages not put back: %s", len(self._delivered), error)
         self._delivered.clear()
         return []

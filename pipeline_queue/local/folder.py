@@ -101,7 +101,13 @@ class DataFolder:
         The scratch folder is not in here: a step that looked upwards from it would find the live project.
         """
         chosen = settings_from({**os.environ, BROKER_URL: broker_url, STORAGE: str(self.storage)})
-        return replace(chosen, signing_key_file=None, environments=self.environments.path, remote_control="queues")
+        return replace(
+            chosen,
+            signing_key_file=None,
+            environments=self.environments.path,
+            remote_control="queues",
+            waits_for_broker=False,
+        )
 
     def log(self, name: str) -> Path:
         return self.root / f"{name}.log"
