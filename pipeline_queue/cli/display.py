@@ -131,17 +131,18 @@ def _print_failures(report: RunRecord) -> None:
     failed = [step for step in report.steps if step.state == "failed" and step.message]
     for step in failed:
         err.print(safe_text(_with_short_lines(step.message), style="red"), soft_wrap=True)
-        err.print(safe_text(f"whole log: {step.log}"), soft_wrap=True)
+        if step.log:
+            err.print(safe_text(f"whole log: {step.log}"), soft_wrap=True)
     if report.message and not failed:
         err.print(safe_text(_with_short_lines(report.message)), soft_wrap=True)
 
 
 def _with_short_lines(message: str) -> str:
-    """The end of a log without what would fill a window: the log itself has the whole lines."""
+    """The end of a log without what would fill a window: the log itself has the whole lines. The first line is ours."""
     return "\n".join(
-        line if len(line) <= _MAX_LINE_CHARACTERS
+        line if number == 0 or len(line) <= _MAX_LINE_CHARACTERS
         else f"{line[:_MAX_LINE_CHARACTERS]}… (+{len(line) - _MAX_LINE_CHARACTERS:,} characters)"
-        for line in message.split("\n")
+        for number, line in enumerate(message.split("\n"))
     )  # fmt: skip
 
 
