@@ -103,7 +103,10 @@ def test_sweeps_at_the_same_time_share_one_execution_and_a_failure_is_each_sweep
     ]
     wait_until(lambda: _witnessed(folder)["prepare small"] == 1, "one run leads")
     # All are begun, though there are but two slots: the others are parked.
-    wait_until(lambda: all(cluster.client.sweep(one).counts["queued"] == 0 for one in sweeps), "the others are parked")
+    wait_until(
+        lambda: sum(cluster.client.sweep(one).waiting.get("prepare", 0) for one in sweeps) == 14,
+        "the others are parked",
+    )
     (folder.parent / "fail").touch()
     gate.unlink()
     failed = wait_until(

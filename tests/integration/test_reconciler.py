@@ -240,7 +240,7 @@ def test_a_shared_step_that_runs_while_redis_is_emptied_is_not_begun_beside(site
     site.redis.flushall()
     wait_until(lambda: site.redis.exists(f"pq1:run:{first.id}"), "its lease is known again")
     outcome = Attempting(second, worker, "one").outcome()
-    assert (outcome.kind, witness.read_text()) == ("retry", "ran "), "it waits for the first"
+    assert (outcome.kind, witness.read_text()) == ("waiting", "ran "), "it waits for the first"
     gate.touch()
     assert doing.outcome().kind == "go_on"
     assert second.attempt(worker, "one").kind == "go_on" and witness.read_text() == "ran "
