@@ -188,7 +188,8 @@ def test_no_page_and_no_answer_of_flower_shows_it(site: Site) -> None:
     texts |= {f"{page} without login": site.get(page, login=None) for page in pages}
     assert [page for page, text in texts.items() if site.secret in text] == []
     assert '"stats"' in texts["/api/workers?refresh=1"] and '"broker"' in texts["/api/workers?refresh=1"]
-    assert "default" in texts["/broker"], "the broker's page works"
+    if not site.cluster.settings.broker_url.startswith("rediss:"):  # of whose certificate options Flower takes none
+        assert "default" in texts["/broker"], "the broker's page works"
 
 
 def test_no_answer_of_a_worker_to_remote_control_shows_it(site: Site) -> None:
