@@ -57,7 +57,7 @@ def watch_run(client: Client, run_id: str, as_json: bool) -> str:
         client.cancel(run_id)
         client.wait(run_id, timeout_seconds=_CANCEL_SECONDS)
 
-    with _interruptible(run_id, "run", cancel):
+    with _interruptible(run_id, cancel):
         report = watch(client, run_id)
     if as_json:
         echo_json(report.model_dump_json(indent=2))
@@ -74,7 +74,7 @@ def watch_sweep(client: Client, sweep_id: str, as_json: bool) -> str:
         client.cancel_sweep(sweep_id)
         client.wait_sweep(sweep_id, timeout_seconds=_CANCEL_SECONDS)
 
-    with _interruptible(sweep_id, "sweep", cancel):
+    with _interruptible(sweep_id, cancel):
         report = client.with_reasons(sweep_display.watch_sweep(client, sweep_id))
     if as_json:
         echo_json(json.dumps(report.as_json(), indent=2))
@@ -100,9 +100,9 @@ def serve_queues(client: Client, loaded: LoadedPipeline) -> None:
 
 
 @contextmanager
-def _interruptible(name: str, noun: str, cancel: Callable[[], object]) -> Iterator[None]:
+def _interruptible(name: str, cancel: Callable[[], object]) -> Iterator[None]:
     """Ctrl-C ends the watching, whoever executes it; Ctrl-C again soon after cancels. Says so before and then."""
-    echo(f"{name} is accepted; Ctrl-C leaves the {noun} running, Ctrl-C twice cancels it", err=True)
+    echo(f"{name} is accepted (Ctrl-C leaves it running, twice cancels it)", err=True)
     try:
         yield
     except KeyboardInterrupt:

@@ -44,7 +44,7 @@ class Interrupted:
             self.process = subprocess.Popen(
                 command, cwd=shell.folder, env=shell.environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file
             )
-        self.wait_for("Ctrl-C leaves the run running, Ctrl-C twice cancels it")
+        self.wait_for("Ctrl-C leaves it running, twice cancels it")
         wait_until((shell.folder.parent / "begun").exists, "the step executes")
 
     def said(self) -> str:
