@@ -6,6 +6,7 @@ import atexit
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,20 @@ GENEROUS_SECONDS = 120.0
 # Of this process of the tests, removed with it.
 _SCRATCH = tempfile.mkdtemp(prefix="pq-test-scratch-")
 atexit.register(shutil.rmtree, _SCRATCH, ignore_errors=True)
+
+
+
+def _let_children_have_default_signals() -> None:
+    """What this process was started to ignore (`nohup`, a shell's `&`), it goes on ignoring, but not its children.
+
+    An ignored signal is inherited by every program that is started; one with a handler is not.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+
+
+_let_children_have_default_signals()
 
 # How long an example takes on a busy machine says nothing about it.
 hypothesis.settings.register_profile("patient", deadline=None)
