@@ -33,7 +33,6 @@ _SCRATCH = tempfile.mkdtemp(prefix="pq-test-scratch-")
 atexit.register(shutil.rmtree, _SCRATCH, ignore_errors=True)
 
 
-
 def _let_children_have_default_signals() -> None:
     """What this process was started to ignore (`nohup`, a shell's `&`), it goes on ignoring, but not its children.
 
