@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import time
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 
 import click
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
@@ -26,6 +27,8 @@ _POLL_SECONDS = 0.2
 _LINE_SECONDS = 5.0
 _MAX_CAUSES = 10
 _GAP = "  "
+_LEAST_OF_A_TEXT = 6
+_NUMBER = re.compile(r"[-+]?\.?[0-9]|[-+]?(?:nan|inf)\b")
 
 
 def watch_sweep(client: Client, sweep: str) -> SweepReport:
@@ -162,7 +165,7 @@ def _facts(report: RunRecord | SweepReport, differing: frozenset[str]) -> list[s
 
 
 def _fitting(facts: Sequence[str], width: int | None) -> str:
-    """As many as fit, and how many do not."""
+    """As many as fit, the last perhaps cut, and how many do not."""
     whole = " ".join(facts)
     if width is None or cell_len(whole) <= width:
         return whole
@@ -170,9 +173,20 @@ def _fitting(facts: Sequence[str], width: int | None) -> str:
     for number, fact in enumerate(facts):
         rest = f"+{len(facts) - number} more"
         if cell_len(" ".join([*shown, fact, rest])) > width:
+            after = [f"+{len(facts) - number - 1} more"] if number < len(facts) - 1 else []
+            if cut := _cut(fact, width - cell_len(" ".join([*shown, "", *after]))):
+                return " ".join([*shown, cut, *after])
             return " ".join([*shown, rest]) if cell_len(" ".join([*shown, rest])) <= width else ""
         shown.append(fact)
     return " ".join(shown)
+
+
+def _cut(fact: str, width: int) -> str:
+    """The beginning of `name=text` with an ellipsis; empty for a number, of which a part says something else."""
+    name, equals, value = fact.partition("=")
+    if not equals or _NUMBER.match(value) or width < cell_len(name) + _LEAST_OF_A_TEXT:
+        return ""
+    return fact if cell_len(fact) <= width else f"{set_cell_size(fact, width - 1).rstrip()}…"
 
 
 def _watch_live(client: Client, sweep: str) -> SweepReport:
