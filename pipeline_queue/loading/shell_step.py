@@ -23,6 +23,7 @@ MAX_SCRIPT_BYTES = 100_000
 """Linux takes 131,071 bytes for one argument."""
 
 _MENTION = re.compile(rf"(?<![A-Za-z0-9_]){PREFIX}[A-Za-z0-9_]+")
+_COMMENT_LINE = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
 _ASSIGNED = re.compile(r"(?<![\w$])([A-Za-z_]\w*)\+?=|\bfor\s+([A-Za-z_]\w*)|\bread\s+(?:-\w+\s+)*([A-Za-z_]\w*)")
 _BASH_LINE = re.compile(r"line (\d+): (.*)")
 _SYNTAX_SECONDS = 5.0
@@ -89,7 +90,7 @@ def _values(
     for name in declared:
         parameters.setdefault(variable_of(name), []).append(name)
     values: dict[str, Template] = {}
-    for found in _MENTION.finditer(scalar.text):
+    for found in _MENTION.finditer(_without_comments(scalar.text)):
         variable = found[0]
         if variable in values or variable in env:
             continue
@@ -104,6 +105,11 @@ def _values(
         else:
             values[variable] = (Reference(scope="parameters", name=names[0]),)
     return values
+
+
+def _without_comments(script: str) -> str:
+    """The script, of the same length, without its lines of comments; a here-document has none."""
+    return script if "<<" in script else _COMMENT_LINE.sub(lambda found: " " * len(found[0]), script)
 
 
 def _check_syntax(reading: Reading, scalar: Scalar, label: str) -> None:

@@ -1,5 +1,6 @@
 """Finds what only a shell would understand in a command that no shell reads: operators, variables, globs, lines.
 
+What splitting takes away as a shell does, though it may have been meant, is found too: the quotes of JSON, backslashes.
 The command is split into words as `expressions.split_words` does; a character counts here only where a shell would give
 it its meaning, so quotes and backslashes make any of it literal. Everything takes time linear in the text.
 """
@@ -24,6 +25,11 @@ _REDIRECTION = re.compile(r"(?:[0-9]*>>?|&>>?|>&|[0-9]*<<-?<?)[^<>=\0]")
 _INPUT = re.compile(r"[0-9]*<[^<=\s]")
 _INNER_OPERATOR = re.compile(r"&&|\|\||[;|]")
 _VARIABLE = re.compile(r"\$(?:[A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*[^}\0]*\}|\()")
+_SPECIAL = re.compile(r"\$(?:[0-9@*#?!]|\$(?!\{))|%[A-Z_][A-Z0-9_]+%")
+_BRACES = re.compile(r"\{[^{}:\0]{1,100}\}")
+_BRACKETS = re.compile(r"\[[^\[\],=\0]{2,100}\]")
+_LOST_QUOTES = re.compile(r"(?:^|=)[\[{][^'\"\\]{0,200}['\"]")
+_OPTION_AND_VALUE = re.compile(r"--?[A-Za-z][A-Za-z0-9_-]*[ \t]+\S")
 _HOME = re.compile(r"(?:^|=)~(?:/|$|[a-z_][a-z0-9_-]*(?:/|$))")
 _INTERPRETER = re.compile(r"(?:python[0-9.]*|Rscript|julia|node|perl|ruby|sh|bash|dash|zsh|ksh|pip[0-9.]*|make)")
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\+?=")
@@ -32,7 +38,8 @@ _KEYWORDS = frozenset(
     | {"pushd", "popd", "local", "declare", "readonly", "let", "read", "if", "then", "else", "elif", "fi", "for"}
     | {"while", "until", "do", "done", "case", "esac", "function", "select", "{", "}", "(", ")", "[[", "!"}
 )
-_LISTED_OPERATORS = frozenset({"&&", "||", "2>&1", ">>", ">", "|", "&>"})
+_NEVER_MEANT = frozenset({"&&", "||", "2>&1", ">>", "&>"})
+_LISTED_OPERATORS = _NEVER_MEANT | {">", "|"}
 _TAKES_OPERATORS = frozenset({"expr", "find", "test", "[", "jq", "awk"})
 
 
@@ -51,12 +58,17 @@ class ShellFinding:
 
 @dataclass(frozen=True, slots=True)
 class _Word:
-    """`bare`: the word, with everything hidden that is quoted; `soft`: what stands in double quotes is not hidden."""
+    """`bare`: the word, with everything hidden that is quoted; `soft`: what stands in double quotes is not hidden.
+
+    `raw`: as it is written. `lost`: where in it the first backslash stands that is taken away before a letter, or -1.
+    """
 
     offset: int
     line: int
     bare: str
     soft: str
+    raw: str
+    lost: int = -1
 
 
 def find_in_run(text: str, label: str) -> list[ShellFinding]:
@@ -95,14 +107,24 @@ def find_in_args(text: str, label: str, program: str) -> list[ShellFinding]:
     return _in_words(list(_split(text)), label, program)
 
 
-def find_in_item(text: str, label: str, program: str) -> list[ShellFinding]:
-    """What may be wrong with one word of a list: there YAML's quotes are gone, so nothing is refused."""
+def find_in_item(text: str, label: str, program: str, is_literal: bool = False) -> list[ShellFinding]:
+    """What may be wrong with one word of a list: there YAML's quotes are gone, so nothing is refused.
+
+    `is_literal`: it stands in single quotes, which say that a `$` in it is meant.
+    """
     if _name_of(program) in SHELLS:
         return []
-    if text in _LISTED_OPERATORS and _name_of(program) not in _TAKES_OPERATORS:
+    operators = _NEVER_MEANT if is_literal else _LISTED_OPERATORS
+    if text in operators and _name_of(program) not in _TAKES_OPERATORS:
         return [ShellFinding(0, f"{text!r} in {label} is passed to the program as it is", USE_SHELL, False)]
-    word = _Word(0, 0, text, text)
-    return [*_variables(word, label), *_home(word, label)]
+    if _OPTION_AND_VALUE.match(text):
+        option, value = text.replace(_HIDDEN, "…").split(maxsplit=1)
+        message = f"{f'{option} {value}'[:60]!r} in {label} is one word, the option together with its value"
+        return [
+            ShellFinding(0, message, f"write two words, {option} and {value[:60]}, or {option}={value[:60]}", False)
+        ]
+    word = _Word(0, 0, text, text, text)
+    return [] if is_literal else [*_variables(word, label), *_home(word, label)]
 
 
 def find_in_value(text: str, label: str, name: str) -> list[ShellFinding]:
@@ -127,7 +149,7 @@ def _in_program(word: _Word, label: str) -> Iterator[ShellFinding]:
         name = word.bare.partition("=")[0]
         message = f"{label} begins with {name}=…, which only a shell takes for a variable"
         yield ShellFinding(word.offset, message, f"write it below `env:` of the step, as {{{name}: …}}", True)
-    elif word.bare in _KEYWORDS:
+    elif word.bare in _KEYWORDS or word.bare.startswith("("):
         message = f"{label} begins with {word.bare!r}, which is a word of the shell and no program"
         yield ShellFinding(word.offset, message, USE_SHELL, True)
 
@@ -136,11 +158,16 @@ def _in_words(words: list[_Word], label: str, program: str | None = None) -> lis
     first = (words[0].soft if words else "") if program is None else program
     if _name_of(first) in SHELLS and (program is not None or any(word.bare.startswith("-") for word in words)):
         # `sh -c "…"`: a shell reads it after all.
-        return [one for word in words for one in _operators(word, label)]
+        return [one for word in words for one in (_operators(word, label) or _lost(word, label))]
     found: list[ShellFinding] = []
     for word in words:
         operators = _operators(word, label)
-        found += operators or [*_variables(word, label), *_home(word, label), *_globs(word, label)]
+        found += operators or [
+            *_variables(word, label),
+            *_home(word, label),
+            *_globs(word, label),
+            *_lost(word, label),
+        ]
         if word.bare == "#":
             message = f"'#' in {label} is passed to the program with what follows: it begins no comment here"
             hint = "put it in quotes if that is meant; write comments in lines of their own, outside the text"
@@ -163,14 +190,14 @@ def _operators(word: _Word, label: str) -> list[ShellFinding]:
 
 
 def _variables(word: _Word, label: str) -> list[ShellFinding]:
-    found = _VARIABLE.search(word.soft)
+    found = _VARIABLE.search(word.soft) or _SPECIAL.search(word.soft)
     at = found.start() if found else word.soft.find("`")
     if at < 0:
         return []
     shown = found[0] if found else "`"
     message = f"{shown!r} in {label} is passed to the program as it is: no shell expands it"
     hint = "put it in single quotes if that is meant; else write it below `shell: |`"
-    if found and found[0] != "$(":
+    if found:
         name = _variable_name(found[0])
         hint += f", or set a variable of the step to ${{{{ worker.env.{name} }}}} below `env:`" if name else ""
     return [ShellFinding(word.offset, message, hint, False)]
@@ -184,10 +211,39 @@ def _home(word: _Word, label: str) -> list[ShellFinding]:
 
 
 def _globs(word: _Word, label: str) -> list[ShellFinding]:
-    if "*" not in word.bare:
+    hint = "put it in quotes if that is meant, or use `shell: |`"
+    braces = next((one[0] for one in _BRACES.finditer(word.bare) if "," in one[0] or ".." in one[0]), None)
+    if braces:
+        message = f"{braces[:60]!r} in {label} is passed to the program as it is: no shell makes several words of it"
+        return [ShellFinding(word.offset, message, hint, False)]
+    sign = _glob_sign(word.bare)
+    if not sign:
         return []
-    message = f"'*' in {label} is passed to the program as it is: no shell looks for files"
-    return [ShellFinding(word.offset, message, "put it in quotes if that is meant, or use `shell: |`", False)]
+    message = f"{sign!r} in {label} is passed to the program as it is: no shell looks for files"
+    return [ShellFinding(word.offset, message, hint, False)]
+
+
+def _glob_sign(bare: str) -> str:
+    """The sign for which a shell would look for files: `*`, or `?` and `[a-z]` in what looks like a path."""
+    if "*" in bare:
+        return "*"
+    path = bare.partition("=")[0]
+    if "://" in path or not ("/" in path or "." in path):
+        return ""
+    return "?" if "?" in path else "[" if _BRACKETS.search(path) else ""
+
+
+def _lost(word: _Word, label: str) -> list[ShellFinding]:
+    """What splitting takes out of the word."""
+    shown = word.raw.replace(_HIDDEN, "…")[:60]
+    if _LOST_QUOTES.search(word.raw):
+        message = f"the quotes in {shown!r} in {label} are taken away, as a shell does"
+        return [ShellFinding(word.offset, message, "put all of it in single quotes to keep them", False)]
+    if word.lost >= 0:
+        message = f"the backslash in {shown!r} in {label} is taken away, as a shell does"
+        hint = "write two backslashes, or put the word in single quotes, to keep it"
+        return [ShellFinding(word.offset + word.lost, message, hint, False)]
+    return []
 
 
 def _variable_name(text: str) -> str:
@@ -215,12 +271,13 @@ def _split(text: str) -> Iterator[_Word]:
             position += 2
         else:
             start = position
-            position, bare, soft = _take_word(text, position)
-            yield _Word(start, line, bare, soft)
+            position, bare, soft, lost = _take_word(text, position)
+            yield _Word(start, line, bare, soft, text[start:position], lost - start if lost >= 0 else -1)
 
 
-def _take_word(text: str, position: int) -> tuple[int, str, str]:
-    """Where the word ends, and its two views."""
+def _take_word(text: str, position: int) -> tuple[int, str, str, int]:
+    """Where the word ends, its two views, and where its first lost backslash is, or -1."""
+    lost = -1
     bare: list[str] = []
     soft: list[str] = []
     quote = ""
@@ -242,9 +299,12 @@ def _take_word(text: str, position: int) -> tuple[int, str, str]:
         elif here == "\\" and quote != "'":
             bare.append(_HIDDEN)
             soft.append(_HIDDEN)
+            following = text[position + 1 : position + 2]
+            if lost < 0 and not quote and (following.isalnum() or following == "."):
+                lost = position
             position += 2
         else:
             bare.append(_HIDDEN if quote else here)
             soft.append(_HIDDEN if quote == "'" else here)
             position += 1
-    return position, "".join(bare), "".join(soft)
+    return position, "".join(bare), "".join(soft), lost

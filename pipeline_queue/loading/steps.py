@@ -10,8 +10,10 @@ from typing import get_args
 
 from pipeline_queue.contract.errors import Place
 from pipeline_queue.expressions import first_expression_offset, parse_template
+from pipeline_queue.loading.code_words import find_value_in_code
 from pipeline_queue.loading.fields import HELP_KEYS, Entry, Fields, Reading, read_entries
 from pipeline_queue.loading.nodes import Mapping, Node, Scalar, Sequence, kind_of, size_of
+from pipeline_queue.loading.output_paths import find_in_output
 from pipeline_queue.loading.placeholders import without_variables
 from pipeline_queue.loading.preloads import Preload, check_preload, read_preload
 from pipeline_queue.loading.programs import Programs
@@ -105,6 +107,7 @@ def _read_step(context: StepContext, entry: Entry) -> Step | None:
         words, python = _read_run(context, fields, run, env)
         program = words[0][0] if words else ""
         args = read_args(context, fields, str(program), env)
+        _warn_of_values_in_code(context, fields, words, args)
     else:
         context.reading.add(entry.node, f"{entry.owner} has no run", "add `run:` with the program to start")
     step = {
@@ -117,7 +120,7 @@ def _read_step(context: StepContext, entry: Entry) -> Step | None:
         "queue": _read_queue(fields),
         "keep": _read_keep(fields),
         "reuse": _read_reuse(fields),
-        "outputs": _read_paths(fields, "outputs", "an output"),
+        "outputs": _read_outputs(context, fields),
         "sources": _read_sources(context, fields),
         "preload": _read_preload(context, fields, words, python),
         "help": fields.help(),
@@ -154,6 +157,24 @@ def _read_run(
     if warning:
         context.reading.warnings.add(context.reading.document.place(node), warning, hint)
     return ((found.program,), *words[1:]), found.python
+
+
+def _warn_of_values_in_code(
+    context: StepContext, fields: Fields, words: tuple[Template, ...], args: tuple[Template | OptionalWords, ...]
+) -> None:
+    found = find_value_in_code((*words, *args), context.parameters)
+    if found is None:
+        return
+    number, message, hint = found
+    key, number = ("run", number) if number < len(words) else ("args", number - len(words))
+    node = fields.get(key)
+    if isinstance(node, Sequence) and number < len(node.items):
+        node = node.items[number]
+    if isinstance(node, Scalar):
+        place = context.reading.document.place_in(node, first_expression_offset(node.text))
+        context.reading.warnings.add(place, message, hint)
+    elif node is not None:
+        context.reading.warnings.add(context.reading.document.place(node), message, hint)
 
 
 def _literal(word: Template) -> str | None:
@@ -288,6 +309,18 @@ def _read_queue(fields: Fields) -> str:
         hint = "use letters, digits, _, . and -, at most 64 in all"
         fields.reading.add(node, f"{quoted(text)} cannot be a queue's name", hint)
     return text
+
+
+def _read_outputs(context: StepContext, fields: Fields) -> tuple[str, ...]:
+    node = fields.get("outputs")
+    items = node.items if isinstance(node, Sequence) else (node,)
+    for item in items:
+        if not isinstance(item, Scalar) or "${{" in item.text:
+            continue
+        if found := find_in_output(item.text, context.declared or ()):
+            problems = context.reading.problems if found.is_refused else context.reading.warnings
+            problems.add(context.reading.document.place(item), found.message, found.hint)
+    return _read_paths(fields, "outputs", "an output")
 
 
 def _read_sources(context: StepContext, fields: Fields) -> tuple[str, ...]:

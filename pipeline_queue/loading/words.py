@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 from collections.abc import Mapping as TypedMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pipeline_queue.contract.errors import InputError
 from pipeline_queue.expressions import MAX_WORDS, first_expression_offset, parse_template, split_words
 from pipeline_queue.loading.fields import Fields, Reading
+from pipeline_queue.loading.line_joins import without_continuations
 from pipeline_queue.loading.nodes import Mapping, Node, Scalar, Sequence
 from pipeline_queue.loading.placeholders import without_variables
 from pipeline_queue.loading.preloads import Preload
@@ -117,6 +118,9 @@ def read_words(
         return None
     if isinstance(node, Scalar):
         scalar = reading.scalar(node, label)
+        if scalar is not None:
+            written = reading.document.source.text[scalar.start : scalar.end]
+            scalar = replace(scalar, text=without_continuations(written, scalar.text))
         split = reading.template(scalar, lambda text: split_words(text, declared))
         if scalar is not None and split is not None:
             context.texts.written.append(Written(scalar, label, env))
@@ -138,9 +142,8 @@ def read_words(
         context.texts.written.append(Written(scalar, label, env))
         _refuse_worker_variables(reading, scalar, right, label)
         first = program if program is not None else scalars[0].text if scalars[0] else ""
-        if not is_single_quoted(reading, scalar):
-            text = without_variables(scalar.text, declared or (), env)
-            report_findings(reading, scalar, find_in_item(text, label, first))
+        text = without_variables(scalar.text, declared or (), env)
+        report_findings(reading, scalar, find_in_item(text, label, first, is_single_quoted(reading, scalar)))
     return _with_spread_lists(context, right) if len(right) == len(words) else None
 
 

@@ -70,3 +70,8 @@ def test_an_empty_script_is_refused(tmp_path: Path, script: str) -> None:
 def test_a_script_that_bash_cannot_read_is_refused_at_its_line(tmp_path: Path) -> None:
     said = refused(tmp_path, "shell: |\n  echo 1\n  if true; then\n  echo )\n")
     assert said.startswith("demo.yaml:10:") and "bash cannot read line 3" in said
+
+
+def test_a_variable_that_only_a_comment_names_is_not_used(tmp_path: Path) -> None:
+    assert load(tmp_path, "shell: |\n  # --lr $PARAM_LR, $PARAM_NOBODY\n  echo hi").env == {}
+    assert set(load(tmp_path, "shell: |\n  cat <<EOF\n  # $PARAM_LR\n  EOF").env) == {"PARAM_LR"}

@@ -115,6 +115,13 @@ def test_one_command_on_several_lines_is_one_command(folder: Path, step: str) ->
         ("python train.py a|b", "a|b"),
         ("python train.py a;b", "a;b"),
         ("python train.py x&", "x&"),
+        ("python train.py $1", "$1"),
+        ("python train.py $@", "$@"),
+        ("python train.py %USERPROFILE%", "%USERPROFILE%"),
+        ("python train.py {a,b}.csv", "{a,b}"),
+        ("python train.py {1..3}", "{1..3}"),
+        ("python train.py data/part-?.csv", "?"),
+        ("python train.py part-[0-9].csv", "["),
     ],
 )
 def test_what_a_shell_would_expand_is_warned_of(folder: Path, command: str, shown: str) -> None:
@@ -137,15 +144,68 @@ def test_what_a_shell_would_expand_is_warned_of(folder: Path, command: str, show
         "find . -name x -exec rm {} \\;",
         "awk '{print $1}' x",
         "python train.py a~b 5% a->b #3 cost=5$",
+        "python train.py --layers=[64,32] {x} really? {} sizes[0]=3 %Y%m%d {width:3,depth:4} lr=[0.1,0.2]/2",
     ],
 )
 def test_what_is_quoted_or_has_no_meaning_to_a_shell_is_left_alone(folder: Path, command: str) -> None:
     assert warned(folder, f"run: {json.dumps(command)}") == ""
 
 
+@pytest.mark.parametrize(
+    ("args", "shown"),
+    [
+        ('--conf {"a":1,"b":[1,2]}', "the quotes in"),
+        ("--conf={'a':1}", "the quotes in"),
+        ('layers=["a","b"]', "the quotes in"),
+        ("--data C:\\new\\table.csv", "the backslash in"),
+        ("--pattern \\d+", "the backslash in"),
+        ("--sep \\t", "the backslash in"),
+    ],
+)
+def test_what_splitting_takes_away_is_said(folder: Path, args: str, shown: str) -> None:
+    assert shown in warned(folder, f"run: train.py\nargs: {json.dumps(args)}")
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        """--conf '{"a":1}' --name "a b" --x='["a"]'""",
+        "--pattern '\\d+' --sep '\\t' --data C:\\\\new",
+        "a\\ b \\$x \\* \"a\\nb\" 'it\\'",
+    ],
+)
+def test_quotes_and_backslashes_that_a_shell_would_need_are_left_alone(folder: Path, args: str) -> None:
+    assert warned(folder, f"run: train.py\nargs: {json.dumps(args)}") == ""
+
+
+@pytest.mark.parametrize("quote", ["", "'", '"'])
+def test_an_option_in_one_word_with_its_value_is_said(folder: Path, quote: str) -> None:
+    said = warned(folder, f"run: train.py\nargs:\n  - {quote}--lr ${{{{ parameters.lr }}}}{quote}")
+    assert "is one word" in said and "--lr=${{ parameters.lr }}" in said
+    assert warned(folder, 'run: train.py\nargs: ["--note=a b", "- a", "-5 m", "a -b c"]') == ""
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "run: train.py \\\n  --lr 1 \\\n  --note a\\ b",
+        "run: >-\n  train.py \\\n  --lr 1 \\\n  --note a\\ b",
+        "run: 'train.py \\\n  --lr 1 \\\n  --note a\\ b'",
+        "run: |\n  train.py \\\n  --lr 1 \\\n  --note a\\ b",
+        'run: "train.py \\\n  --lr 1 \\\n  --note a\\\\ b"',
+        "run: train.py\nargs: --lr 1 \\\n  --note a\\ b",
+        "run: train.py\nargs: >\n  --lr 1 \\ \n  --note a\\ b",
+    ],
+)
+def test_a_backslash_at_a_lines_end_continues_it_in_every_style_of_yaml(folder: Path, step: str) -> None:
+    loaded = load(folder, step)
+    assert loaded.pipeline.steps[0].argv == (("train.py",), ("--lr",), ("1",), ("--note",), ("a b",))
+
+
 def test_words_of_a_list_are_only_warned_of(folder: Path) -> None:
     said = warned(folder, 'run: [python, train.py, "&&", "$HOME/x", "~/y"]')
     assert "'&&'" in said and "$HOME" in said and "'~'" in said
+    assert "'&&'" in warned(folder, "run: [python, a.py, '&&', python, b.py]")
     assert warned(folder, "run: [python, train.py, '$HOME/x', '~/y']") == ""
     assert warned(folder, 'run: [sh, -c, "echo $HOME > ~/x"]') == ""
 

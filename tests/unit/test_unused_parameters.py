@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from pipeline_queue.contract.errors import ValuesError
+from pipeline_queue.contract.errors import PipelineFileError, ValuesError
 from pipeline_queue.loading.loader import LoadedPipeline, load_pipeline
-from pipeline_queue.loading.sweep import BuiltSpace, SweepRequest, build_space
+from pipeline_queue.loading.sweep import BuiltSpace, SweepRequest, build_space, check_sweep
 
 
 def load(folder: Path, step: str, sweep: str = "", names: str = "lr") -> LoadedPipeline:
@@ -121,3 +121,18 @@ def test_a_variable_that_only_reads_like_a_parameter_keeps_its_own_hint(tmp_path
     assert any("${{ worker.env.PATH }}" in one for one in warnings)
     (_, dotted) = said(tmp_path, "run: train.py, args: '${a.b}'")
     assert "worker.env" not in dotted
+
+
+@pytest.mark.parametrize("sweep", ["{grid: {lr: [1, 2]}}", "{grid: {lr: [1, 2], epochs: [1]}, exclude: [{lr: 1}]}"])
+def test_validate_refuses_what_the_sweep_of_the_file_would_be_refused_for(tmp_path: Path, sweep: str) -> None:
+    with pytest.raises(PipelineFileError, match="the sweep varies 'lr', which no step uses"):
+        check_sweep(load(tmp_path, USED, sweep, "lr epochs"))
+
+
+def test_validate_refuses_it_too_where_a_value_is_still_to_be_given(tmp_path: Path) -> None:
+    path = load(tmp_path, USED, "{grid: {lr: [1, 2]}}", "lr epochs").path
+    path.write_text(path.read_text().replace("epochs, type: float, default: 0.5", "epochs, type: float"))
+    with pytest.raises(PipelineFileError, match="the sweep varies 'lr', which no step uses"):
+        check_sweep(load_pipeline(path))
+    path.write_text(path.read_text().replace("lr: [1, 2]", "epochs: [1, 2]"))
+    assert check_sweep(load_pipeline(path)) == ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,6 +47,28 @@ def build_space(loaded: LoadedPipeline, request: SweepRequest) -> BuiltSpace:
         if name in SweepSettings.__dataclass_fields__
     }
     return BuiltSpace(space, SweepSettings(**settings), (*in_file.notes, *in_request.notes))
+
+
+def check_sweep(loaded: LoadedPipeline) -> tuple[str, ...]:
+    """The notes on the `sweep:` of a file, which is checked as for a sweep that gives no further values.
+
+    Where a required parameter has no value yet, how its parts fit together is left to the sweep that gives one. Raises
+    PipelineFileError with every problem.
+    """
+    findings = Findings()
+    sources = read_sweep(loaded, findings)
+    if loaded.sweep_node is not None and not findings.problems:
+        requested = read_request(loaded.pipeline, SweepRequest(), findings)
+        missing = Findings()
+        _check_all_given(loaded, sources, requested, missing)
+        builder = _Builder(loaded, sources, requested, findings, findings)
+        if missing.problems:
+            builder.check_used(name for factor in sources.factors for name in factor.varied)
+        else:
+            builder.space()
+    if findings.problems:
+        raise PipelineFileError(findings.problems.in_order_of_place())
+    return tuple(findings.notes)
 
 
 def _raise_problems(in_file: Findings, in_request: Findings) -> None:
@@ -103,10 +125,10 @@ class _Builder:
             return None
         return self._product(factors, included)
 
-    def _check_used(self, product: Product) -> None:
+    def check_used(self, varied: Iterable[str]) -> None:
         """Runs that differ only in what no step uses would be the same run."""
         allowed = {**self._sources.settings, **self._requested.numbers}.get("unused") == "allow"
-        for name in () if allowed else product.varied:
+        for name in () if allowed else varied:
             if name in self._loaded.unused:
                 place = self._loaded.places.get(name, Place(self._loaded.pipeline.name))
                 hint = f"{self._loaded.unused[name]}; `unused: allow` below `sweep:` or --unused allow runs it anyway"
@@ -173,7 +195,7 @@ class _Builder:
             hint = "name fewer parameters in each, or write the points as a list"
             self._in_file.problems.add(excluded[0].place, f"too much is excluded: {error}", hint)
             return None
-        self._check_used(product)
+        self.check_used(product.varied)
         if size == 0:
             self._in_file.problems.add(excluded[0].place, "every point is excluded", "exclude less")
         if size > MAX_RUNS:

@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pipeline_queue.contract.errors import PipelineFileError, Place
+from pipeline_queue.contract.errors import Place
 from pipeline_queue.loading.fields import Fields
 from pipeline_queue.loading.loader import LoadedPipeline
 from pipeline_queue.loading.nodes import Mapping as MappingNode
@@ -59,15 +59,6 @@ class SweepSources:
     exclude: tuple[PartialPoint, ...] = ()
     numbers: Mapping[str, int] = field(default_factory=dict)
     settings: Mapping[str, Value] = field(default_factory=dict)
-
-
-def check_sweep(loaded: LoadedPipeline) -> tuple[str, ...]:
-    """The notes on the `sweep:` of a file, read without values. Raises PipelineFileError with every problem."""
-    findings = Findings()
-    read_sweep(loaded, findings)
-    if findings.problems:
-        raise PipelineFileError(findings.problems.in_order_of_place())
-    return tuple(findings.notes)
 
 
 def read_sweep(loaded: LoadedPipeline, findings: Findings) -> SweepSources:
