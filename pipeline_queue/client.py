@@ -372,7 +372,7 @@ class Client:
         return report
 
     def outputs(self, run: str) -> dict[str, Path]:
-        """Step -> the folder of its published files, for the steps that have published."""
+        """Step -> the folder of its published files, for the steps that have published any."""
         return {step.name: Path(step.outputs) for step in self.run(run).steps if step.outputs}
 
     def metrics(self, run: str) -> dict[str, float]:
@@ -414,7 +414,10 @@ class Client:
         return explain(self._storage(), sweep, run_id, step, self._find(against) if against else None)
 
     def logs(self, run: str, step: str) -> Path | None:
-        """The log of the step's published or latest attempt, None before the first. Raises NotFoundError."""
+        """The log of the step's published or latest attempt, None before the first and when it printed nothing.
+
+        Raises NotFoundError.
+        """
         for summary in self.run(run).steps:
             if summary.name == step:
                 return Path(summary.log) if summary.log else None

@@ -259,6 +259,7 @@ def _ended(this: Try, result: ExecutionResult, failure: Failure | None) -> Try:
             "signal": result.signal,
             "notes": (*this.base.notes, *result.notes),
             "state": "failed" if failure else "succeeded",
+            "silent": failure is None and result.log_bytes == result.log_dropped_bytes == 0,
         }
     )
     return replace(this, record=record)

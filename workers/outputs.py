@@ -148,7 +148,9 @@ def sha256_of(path: Path) -> str:
 
 
 def move_outputs(workspace: Workspace, found: Found, target: Path) -> None:
-    """Moves what was found below `target`, which is created; safe to repeat after an error."""
+    """Moves what was found below `target`, which is created if there is anything; safe to repeat after an error."""
+    if not found.outputs:
+        return
     target.mkdir(exist_ok=True)
     made: set[Path] = {target}
     for file in found.outputs:

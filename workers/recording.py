@@ -73,6 +73,8 @@ def publish_attempt(worker: WorkerContext, this: Try, workspace: Workspace, foun
     found = with_checksums(workspace, found)
     record = record.model_copy(update={"outputs": found.outputs})
     patiently(lambda: move_outputs(workspace, found, this.folder / OUTPUTS))
+    if record.silent:
+        patiently(lambda: (this.folder / LOG).unlink(missing_ok=True))
     inherit_access_below(this.folder)
     patiently(lambda: replace_file(this.folder / STEP_RECORD, record.model_dump_json().encode()))
     if not patiently(lambda: _published(this)):

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 
@@ -17,7 +18,7 @@ from pipeline_queue.cli.printing import echo, echo_json
 from pipeline_queue.cli.session import is_local, reading
 from pipeline_queue.client import Client
 from pipeline_queue.contract.errors import InputError, NotFoundError, StorageError
-from pipeline_queue.contract.records import RunRecord
+from pipeline_queue.contract.records import RunRecord, StepSummary
 from pipeline_queue.contract.states import ENDED
 from pipeline_queue.sweep_report import SweepReport
 
@@ -163,28 +164,42 @@ def _follow(client: Client, run: str, step: str, heading: bool) -> None:
     while True:
         report = client.run(run)
         summary = next(one for one in report.steps if one.name == step)
-        if summary.log and summary.attempts != shown and Path(summary.log).exists():
+        file = _opened(summary.log) if summary.attempts != shown else None
+        if file is not None:
             shown = summary.attempts
             _heading(step, heading)
-            _follow_attempt(client, run, step, Path(summary.log), shown)
-        elif report.state in ENDED or (summary.state in ("succeeded", "failed", "skipped") and shown >= 0):
+            with file:
+                _follow_attempt(client, run, step, file, shown)
+        elif report.state in ENDED or _is_over(summary, shown):
             return
         else:
             time.sleep(_FOLLOW_SECONDS)
 
 
-def _follow_attempt(client: Client, run: str, step: str, path: Path, attempt: int) -> None:
-    with path.open("rb") as file:
-        while True:
-            report = client.run(run)
-            summary = next(one for one in report.steps if one.name == step)
-            over = summary.state not in ("running", "waiting") or summary.attempts != attempt
-            while chunk := file.read(_CHUNK_BYTES):
-                sys.stdout.buffer.write(chunk)
-                sys.stdout.buffer.flush()
-            if over or report.state in ENDED:
-                return
-            time.sleep(_FOLLOW_SECONDS)
+def _opened(log: str | None) -> BinaryIO | None:
+    """None while there is no log: of a step that has not begun, that printed nothing, or is just being published."""
+    try:
+        return Path(log).open("rb") if log else None
+    except FileNotFoundError:
+        return None
+
+
+def _is_over(summary: StepSummary, shown: int) -> bool:
+    """Whether nothing of the step's log is still to come; `shown` is the attempt whose log was, -1 for none."""
+    return summary.state in ("succeeded", "failed", "skipped") and (shown >= 0 or summary.log is None)
+
+
+def _follow_attempt(client: Client, run: str, step: str, file: BinaryIO, attempt: int) -> None:
+    while True:
+        report = client.run(run)
+        summary = next(one for one in report.steps if one.name == step)
+        over = summary.state not in ("running", "waiting") or summary.attempts != attempt
+        while chunk := file.read(_CHUNK_BYTES):
+            sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.flush()
+        if over or report.state in ENDED:
+            return
+        time.sleep(_FOLLOW_SECONDS)
 
 
 def _heading(step: str, wanted: bool) -> None:

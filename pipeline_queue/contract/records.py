@@ -108,7 +108,7 @@ class OutputFile(_Omitting):
 class StepRecord(_Omitting, Record):
     """`step.json`: what one attempt did. `seconds` is the process's time; times are Unix seconds."""
 
-    LATER: ClassVar[tuple[str, ...]] = ("kept",)
+    LATER: ClassVar[tuple[str, ...]] = ("kept", "silent")
 
     run: str
     step: str
@@ -130,6 +130,8 @@ class StepRecord(_Omitting, Record):
     notes: tuple[str, ...] = ()
     kept: tuple[OutputFile, ...] = ()
     """What a failed attempt left, in the folder `kept` beside its log."""
+    silent: bool = False
+    """It printed nothing, so there is no log."""
 
 
 class StepSummary(_Omitting):

@@ -11,7 +11,8 @@
     <root>/sweeps/<sweep>/runs/<run>/run.json      how the run ended
     <root>/sweeps/<sweep>/runs/<run>/run.json.<n>  how it ended before it was retried for the n-th time
     <root>/sweeps/<sweep>/runs/<run>/cancel.requested   somebody asked for an end
-    <root>/sweeps/<sweep>/runs/<run>/<step>/       published: outputs/, log, step.json
+    <root>/sweeps/<sweep>/runs/<run>/<step>/       published: step.json, outputs/ if it wrote any file,
+                                                   log if it printed anything
     <root>/sweeps/<sweep>/shared/<step>-<identity>/     the same, of a step that several runs link to
     <root>/reused/<step>-<identity>/               the same, of a step that runs of all sweeps may link to
     <root>/sweeps/<sweep>/runs/<run>/<step>.attempt-<n>-<uid>/   in progress, or failed, then perhaps with kept/;
