@@ -24,6 +24,7 @@ from redis import Redis
 
 from pipeline_queue.client import Client
 from pipeline_queue.contract.settings import RESERVED_PREFIX, SCRATCH, Settings
+from pipeline_queue.local.folder import DataFolder
 from pipeline_queue.local.server import start_server
 
 GENEROUS_SECONDS = 120.0
@@ -90,12 +91,43 @@ def wait_until(condition: Callable[[], Any], what: str, seconds: float = GENEROU
     raise AssertionError(f"not within {seconds} s: {what}")
 
 
+def lives(pid: int) -> bool:
+    """Whether a process runs. One that has ended may be there as a zombie, when its parent waits for nobody.
+
+    This process becomes the parent of whatever loses its own, once a test has made it a subreaper.
+    """
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+_data_folders: set[DataFolder] = set()
+"""Where embedded services of a test may run."""
+
+
+@pytest.fixture(autouse=True)
+def _no_service_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Ends the embedded services that run in the test's own folder when it is over."""
+    own = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
+    yield
+    for data in [data for data in _data_folders if own and data.root.is_relative_to(own)]:
+        _data_folders.discard(data)
+        note = data.read_note()
+        if note is not None and data.is_served():
+            os.kill(note.pid, signal.SIGTERM)
+            wait_until(lambda data=data: not data.is_served(), "the service of the test has ended")
+
+
 @dataclass
 class Shell:
     """Runs the real console command in one folder, as a user's shell would."""
 
     folder: Path
     environment: dict[str, str] = field(default_factory=plain_environment)
+
+    def __post_init__(self) -> None:
+        _data_folders.add(DataFolder.of(self.environment, self.folder))
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         return subprocess.Popen(

@@ -33,6 +33,7 @@ from pipeline_queue.contract.submitted_environment import EnvironmentFolder
 
 DATA = f"{RESERVED_PREFIX}DATA"
 _DEFAULT_NAME = "pipeline-queue-data"
+_SERVICE_LOCK = "service.lock"
 _REMEDY = f"set {DATA} to a folder of your own: {DATA}=~/runs"
 _VERSION = 1
 _MAX_NOTE_BYTES = 64 * 1024
@@ -144,7 +145,7 @@ class DataFolder:
     def serving(self) -> Iterator[bool]:
         """Holds the service's lock; False when another service has it."""
         for _ in range(_LOOKS):
-            with self._locked("service.lock", fcntl.LOCK_EX | fcntl.LOCK_NB) as got:
+            with self._locked(_SERVICE_LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB) as got:
                 if got:
                     yield True
                     return
@@ -154,9 +155,9 @@ class DataFolder:
 
     def is_served(self) -> bool:
         """Whether a service of this user lives, ready or not."""
-        if not is_own(self.root / "service.lock"):
+        if not is_own(self.root / _SERVICE_LOCK):
             return False
-        with self._locked("service.lock", fcntl.LOCK_SH | fcntl.LOCK_NB) as free:
+        with self._locked(_SERVICE_LOCK, fcntl.LOCK_SH | fcntl.LOCK_NB) as free:
             return not free
 
     @contextmanager
@@ -190,26 +191,35 @@ class DataFolder:
 
 
 class FolderWatch:
-    """Whether a folder is still the one that it was: removed, or made anew under its name, it is gone."""
+    """Whether what a service lives in is still what it was: removed, emptied or made anew, it is gone.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._identity = self._look()
+    Descriptors keep the numbers of files that are removed from being given to new ones.
+    """
+
+    def __init__(self, folder: DataFolder) -> None:
+        """Raises OSError. The lock is in it, since a service whose lock is gone is found by nobody."""
+        own = [folder.storage] if folder.storage.is_relative_to(folder.root) else []
+        self._held: dict[Path, int] = {}
+        for path in (folder.root, folder.root / _SERVICE_LOCK, *own):
+            self._held[path] = os.open(path, os.O_PATH | os.O_CLOEXEC)
         self._missed = 0
 
     def is_gone(self) -> bool:
         """Once several looks in a row have found another one, or none."""
-        self._missed = 0 if self._look() == self._identity else self._missed + 1
+        self._missed = 0 if all(map(self._is_there, self._held)) else self._missed + 1
         return self._missed >= _LOOKS
 
-    def _look(self) -> tuple[int, int] | None:
+    def close(self) -> None:
+        while self._held:
+            os.close(self._held.popitem()[1])
+
+    def _is_there(self, path: Path) -> bool:
         try:
-            status = self._folder.stat()
+            return os.path.samestat(path.stat(), os.fstat(self._held[path]))
         except FileNotFoundError:
-            return None
+            return False
         except OSError:  # of a file system that does not answer just now
-            return self._identity
-        return status.st_dev, status.st_ino
+            return True
 
 
 def _ignore_in_git(folder: Path) -> None:

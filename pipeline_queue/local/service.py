@@ -60,7 +60,7 @@ class Service:
     say: Callable[[str], None]
     stopping: bool = field(default=False, init=False)
     _flower: EmbeddedFlower | None = field(default=None, init=False)
-    _root: FolderWatch = field(init=False)
+    _watch: FolderWatch = field(init=False)
     _next_look: float = field(default=0.0, init=False)
 
     def serve(self) -> bool:
@@ -72,7 +72,6 @@ class Service:
         with self.folder.serving() as alone, contextlib.ExitStack() as stack:
             if not alone:
                 return False
-            self._root = FolderWatch(self.folder.root)
             self._remove_leftovers()
             self._catch_signals()
             if self.wishes.flower_port is not None:
@@ -102,6 +101,7 @@ class Service:
         environment[STOP_GRACE] = f"{_WORKER_GRACE_SECONDS:g}"
         ledger = Ledger.of(settings)
         storage = open_storage(settings.storage, ledger)
+        self._watch = FolderWatch(self.folder)
         worker = self._start_worker(environment)
         if self._flower:
             self._flower.start(lambda command, own, fds: self._start(command, own, "flower", fds), environment)
@@ -136,14 +136,15 @@ class Service:
             with contextlib.suppress(PipelineQueueError):
                 remove_ended_environments(self.folder.environments, storage)
             ledger.close()
+            self._watch.close()
 
     def _look_after(self, storage: Storage) -> None:
         """What is to be seen to from time to time, beside the worker."""
         if time.monotonic() < self._next_look:
             return
         self._next_look = time.monotonic() + _LOOK_SECONDS
-        if self._root.is_gone():
-            self.say(f"{self.folder.root} was removed; this service ends")
+        if self._watch.is_gone():
+            self.say(f"{self.folder.root} was removed or emptied; this service ends")
             self.stopping = True
             return
         if self._flower:

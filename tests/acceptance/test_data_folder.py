@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +13,9 @@ import pytest
 
 from pipeline_queue.local.attach import running_service
 from pipeline_queue.local.folder import DataFolder, ServiceNote
-from tests.conftest import Shell, plain_environment, wait_until, write_folder
+from tests.conftest import Shell, lives, plain_environment, wait_until, write_folder
+from tests.integration.step_bench import command_of
+from workers.supervisor.process_tree import descendants
 
 PIPELINE = "pipeline:\n  steps:\n    - go: {run: ['true']}\n"
 WAITS = "pipeline:\n  steps:\n    - go: {run: [sleep, '600']}\n"
@@ -114,7 +115,7 @@ def test_a_note_that_another_user_left_in_our_folder_is_not_believed(folder: Pat
     assert data.read_note() is None
 
 
-@pytest.mark.parametrize("how", ["removed", "made anew"])
+@pytest.mark.parametrize("how", ["removed", "emptied", "storage removed", "made anew"])
 def test_a_service_whose_folder_is_gone_ends_by_itself_with_its_steps(folder: Path, how: str) -> None:
     write_folder(folder, pipeline_yaml=WAITS)
     shell = Shell(folder)
@@ -122,15 +123,24 @@ def test_a_service_whose_folder_is_gone_ends_by_itself_with_its_steps(folder: Pa
     data = DataFolder.of({}, folder)
     note = running_service(data)
     assert note is not None
-    try:
-        wait_until(lambda: shell.json("status", "last", "--json")["state"] == "running", "the step runs")
-        data.root.rename(folder.parent / "away") if how == "made anew" else shutil.rmtree(data.root)
-        if how == "made anew":
-            write_folder(folder, pipeline_yaml=PIPELINE)
-            shell("run", "pipeline.yaml")
-        wait_until(lambda: not Path(f"/proc/{note.pid}").exists(), "the service has ended")
-    finally:
-        if Path(f"/proc/{note.pid}").exists():
-            os.kill(note.pid, signal.SIGTERM)
+    (step,) = wait_until(lambda: _waiting_steps(note.pid), "the step runs")
     if how == "made anew":
+        data.root.rename(folder.parent / "away")
+        write_folder(folder, pipeline_yaml=PIPELINE)
         shell("run", "pipeline.yaml")
+    else:
+        _remove(data.storage if how == "storage removed" else data.root, stays=how == "emptied")
+    wait_until(lambda: not lives(note.pid) and not lives(step), "the service has ended, and its step")
+    write_folder(folder, pipeline_yaml=PIPELINE)
+    shell("run", "pipeline.yaml")
+
+
+def _remove(folder: Path, stays: bool) -> None:
+    """Though a worker may write there meanwhile."""
+    wait_until(lambda: shutil.rmtree(folder, ignore_errors=True) or not folder.exists(), "it is removed")
+    if stays:
+        folder.mkdir()
+
+
+def _waiting_steps(service: int) -> list[int]:
+    return [pid for pid in descendants([service]) if command_of(pid) == b"sleep\x00600"]

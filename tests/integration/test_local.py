@@ -21,7 +21,7 @@ from pipeline_queue.contract.errors import StorageError
 from pipeline_queue.local.attach import running_service
 from pipeline_queue.local.folder import DataFolder, ServiceNote
 from pipeline_queue.local.server import remove_leftover, start_server
-from tests.conftest import Shell, wait_until, write_folder
+from tests.conftest import Shell, lives, wait_until, write_folder
 
 
 @contextmanager
@@ -58,13 +58,6 @@ def _children(pid: int) -> list[int]:
 
 def _tree(pid: int) -> list[int]:
     return [pid, *(below for child in _children(pid) for below in _tree(child))]
-
-
-def _lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def _files_with(folder: Path, text: str) -> list[str]:
@@ -104,7 +97,7 @@ def test_when_the_service_is_killed_server_and_worker_die_and_the_next_one_tidie
         everyone = _tree(process.pid)
         assert len(everyone) >= 4
         process.kill()
-        wait_until(lambda: not any(map(_lives, everyone)), "all of the service is dead")
+        wait_until(lambda: not any(map(lives, everyone)), "all of the service is dead")
     socket = Path(note.broker_url.rpartition("@")[2])
     assert running_service(_data(shell)) is None and socket.exists()
     shell("run", "pipeline.yaml", "-p", "learning_rate=0.01")
