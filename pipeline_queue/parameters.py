@@ -36,6 +36,7 @@ MAX_STRING_BYTES = 131_071
 _MAX_DIGITS_OF_ARGUMENT = 40
 _MAX_FLOAT_CHARACTERS = 1_000
 _FLOAT = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_WHOLE = re.compile(r"[+-]?[0-9]+")
 _INT = re.compile(r"[+-]?(?:0|[1-9][0-9]*)")
 _BOOLS = {
     "true": True,
@@ -227,6 +228,8 @@ def _read_float(text: str) -> float:
     if not _FLOAT.fullmatch(number):
         raise BadValueError(f"{quoted(text)} is not a number", _float_hint(number))
     value = _checked_float(float(number))
+    if _WHOLE.fullmatch(number):
+        _refuse_rounded(int(number), value)
     if value == 0 and re.search("[1-9]", re.split("[eE]", number)[0]):
         raise BadValueError(f"{quoted(text)} is too small for a float: it would become 0", "write 0 if you mean 0")
     return value
@@ -249,7 +252,18 @@ def _checked_float(number: int | float) -> float:
         value = math.inf
     if not math.isfinite(value):
         raise BadValueError("the number is not finite as a float", "use a number between -1.7e308 and 1.7e308")
+    if isinstance(number, int):
+        _refuse_rounded(number, value)
     return value + 0.0
+
+
+def _refuse_rounded(number: int, value: float) -> None:
+    """A whole number that a float cannot hold is an identifier, a seed or a time in nanoseconds, not a measure."""
+    if int(value) != number:
+        hint = f"declare the parameter as an int, or write {value!r} for the nearest float"
+        raise BadValueError(
+            f"{quoted(str(number))} has more digits than a float can hold: it would become {value!r}", hint
+        )
 
 
 def _read_int(text: str) -> int:

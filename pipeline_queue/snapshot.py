@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Container, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 from pathspec import GitIgnoreSpec
@@ -136,6 +136,18 @@ def entries(folder: Path, storage_root: Path | None = None, links: Container[str
             elif not spec.match_file(name):
                 with suppress(FileNotFoundError):
                     yield Entry(name, path, "file", item.stat(follow_symlinks=False).st_size)
+
+
+def is_left_out(folder: Path, name: str) -> bool:
+    """Whether a path of the folder, relative with `/`, is not packed: ignored, or in a virtual environment."""
+    try:
+        spec = _ignore_spec(tuple(_ignore_lines(folder)))
+    except SnapshotError:
+        return False
+    if name == "." or spec.match_file(name) or spec.match_file(f"{name}/"):
+        return name != "."
+    inside = [folder / above for above in PurePosixPath(name).parents if above.name] + [folder / name]
+    return any(map(_is_never_packed, inside))
 
 
 @functools.cache

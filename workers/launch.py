@@ -20,7 +20,7 @@ from workers.supervisor.frames import ATTEMPT_MARKER
 
 def execute(worker: WorkerContext, this: Try, workspace: Workspace) -> ExecutionResult:
     step = this.job.plan.step
-    env = _environment(this, worker.workspaces.ceiling)
+    env = _environment(this, workspace.folder, worker.workspaces.ceiling)
     return worker.executor.run(
         ExecutionRequest(
             id=this.uid,
@@ -44,12 +44,16 @@ def command_of(base: Base, plan: StepPlan) -> tuple[str, ...]:
     return (str(base.python), *plan.argv) if plan.step.python else plan.argv
 
 
-def _environment(this: Try, ceiling: Path) -> dict[str, str]:
-    """The base without our settings (the broker's URL holds a password), and the step's own."""
+def _environment(this: Try, folder: Path, ceiling: Path) -> dict[str, str]:
+    """The base without our settings (the broker's URL holds a password), and the step's own.
+
+    PWD is the step's folder, as a shell would set it: programs that trust it must not find the submitter's.
+    """
     job, base = this.job, this.base
     inherited = {name: value for name, value in base.variables.items() if not name.startswith(RESERVED_PREFIX)}
     path = f"{base.python.parent}{os.pathsep}{inherited.get('PATH', os.defpath)}"
     inherited["PATH"] = path
+    inherited.pop("OLDPWD", None)
     # A search for a repository ends below the folders of other attempts, wherever the scratch folder lies.
     inherited["GIT_CEILING_DIRECTORIES"] = os.pathsep.join(
         filter(None, [inherited.get("GIT_CEILING_DIRECTORIES"), str(ceiling)])
@@ -58,6 +62,7 @@ def _environment(this: Try, ceiling: Path) -> dict[str, str]:
     return {
         "PYTHONUNBUFFERED": "1",
         **inherited,
+        "PWD": str(folder),
         f"{RESERVED_PREFIX}SWEEP_ID": job.run.sweep,
         f"{RESERVED_PREFIX}RUN_ID": str(job.run),
         f"{RESERVED_PREFIX}RUN_INDEX": str(job.run.index),

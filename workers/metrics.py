@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,12 +23,16 @@ _FILE = "metrics.json"
 _MAX_NAMED = 8
 _MAX_LEFT_OUT = 1_000
 _MAX_SHOWN_CHARACTERS = 50
+_MAX_DIGITS = 1_000
+_NOT_BLANK = re.compile(r"[^ \t\r\n\ufeff]")
 
 
 @dataclass
 class _Reader:
     values: dict[str, float] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    repeated: dict[str, str] = field(default_factory=dict)
+    rounded: dict[str, str] = field(default_factory=dict)
     more_left_out: int = 0
     too_many: int = 0
 
@@ -36,6 +41,7 @@ class _Reader:
 
         A later NaN, infinity or too large number takes the place of an earlier number: that one is not the last.
         """
+        seen: set[str] = set()
         pending: list[tuple[str, Iterator[tuple[str, Any]]]] = [("", iter(data.items()))]
         while pending:
             above, items = pending[-1]
@@ -48,7 +54,29 @@ class _Reader:
             if isinstance(value, dict):
                 pending.append((name, iter(value.items())))
             else:
+                if name in seen and _is_name(name):
+                    _add(self.repeated, name)
+                seen.add(name)
                 self._take_value(name, value)
+
+    def parse(self, text: str | bytes) -> Any:
+        """The value of a JSON text; a name that an object holds twice is remembered. Raises ValueError."""
+        try:
+            return json.loads(text, object_pairs_hook=self.object_of)
+        except json.JSONDecodeError:
+            raise
+        except ValueError:  # Python refuses to read a number of thousands of digits
+            return json.loads(text, object_pairs_hook=self.object_of, parse_int=_int_of)
+
+    def object_of(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            seen: set[str] = set()
+            for name, _ in pairs:
+                if name in seen:
+                    _add(self.repeated, name)
+                seen.add(name)
+        return found
 
     def _take_value(self, name: str, value: object) -> None:
         number, why = _number_of(value)
@@ -63,6 +91,8 @@ class _Reader:
         else:
             self.values[name] = number
             self.left_out.pop(name, None)
+            if isinstance(value, int) and int(number) != value:
+                _add(self.rounded, name)
 
     def _leave_out(self, name: str, why: str) -> None:
         if name in self.left_out or len(self.left_out) < _MAX_LEFT_OUT:
@@ -73,6 +103,10 @@ class _Reader:
     def notes(self) -> Iterator[str]:
         if self.left_out:
             yield f"{_FILE}: not read: {_named(self.left_out, self.more_left_out)}"
+        if self.repeated:
+            yield f"{_FILE}: of several values in one object the last was read: {_named(self.repeated, 0)}"
+        if self.rounded:
+            yield f"{_FILE}: rounded to about 16 digits: {_named(self.rounded, 0)}"
         if self.too_many:
             yield f"{_FILE}: {self.too_many:,} further numbers were not read; at most {MAX_METRICS:,} are"
 
@@ -80,7 +114,8 @@ class _Reader:
 def read_metrics(path: Path) -> tuple[dict[str, float], tuple[str, ...]]:
     """The finite numbers and the notes on what was not read.
 
-    An object is read, or several of which the last value of each name counts: a list of objects, or JSON lines.
+    An object is read, or several of which the last value of each name counts: a list of objects, JSON lines, or objects
+    one after the other.
     """
     try:
         size = path.stat().st_size
@@ -100,7 +135,7 @@ def read_metrics(path: Path) -> tuple[dict[str, float], tuple[str, ...]]:
                 reader, data, f"has {size:,} bytes and was not read; above {MAX_VALUE_BYTES:,} only lines are"
             )
         else:
-            note = _take_all(reader, json.loads(data))
+            note = _take_all(reader, reader.parse(data))
     except RecursionError:
         note = f"{_FILE} is nested too deeply and was not read"
     except ValueError as error:
@@ -112,27 +147,32 @@ def _take_all(reader: _Reader, data: object) -> str:
     if isinstance(data, dict):
         reader.take(data)
         return "" if data else f"{_FILE} has no numbers in it"
-    if isinstance(data, list) and data and all(isinstance(item, dict) for item in data):
-        for item in data:
-            reader.take(item)
-        several = f"{_FILE} is a list of {len(data):,} objects: the last value of each name was read"
-        return several if len(data) > 1 else ""
-    return f"{_FILE} is {_kind(data)}, not an object of names and numbers, and was not read"
+    items = data if isinstance(data, list) else []
+    objects = [item for item in items if isinstance(item, dict)]
+    if not objects:
+        return f"{_FILE} is {_kind(data)}, not an object of names and numbers, and was not read"
+    for item in objects:
+        reader.take(item)
+    others = len(items) - len(objects)
+    spoilt = f"; {others:,} other {'value was' if others == 1 else 'values were'} not read" if others else ""
+    if len(objects) == 1:
+        return f"{_FILE} is a list with 1 object, which was read{spoilt}" if spoilt else ""
+    return f"{_FILE} is a list of {len(objects):,} objects: the last value of each name was read{spoilt}"
 
 
 def _take_lines(reader: _Reader, data: bytes, otherwise: str) -> str:
-    """JSON lines; lines that are none are counted. `otherwise` is said where there are none at all."""
+    """JSON lines, or objects one after the other. `otherwise` is said where there are none at all."""
     try:
-        # Not `splitlines`, which also breaks within texts (at U+2028).
-        lines = data.decode(json.detect_encoding(data)).replace("\r", "\n").split("\n")
+        text = data.decode(json.detect_encoding(data))
     except UnicodeDecodeError:
         return f"{_FILE} is no text in UTF-8 and was not read"
     good, bad = 0, 0
-    for line in lines:
+    # Not `splitlines`, which also breaks within texts (at U+2028).
+    for line in text.replace("\r", "\n").split("\n"):
         if not line.strip():
             continue
         try:
-            item = json.loads(line) if len(line) <= MAX_VALUE_BYTES else None
+            item = reader.parse(line) if len(line) <= MAX_VALUE_BYTES else None
         except (ValueError, RecursionError):
             item = None
         if isinstance(item, dict):
@@ -140,10 +180,42 @@ def _take_lines(reader: _Reader, data: bytes, otherwise: str) -> str:
             good += 1
         else:
             bad += 1
+    if good:
+        spoilt = f"; {bad:,} {'line was' if bad == 1 else 'lines were'} not read" if bad else ""
+        lines = "1 line" if good == 1 else f"{good:,} lines"
+        return f"{_FILE} holds {lines} of JSON: the last value of each name was read{spoilt}"
+    return _take_objects(reader, text) or f"{_FILE} {otherwise}"
+
+
+def _take_objects(reader: _Reader, text: str) -> str:
+    """Objects one after the other, as a step leaves them that appends; the note, empty where there is none at all."""
+    decoder = json.JSONDecoder(object_pairs_hook=reader.object_of)
+    position, good = 0, 0
+    text = text if len(text) <= MAX_VALUE_BYTES else ""
+    while start := _NOT_BLANK.search(text, position):
+        try:
+            item, position = decoder.raw_decode(text, start.start())
+        except (ValueError, RecursionError):
+            break
+        if not isinstance(item, dict):
+            break
+        reader.take(item)
+        good += 1
     if not good:
-        return f"{_FILE} {otherwise}"
-    spoilt = f"; {bad:,} lines were not read" if bad else ""
-    return f"{_FILE} holds {good:,} lines of JSON: the last value of each name was read{spoilt}"
+        return ""
+    spoilt = "; what follows them was not read" if start else ""
+    objects = "1 object" if good == 1 else f"{good:,} objects"
+    return f"{_FILE} holds {objects}: the last value of each name was read{spoilt}"
+
+
+def _int_of(digits: str) -> int:
+    """A number of thousands of digits, which Python would not read, as one that no float can hold either."""
+    return int(digits) if len(digits) < _MAX_DIGITS else 10**_MAX_DIGITS
+
+
+def _add(names: dict[str, str], name: str) -> None:
+    if len(names) < _MAX_LEFT_OUT:
+        names[name[: MAX_NAME_CHARACTERS + 1]] = ""
 
 
 def _number_of(value: object) -> tuple[float | None, str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline_queue.contract.errors import PipelineFileError, Place, Problem, ValuesError
-from pipeline_queue.loading.declarations import read_parameters
+from pipeline_queue.loading.declarations import Declared, read_parameters
 from pipeline_queue.loading.document import Document, read_document
 from pipeline_queue.loading.fields import HELP_KEYS, Fields, Reading
 from pipeline_queue.loading.links import read_links
@@ -120,6 +120,7 @@ def _read_pipeline(reading: Reading, body: Mapping, path: Path, folder: Path) ->
     texts = Texts()
     preload, programs, parameters = read_preload(fields), Programs(folder), declared.parameters
     steps = read_steps(reading, fields.get("steps"), place, programs, declared.names, preload, texts, parameters)
+    _warn_of_paths_in_defaults(reading, declared, programs)
     links = read_links(fields, folder)
     sweep = fields.get("sweep")
     if sweep is not None and not isinstance(sweep, Mapping):
@@ -131,6 +132,13 @@ def _read_pipeline(reading: Reading, body: Mapping, path: Path, folder: Path) ->
     unused = warn_of_unused(reading, steps, declared.places, texts)
     warnings = reading.warnings.in_order_of_place()
     return LoadedPipeline(path, folder, pipeline, declared.places, reading.document, sweep_node, warnings, unused)
+
+
+def _warn_of_paths_in_defaults(reading: Reading, declared: Declared, programs: Programs) -> None:
+    for parameter in declared.parameters:
+        found = programs.find_project_path(parameter.default) if isinstance(parameter.default, str) else None
+        if found and parameter.name in declared.places:
+            reading.warnings.add(declared.places[parameter.name], f"parameter {parameter.name}: {found[0]}", found[1])
 
 
 def _name_of_file(path: Path) -> str:

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from pipeline_queue.loading.project_paths import find_project_path, find_project_path_in_script
 from pipeline_queue.loading.shell_words import SHELLS
 from pipeline_queue.problems import listed, near, quoted
+from pipeline_queue.snapshot import IGNORE_FILE, is_left_out
 
 # A folder may hold a whole data set; a did-you-mean need not look at all of it.
 _MAX_FOLDERS = 50
@@ -52,6 +54,23 @@ class Programs:
 
     def find(self, program: str, made_before: bool = False) -> Found:
         """`made_before`: whether an earlier step may make the file."""
+        found = self._find(program, made_before)
+        path = posixpath.normpath(found.program)
+        is_inside = found.python or ("/" in found.program and not path.startswith(("/", "../")))
+        if found.problem or not is_inside or made_before or not is_left_out(self._folder, path):
+            return found
+        hint = f"no step gets what {IGNORE_FILE} names, nor a virtual environment: give its absolute path, or let it in"
+        return Found(program, problem=f"{quoted(program)} is left out of what steps get a copy of", hint=hint)
+
+    def find_project_path(self, text: str) -> tuple[str, str] | None:
+        """A message and a hint for a word that leads out of the folder or to the live project."""
+        return find_project_path(text, self._folder)
+
+    def find_project_path_in_script(self, script: str) -> tuple[int, str, str] | None:
+        """The offset of the first path into the live project, a message and a hint."""
+        return find_project_path_in_script(script, self._folder)
+
+    def _find(self, program: str, made_before: bool) -> Found:
         words = program.split()
         if len(words) > 1 and self.missing(program)[0]:
             hint = f"write [{', '.join(words)}]: a list holds the words of one command; another command is another step"

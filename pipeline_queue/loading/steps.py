@@ -21,7 +21,14 @@ from pipeline_queue.loading.shell_step import read_shell
 from pipeline_queue.loading.shell_words import find_in_value
 from pipeline_queue.loading.sizes import read_memory
 from pipeline_queue.loading.usage import Texts, Written
-from pipeline_queue.loading.words import StepContext, is_single_quoted, read_args, read_words, report_findings
+from pipeline_queue.loading.words import (
+    StepContext,
+    is_single_quoted,
+    read_args,
+    read_words,
+    report_findings,
+    warn_of_project_path,
+)
 from pipeline_queue.parameters import BadValueError, check_bounds, read_value
 from pipeline_queue.pipeline import DEFAULT_QUEUE, Keep, OptionalWords, Parameter, Reference, Reuse, Step, Template
 from pipeline_queue.problems import quoted
@@ -101,7 +108,8 @@ def _read_step(context: StepContext, entry: Entry) -> Step | None:
         read = read_shell(context.reading, fields, script, context.declared, env, context.texts, entry.name or "step")
         words, env = read or ((), env)
         if isinstance(script, Scalar):
-            for offset, message, hint in context.programs.check_text(script.text):
+            in_project = context.programs.find_project_path_in_script(script.text)
+            for offset, message, hint in (*context.programs.check_text(script.text), *filter(None, [in_project])):
                 context.reading.warnings.add(context.reading.document.place_in(script, offset), message, hint)
     elif (run := fields.get("run")) is not None:
         words, python = _read_run(context, fields, run, env)
@@ -215,6 +223,7 @@ def _read_env(context: StepContext, fields: Fields) -> dict[str, Template]:
         template = reading.template(scalar, lambda text: parse_template(text, declared))
         if scalar is not None and template is not None:
             env[key.text] = template
+            warn_of_project_path(context, scalar, template)
             _refuse_own_variables(reading, scalar, template)
             what = f"{quoted(key.text)} in {label}"
             context.texts.written.append(Written(scalar, what, [name.text for name, _ in node.entries]))

@@ -128,6 +128,8 @@ def read_words(
             text = without_variables(scalar.text, declared or (), env)
             found = find_in_run(text, label) if program is None else find_in_args(text, label, program)
             report_findings(reading, scalar, found or _joined_lines(reading, scalar, label, program))
+            for one in split:
+                warn_of_project_path(context, scalar, one)
         return None if split is None else _with_spread_lists(context, split)
     if len(node.items) > MAX_WORDS:
         hint = "put them in a file and let the step read it"
@@ -136,15 +138,23 @@ def read_words(
     scalars = [reading.scalar(item, f"a word in {label}", WORD_HINT) for item in node.items]
     words = [reading.template(scalar, lambda text: parse_template(text, declared)) for scalar in scalars]
     right = tuple(word for word in words if word is not None)
-    for scalar in scalars:
-        if scalar is None or len(right) < len(words):
+    for scalar, word in zip(scalars, words, strict=True):
+        if scalar is None or word is None or len(right) < len(words):
             continue
+        warn_of_project_path(context, scalar, word)
         context.texts.written.append(Written(scalar, label, env))
         _refuse_worker_variables(reading, scalar, right, label)
         first = program if program is not None else scalars[0].text if scalars[0] else ""
         text = without_variables(scalar.text, declared or (), env)
         report_findings(reading, scalar, find_in_item(text, label, first, is_single_quoted(reading, scalar)))
     return _with_spread_lists(context, right) if len(right) == len(words) else None
+
+
+def warn_of_project_path(context: StepContext, scalar: Scalar, word: Template) -> None:
+    """Says when a word, as far as it is written in the file, leads to the live project or beside the folder."""
+    found = context.programs.find_project_path(word[0]) if word and isinstance(word[0], str) else None
+    if found:
+        context.reading.warnings.add(context.reading.document.place(scalar), *found)
 
 
 def _with_spread_lists(context: StepContext, words: tuple[Template, ...]) -> tuple[Template, ...]:

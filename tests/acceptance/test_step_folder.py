@@ -35,6 +35,20 @@ def test_a_step_that_looks_upwards_finds_no_project(tmp_path: Path) -> None:
         assert found == [] or environment
 
 
+def test_no_variable_of_a_step_leads_to_the_project(tmp_path: Path) -> None:
+    script = (
+        "import os\n"
+        "assert os.environ['PWD'] == os.getcwd() and 'OLDPWD' not in os.environ\n"
+        "open('seen.txt', 'w').write(repr({k: v for k, v in os.environ.items() if v.startswith('PROJECT')}))\n"
+    )
+    step = "run: train.py, args: '${{ parameters.n }}'"
+    shell = project(tmp_path, step, script.replace("PROJECT", str(tmp_path / "project")))
+    shell.environment.update(PWD=str(shell.folder), OLDPWD=str(shell.folder))
+    shell("run", "pipeline.yaml")
+    (file,) = Path(shell.json("status", "last", "--json")["steps"][0]["outputs"]).iterdir()
+    assert file.read_text() == "{}"
+
+
 def test_what_a_step_writes_beside_its_folder_is_noted_and_shared_with_nobody(tmp_path: Path) -> None:
     script = (
         "import os, sys\n"

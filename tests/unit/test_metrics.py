@@ -75,6 +75,16 @@ def test_metrics_that_are_no_file_are_none(tmp_path: Path) -> None:
         ('{"loss": 0.5, "acc": 1}\n{"loss": NaN, "acc": null}', {"acc": 1.0}, "not read: loss (NaN), acc (null)"),
         ('{"a": "x\u2028y", "b": 1}\n{"b": 2}\n', {"b": 2.0}, "holds 2 lines"),
         ('{"b": 1}\r\n{"b": 2}\r\n', {"b": 2.0}, "holds 2 lines"),
+        ('{"loss": 1}{"loss": 2}', {"loss": 2.0}, "holds 2 objects: the last value of each name was read"),
+        ('{\n "loss": 1\n}\n{\n "loss": 2\n}\n', {"loss": 2.0}, "holds 2 objects"),
+        ('{\n "loss": 1\n}\n{\n "loss": ', {"loss": 1.0}, "holds 1 object: the last value of each name was read; what follows"),
+        ('// made by hand\n{"loss": 0.5}', {"loss": 0.5}, "holds 1 line of JSON: the last value of each name was read; 1 line was"),
+        ('[{"loss": 1}, 3, null, {"acc": 2}]', {"loss": 1.0, "acc": 2.0}, "a list of 2 objects: the last value of each name was read; 2 other values"),
+        ('[{"loss": 1}, 3]', {"loss": 1.0}, "a list with 1 object, which was read; 1 other value was not read"),
+        ('{"loss": 1, "loss": 2}', {"loss": 2.0}, "of several values in one object the last was read: loss"),
+        ('{"a": {"b": 1}, "a.b": 2}', {"a.b": 2.0}, "of several values in one object the last was read: a.b"),
+        ('{"n": 9007199254740993, "m": 9007199254740992}', {"n": 9007199254740992.0, "m": 9007199254740992.0}, "rounded to about 16 digits: n"),
+        ('{"n": ' + "9" * 5_000 + ', "a": 1}', {"a": 1.0}, "not read: n (too large)"),
     ],
 )  # fmt: skip
 def test_every_form_is_read_or_noted(tmp_path: Path, text: str, metrics: dict[str, float], note: str) -> None:

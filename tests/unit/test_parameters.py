@@ -301,3 +301,16 @@ def test_a_long_value_is_shortened_in_messages(parameter_type: ParameterType) ->
 def test_a_value_with_control_characters_is_shown_on_one_printable_line() -> None:
     (line,) = refusals(pipeline(FLOAT), {"f": given_on_command_line("f", "a\nb\x1b[31m\udc80")})
     assert line.isprintable()
+
+
+@pytest.mark.parametrize("text", ["9007199254740993", "-9007199254740993", "1700000000123456789"])
+def test_a_whole_number_that_a_float_cannot_hold_is_refused(text: str) -> None:
+    for one in (text, int(text)):
+        with pytest.raises(BadValueError, match="more digits than a float can hold") as caught:
+            from_python(FLOAT, one)
+        assert "as an int" in caught.value.hint
+
+
+@pytest.mark.parametrize("text", ["9007199254740992", "9007199254740993.0", "9007199254740993e0", "0.1000000000000000055", "1e23", "100000000000000000000"])  # fmt: skip
+def test_measures_are_rounded_as_floats_are(text: str) -> None:
+    assert read_value(FLOAT, text) == float(text)
