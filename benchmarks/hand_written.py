@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.cpu import cpu_seconds
 from benchmarks.side import SLOTS, BenchmarkError, Timing, log_end, start_process, stop_process, wait_until
 from benchmarks.work import ROOT, Work, environment, learning_rate
-from pipeline_queue.contract.broker import connect
+from pipeline_queue.index.connection import connect
 from pipeline_queue.local.server import Server, start_server
 
 

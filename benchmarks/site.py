@@ -16,13 +16,13 @@ from benchmarks.progress import say
 from benchmarks.side import SLOTS, BenchmarkError, log_end, start_process, stop_process, wait_until
 from benchmarks.work import ROOT, environment
 from pipeline_queue.client import Client
-from pipeline_queue.contract.broker import connect
 from pipeline_queue.contract.settings import Settings
+from pipeline_queue.index.connection import connect
 from pipeline_queue.loading.loader import LoadedPipeline
 from pipeline_queue.loading.sweep import SweepRequest, build_space
 from pipeline_queue.local.server import Server, start_server
-from pipeline_queue.submission import prepare_sweep
-from pipeline_queue.sweep_report import ENDED_SWEEP, SweepReport
+from pipeline_queue.reporting.sweeps import ENDED_SWEEP, SweepReport
+from pipeline_queue.submitting.submission import prepare_sweep
 
 _POLL_SECONDS = 0.02
 _SAY_SECONDS = 10.0

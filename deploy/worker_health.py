@@ -7,8 +7,8 @@ import socket
 import sys
 
 from pipeline_queue.contract.errors import PipelineQueueError
-from pipeline_queue.contract.ledger import Ledger
 from pipeline_queue.contract.settings import settings_from
+from pipeline_queue.index.run_index import Ledger
 
 
 def main() -> int:

@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline_queue.contract.access import describe_failed, make_folder
 from pipeline_queue.contract.errors import (
     BrokerError,
     InputError,
@@ -32,30 +31,31 @@ from pipeline_queue.contract.errors import (
     RunFailedError,
     StorageError,
 )
-from pipeline_queue.contract.identity import RunId, is_sweep_id, named_sweep_id
-from pipeline_queue.contract.ledger import Ledger, LiveWorker
+from pipeline_queue.contract.ids import RunId, is_sweep_id, named_sweep_id
 from pipeline_queue.contract.records import RunRecord
 from pipeline_queue.contract.settings import Settings, settings_from
 from pipeline_queue.contract.states import ENDED
-from pipeline_queue.contract.storage import CANCELLED, RUN_END, SWEEP, Storage, create_exclusive
-from pipeline_queue.contract.submitted_environment import EnvironmentFolder, SubmittedEnvironment
 from pipeline_queue.contract.warm_python import WarmPython
-from pipeline_queue.parameters import Given
-from pipeline_queue.pipeline import Value
-from pipeline_queue.report import end_of_run, find_steps, read_run
-from pipeline_queue.results import Row, read_rows
-from pipeline_queue.storage_match import open_storage
-from pipeline_queue.sweep import Sweep
-from pipeline_queue.sweep_progress import StepCounter
-from pipeline_queue.sweep_report import ENDED_SWEEP, SweepReport, add_reasons, read_sweep
-from pipeline_queue.trace import Traced
+from pipeline_queue.index.run_index import Ledger, LiveWorker
+from pipeline_queue.index.storage_match import open_storage
+from pipeline_queue.model.parameters import Given
+from pipeline_queue.model.pipeline import Value
+from pipeline_queue.planning.sweep import Sweep
+from pipeline_queue.reporting.results import Row, read_rows
+from pipeline_queue.reporting.runs import end_of_run, find_steps, read_run
+from pipeline_queue.reporting.sweep_progress import StepCounter
+from pipeline_queue.reporting.sweeps import ENDED_SWEEP, SweepReport, add_reasons, read_sweep
+from pipeline_queue.reporting.trace import Traced
+from pipeline_queue.storage.access import describe_failed, make_folder
+from pipeline_queue.storage.storage import CANCELLED, RUN_END, SWEEP, Storage, create_exclusive
+from pipeline_queue.storage.submitted_environment import EnvironmentFolder, SubmittedEnvironment
 
 if TYPE_CHECKING:
     from celery import Celery
 
-    from pipeline_queue.explain import Explanation
     from pipeline_queue.loading.loader import LoadedPipeline
-    from pipeline_queue.submission import Submission
+    from pipeline_queue.reporting.explain import Explanation
+    from pipeline_queue.submitting.submission import Submission
 
 _FIRST_POLL_SECONDS = 0.02
 _LONGEST_POLL_SECONDS = 0.5
@@ -141,7 +141,7 @@ class Client:
 
         Raises ValuesError and SnapshotError.
         """
-        from pipeline_queue.submission import prepare_run
+        from pipeline_queue.submitting.submission import prepare_run
 
         given = {
             name: value if isinstance(value, Given) else Given(value, Place(f"values['{name}']"))
@@ -160,7 +160,7 @@ class Client:
         Raises ValuesError, SnapshotError, BrokerError and StorageError; before the record is written these leave
         nothing behind.
         """
-        from pipeline_queue.submission import Submission
+        from pipeline_queue.submitting.submission import Submission
 
         submission = pipeline if isinstance(pipeline, Submission) else self.prepare(pipeline, values or {})
         with submission.snapshot:
@@ -235,7 +235,7 @@ class Client:
         Python from then on. `note` is told how many runs it is. Raises NotFoundError, and InputError for a condition
         that cannot be read or a sweep that is just being cancelled.
         """
-        from pipeline_queue.retry import retry
+        from pipeline_queue.submitting.retry import retry
 
         run = RunId.parse(self.resolve(text))
         found = Sweep.read(self._storage(), run.sweep)
@@ -251,7 +251,7 @@ class Client:
         A snapshot that no other sweep names goes too. Raises NotFoundError, InputError when it has not ended, and
         StorageError.
         """
-        from pipeline_queue.forgetting import remove_sweep
+        from pipeline_queue.submitting.deletion import remove_sweep
 
         found = self._find_sweep(text)
         name = found.record.id
@@ -273,7 +273,7 @@ class Client:
 
         What was made or used within the last `older_than_seconds` stays. Raises StorageError.
         """
-        from pipeline_queue.forgetting import remove_reused
+        from pipeline_queue.submitting.deletion import remove_reused
 
         return remove_reused(self._writable(), older_than_seconds)
 
@@ -405,7 +405,7 @@ class Client:
 
         `against` names the run to compare with. Raises NotFoundError, and InputError for an unknown step.
         """
-        from pipeline_queue.explain import explain
+        from pipeline_queue.reporting.explain import explain
 
         sweep, run_id = self._find(run)
         names = [one.name for one in sweep.pipeline.steps]
@@ -537,9 +537,9 @@ class Client:
 
     def _start(self, sweep: Sweep, is_new: bool) -> None:
         """Makes the sweep known and rings its first runs; one that may have been begun is read from the storage."""
-        from pipeline_queue.contract.sweep_ledger import Opening
-        from pipeline_queue.feeder import feed
-        from pipeline_queue.resume import take_up
+        from pipeline_queue.index.sweep_index import Opening
+        from pipeline_queue.submitting.feeder import feed
+        from pipeline_queue.submitting.recovery import take_up
 
         ledger, storage = self._live(), self._writable()
         name = sweep.record.id
@@ -551,7 +551,7 @@ class Client:
         feed(ledger, storage, sweep, ledger.workers())
 
     def _enqueue_held(self, sweep: Sweep) -> None:
-        from pipeline_queue.feeder import enqueue_held
+        from pipeline_queue.submitting.feeder import enqueue_held
 
         enqueue_held(self._live(), self._writable(), sweep)
 
@@ -575,7 +575,7 @@ class Client:
 
     def _celery(self) -> Celery:
         if self._app is None:
-            from pipeline_queue.contract.celery_app import make_app
+            from pipeline_queue.broker.app import make_app
 
             self._live()
             assert self._settings is not None

@@ -21,27 +21,27 @@ from celery.signals import worker_ready, worker_shutting_down
 from celery.worker import state
 
 from pipeline_queue import __version__
-from pipeline_queue.contract.celery_app import harmless_commands, make_app
+from pipeline_queue.broker.app import harmless_commands, make_app
+from pipeline_queue.broker.transport import hold_messages, screen_messages
 from pipeline_queue.contract.errors import BrokerError, PipelineQueueError
 from pipeline_queue.contract.hangup import release_lost_terminal
-from pipeline_queue.contract.ledger import Ledger
 from pipeline_queue.contract.settings import Settings, settings_from
-from pipeline_queue.contract.submitted_environment import EnvironmentFolder
-from pipeline_queue.contract.transport import hold_messages, screen_messages
-from pipeline_queue.storage_match import open_storage
+from pipeline_queue.index.run_index import Ledger
+from pipeline_queue.index.storage_match import open_storage
+from pipeline_queue.storage.submitted_environment import EnvironmentFolder
+from workers.agents.admission import Intake
+from workers.agents.cleaner import Tidier
+from workers.agents.disk_monitor import Disks
+from workers.agents.feeder import Feeder
+from workers.agents.lease_keeper import LeaseKeeper, Orders
+from workers.agents.reconciler import Reconciler
 from workers.broker_wait import wait_for_broker
 from workers.context import SweepCache, WorkerContext
-from workers.disks import Disks
+from workers.dead_letters import Refusals
 from workers.events import EventPacer
 from workers.executor import Executor
-from workers.feeding import Feeder
-from workers.intake import Intake
-from workers.lease import LeaseKeeper, Orders
-from workers.reconciler import Reconciler
-from workers.refusals import Refusals
 from workers.remote_control import restrict
 from workers.tasks import register
-from workers.tidying import Tidier
 from workers.workspace import Workspaces
 
 _COLLECTION_THRESHOLDS = (20_000, 20, 20)

@@ -7,19 +7,20 @@ import secrets
 import time
 from dataclasses import replace
 
-from pipeline_queue.contract.access import inherit_access
+from pipeline_queue.broker.celery_message import Caller
+from pipeline_queue.broker.step_message import StepMessage
 from pipeline_queue.contract.errors import BrokerError, NotFoundError, StorageError, SupervisorError
-from pipeline_queue.contract.ledger import Lease, Refusal
-from pipeline_queue.contract.messages import StepMessage
 from pipeline_queue.contract.records import StepRecord
-from pipeline_queue.contract.storage import CANCELLED, OUTPUTS, RUN_END, read_step
-from pipeline_queue.contract.wire import Caller
+from pipeline_queue.index.run_index import Lease, Refusal
+from pipeline_queue.storage.access import inherit_access
+from pipeline_queue.storage.storage import CANCELLED, OUTPUTS, RUN_END, read_step
+from workers.agents.lease_keeper import Held
 from workers.context import WorkerContext
 from workers.executor import ExecutionResult
+from workers.file_tree import remove_tree
 from workers.job import Job, LeaseLostError, Try, job_of
 from workers.keeping import keep_files
 from workers.launch import command_of, execute
-from workers.lease import Held
 from workers.outcome import (
     Failure,
     Outcome,
@@ -41,8 +42,7 @@ from workers.recording import (
 )
 from workers.shared_steps import join_shared
 from workers.step_base import base_of
-from workers.supervisor.frames import Cause, lease_clock
-from workers.trees import remove_tree
+from workers.supervisor.protocol import Cause, lease_clock
 from workers.workspace import DamagedError
 
 logger = logging.getLogger(__name__)

@@ -6,9 +6,9 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-from pipeline_queue.contract.broker import answers, check_access
 from pipeline_queue.contract.errors import BrokerError
 from pipeline_queue.contract.settings import without_password
+from pipeline_queue.index.connection import answers, check_access
 
 logger = logging.getLogger(__name__)
 

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 
-from pipeline_queue.contract.ledger import Ledger
-from pipeline_queue.contract.messages import StepMessage
-from pipeline_queue.contract.storage import Storage
-from pipeline_queue.contract.submitted_environment import EnvironmentFolder
-from pipeline_queue.pipeline import Pipeline
-from pipeline_queue.sweep import Sweep
-from workers.disks import Disks
+from pipeline_queue.broker.step_message import StepMessage
+from pipeline_queue.index.run_index import Ledger
+from pipeline_queue.model.pipeline import Pipeline
+from pipeline_queue.planning.sweep import Sweep
+from pipeline_queue.storage.storage import Storage
+from pipeline_queue.storage.submitted_environment import EnvironmentFolder
+from workers.agents.admission import Intake
+from workers.agents.disk_monitor import Disks
+from workers.agents.lease_keeper import LeaseKeeper
 from workers.executor import Executor
-from workers.intake import Intake
-from workers.lease import LeaseKeeper
 from workers.workspace import Workspaces
 
 _MOST_SWEEPS, _FEWEST_SWEEPS = 64, 4

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 
 from pipeline_queue.contract.errors import SupervisorError
-from workers.supervisor.frames import ATTEMPT_MARKER, Cause, lease_clock
 from workers.supervisor.process_tree import become_subreaper
+from workers.supervisor.protocol import ATTEMPT_MARKER, Cause, lease_clock
 from workers.supervisor_link import SupervisorLink
 
 logger = logging.getLogger(__name__)

@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline_queue.broker.celery_message import Caller
+from pipeline_queue.broker.step_message import StepMessage
 from pipeline_queue.contract.errors import MessageError, StorageError
-from pipeline_queue.contract.identity import RunId
-from pipeline_queue.contract.keys import EVERY_SWEEP
-from pipeline_queue.contract.ledger import Lease
-from pipeline_queue.contract.messages import StepMessage
+from pipeline_queue.contract.ids import RunId
 from pipeline_queue.contract.records import StepRecord
-from pipeline_queue.contract.storage import RunPaths, attempt_number, read_step
-from pipeline_queue.contract.wire import Caller
-from pipeline_queue.pipeline import Step
-from pipeline_queue.planner import StepPlan, plan_step, step_named
+from pipeline_queue.index.keys import EVERY_SWEEP
+from pipeline_queue.index.run_index import Lease
+from pipeline_queue.model.pipeline import Step
+from pipeline_queue.planning.planner import StepPlan, plan_step, step_named
+from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.space import Point
-from pipeline_queue.sweep import Sweep
+from pipeline_queue.storage.storage import RunPaths, attempt_number, read_step
+from workers.agents.lease_keeper import Held
 from workers.context import WorkerContext
-from workers.lease import Held
 from workers.step_base import Base
 
 _NAMES_SHOWN = 5

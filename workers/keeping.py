@@ -6,13 +6,13 @@ import logging
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from pipeline_queue.contract.disk import room_of
 from pipeline_queue.contract.records import OutputFile
-from pipeline_queue.contract.storage import KEPT, attempt_number
+from pipeline_queue.storage.disk import room_of
+from pipeline_queue.storage.storage import KEPT, attempt_number
 from workers.context import WorkerContext
+from workers.file_tree import remove_tree
 from workers.job import Try
 from workers.outputs import Found, Workspace, find_outputs, move_outputs
-from workers.trees import remove_tree
 
 logger = logging.getLogger(__name__)
 

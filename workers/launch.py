@@ -6,16 +6,16 @@ import os
 from pathlib import Path
 
 from pipeline_queue.contract.settings import RESERVED_PREFIX
-from pipeline_queue.contract.storage import LOG
-from pipeline_queue.planner import StepPlan, plan_step
+from pipeline_queue.planning.planner import StepPlan, plan_step
+from pipeline_queue.storage.storage import LOG
+from workers.agents.lease_keeper import TRUSTED_SECONDS
 from workers.context import WorkerContext
 from workers.executor import ExecutionRequest, ExecutionResult
 from workers.job import Try
-from workers.lease import TRUSTED_SECONDS
 from workers.outputs import Workspace
 from workers.preload import late_variables
 from workers.step_base import Base
-from workers.supervisor.frames import ATTEMPT_MARKER
+from workers.supervisor.protocol import ATTEMPT_MARKER
 
 
 def execute(worker: WorkerContext, this: Try, workspace: Workspace) -> ExecutionResult:

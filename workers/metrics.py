@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline_queue.problems import quoted, shown
-from workers.trees import make_readable
+from pipeline_queue.model.problems import quoted, shown
+from workers.file_tree import make_readable
 
 MAX_BYTES = 32 * 1024 * 1024
 MAX_VALUE_BYTES = 8 * 1024 * 1024

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pipeline_queue.contract.disk import is_full, is_passing
 from pipeline_queue.contract.records import Cause
-from pipeline_queue.failure_causes import LOG_FOLLOWS, LOG_IS_EMPTY, meaningful_line
-from pipeline_queue.pipeline import Step
+from pipeline_queue.model.failure_causes import LOG_FOLLOWS, LOG_IS_EMPTY, meaningful_line
+from pipeline_queue.model.pipeline import Step
+from pipeline_queue.storage.disk import is_full, is_passing
 from workers.executor import ExecutionResult
 from workers.outputs import Found
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline_queue.contract.records import OutputFile
-from pipeline_queue.sources import WILDCARDS, unmatched_patterns
-from workers.trees import LONGEST_NAME_BYTES, Mark, is_closed, make_readable, mark_of, move_entry, names_in, walk
+from pipeline_queue.planning.inputs import WILDCARDS, unmatched_patterns
+from workers.file_tree import LONGEST_NAME_BYTES, Mark, is_closed, make_readable, mark_of, move_entry, names_in, walk
 
 _NEVER_PUBLISHED_FOLDERS = frozenset({"__pycache__", ".ipynb_checkpoints"})
 _MOST_NOTES = 20

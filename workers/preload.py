@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pipeline_queue.contract.settings import RESERVED_PREFIX
-from pipeline_queue.contract.submitted_environment import TERMINAL_VARIABLES
-from pipeline_queue.pipeline import Step
+from pipeline_queue.model.pipeline import Step
+from pipeline_queue.storage.submitted_environment import TERMINAL_VARIABLES
 
 READ_AT_IMPORT = (
     "PYTHON", "LD_", "GLIBC_", "MALLOC_", "LANG", "LC_", "TZ", "HOME", "TMPDIR", "XDG_",

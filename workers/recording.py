@@ -13,14 +13,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from pipeline_queue.canvas import chain
-from pipeline_queue.contract.access import inherit_access_below, make_folder
+from pipeline_queue.broker.celery_message import Letter
+from pipeline_queue.broker.step_message import StepMessage
 from pipeline_queue.contract.errors import NotFoundError, SupervisorError
-from pipeline_queue.contract.ledger import Ending, Lease
-from pipeline_queue.contract.messages import StepMessage
 from pipeline_queue.contract.records import StepRecord
 from pipeline_queue.contract.states import SHARED_FAILURE, RunState
-from pipeline_queue.contract.storage import (
+from pipeline_queue.index.run_index import Ending, Lease
+from pipeline_queue.model.failure_causes import cause_of
+from pipeline_queue.planning.planner import messages, retry_delay_seconds
+from pipeline_queue.reporting.runs import StepFiles, end_of_run, find_steps
+from pipeline_queue.storage.access import inherit_access_below, make_folder
+from pipeline_queue.storage.storage import (
     LOG,
     OUTPUTS,
     RUN_END,
@@ -30,16 +33,13 @@ from pipeline_queue.contract.storage import (
     publish,
     replace_file,
 )
-from pipeline_queue.contract.wire import Letter
-from pipeline_queue.failure_causes import cause_of
-from pipeline_queue.planner import messages, retry_delay_seconds
-from pipeline_queue.report import StepFiles, end_of_run, find_steps
+from pipeline_queue.submitting.canvas import chain
 from workers.context import WorkerContext
+from workers.file_tree import remove_tree
 from workers.job import Job, LeaseLostError, Try
 from workers.metrics import read_metrics
 from workers.outcome import Failure, Outcome, with_tail
 from workers.outputs import Found, Workspace, move_outputs, with_checksums
-from workers.trees import remove_tree
 
 logger = logging.getLogger(__name__)
 

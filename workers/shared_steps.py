@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline_queue.contract.storage import read_step
+from pipeline_queue.storage.storage import read_step
 from workers.context import WorkerContext
 from workers.job import Job
 from workers.outcome import Outcome

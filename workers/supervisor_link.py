@@ -13,9 +13,9 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from workers.strays import end_strays
-from workers.supervisor.frames import decode_frame, encode_frame
-from workers.supervisor.tree_mark import tree_mark
+from workers.orphaned_steps import end_strays
+from workers.supervisor.process_tag import tree_mark
+from workers.supervisor.protocol import decode_frame, encode_frame
 
 _RECEIVE_BYTES = 65536
 _SEND_SECONDS = 10

@@ -12,10 +12,10 @@ from celery.exceptions import Ignore, Reject, Retry
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from pipeline_queue.contract.access import is_denied
+from pipeline_queue.broker.celery_message import Caller
+from pipeline_queue.broker.step_message import TASK_NAME, StepMessage, decode
 from pipeline_queue.contract.errors import BrokerError, InputError, MessageError, StepFailedError, StorageError
-from pipeline_queue.contract.messages import TASK_NAME, StepMessage, decode
-from pipeline_queue.contract.wire import Caller
+from pipeline_queue.storage.access import is_denied
 from workers.attempt import attempt
 from workers.context import WorkerContext
 from workers.outcome import Outcome

@@ -18,11 +18,11 @@ from typing import TypeVar
 
 from pipeline_queue.contract.errors import StorageError
 from pipeline_queue.contract.records import OutputFile
-from pipeline_queue.contract.storage import OUTPUTS, Storage, read_step
-from pipeline_queue.pipeline import Step
-from pipeline_queue.sources import select_sources
+from pipeline_queue.model.pipeline import Step
+from pipeline_queue.planning.inputs import select_sources
+from pipeline_queue.storage.storage import OUTPUTS, Storage, read_step
+from workers.file_tree import Mark, copy_entry, mark_of, names_in, remove_entry, remove_tree, walk
 from workers.outputs import WITHIN, Workspace, sha256_of
-from workers.trees import Mark, copy_entry, mark_of, names_in, remove_entry, remove_tree, walk
 
 _YOUNG_SECONDS = 60.0
 _UNUSED_SECONDS = 7 * 24 * 3600.0

@@ -13,7 +13,7 @@ from benchmarks.side import SLOTS, BenchmarkError
 from benchmarks.site import Site
 from benchmarks.work import PIPELINES
 from pipeline_queue.contract.records import RunRecord
-from pipeline_queue.contract.storage import Storage
+from pipeline_queue.storage.storage import Storage
 
 _IDLE = PIPELINES / "idle" / "pipeline.yaml"
 _MB = 1e6

@@ -9,7 +9,7 @@ from benchmarks.scenarios.conditions import Conditions
 from benchmarks.side import BenchmarkError
 from benchmarks.site import Site
 from benchmarks.witness import MARKED, Witness, tally
-from pipeline_queue.contract.storage import Storage
+from pipeline_queue.storage.storage import Storage
 
 _LIMIT_SECONDS = 300.0
 

@@ -142,7 +142,7 @@ def main() -> None:
     except PermissionError as error:
         from pathlib import Path
 
-        from pipeline_queue.contract.access import describe_failed
+        from pipeline_queue.storage.access import describe_failed
 
         _say(
             Exception(describe_failed(Path(str(error.filename)), error, "read or written")) if error.filename else error

@@ -105,7 +105,7 @@ def _storage_root() -> Path:
 
 
 def _sweeps(root: Path) -> list[str]:
-    from pipeline_queue.contract.identity import is_sweep_id
+    from pipeline_queue.contract.ids import is_sweep_id
 
     with os.scandir(root / "sweeps") as entries:
         found = [(entry.stat().st_mtime, entry.name) for entry in entries if is_sweep_id(entry.name)]
@@ -138,7 +138,7 @@ def _runs(folder: Path, sweep: str) -> list[str]:
 
 
 def _is_name(text: str) -> bool:
-    from pipeline_queue.contract.identity import is_sweep_id
+    from pipeline_queue.contract.ids import is_sweep_id
 
     return is_sweep_id(text)
 

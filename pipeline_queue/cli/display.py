@@ -19,7 +19,7 @@ from pipeline_queue.client import Client, Event
 from pipeline_queue.contract.records import RunRecord, StepSummary
 
 if TYPE_CHECKING:
-    from pipeline_queue.explain import Explanation
+    from pipeline_queue.reporting.explain import Explanation
 
 STATE_COLOURS = {
     "succeeded": "green",
@@ -199,7 +199,7 @@ def coloured(state: str) -> Text:
 
 
 def short(value: object) -> str:
-    from pipeline_queue.parameters import text_of
+    from pipeline_queue.model.parameters import text_of
 
     text = text_of(value)  # type: ignore[arg-type]
     shown = text if len(text) <= 40 else f"{text[:39]}…"

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from pipeline_queue.contract.errors import InputError
-from pipeline_queue.problems import listed
+from pipeline_queue.model.problems import listed
 from pipeline_queue.scaffold.candidates import find_scripts
 from pipeline_queue.scaffold.heavy_imports import heavy_imports, sets_environment_first
 from pipeline_queue.scaffold.pipeline_text import Target, example_text, pipeline_text

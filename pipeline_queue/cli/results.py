@@ -9,12 +9,12 @@ from pathlib import Path
 
 import click
 
+from pipeline_queue.cli.connection import reading
 from pipeline_queue.cli.printing import echo, echo_json, harmless
-from pipeline_queue.cli.session import reading
-from pipeline_queue.conditions import Condition, parse
 from pipeline_queue.contract.errors import InputError
-from pipeline_queue.contract.storage import replace_file
-from pipeline_queue.results import Row, check_names, find_columns, only_columns, sort_rows
+from pipeline_queue.model.conditions import Condition, parse
+from pipeline_queue.reporting.results import Row, check_names, find_columns, only_columns, sort_rows
+from pipeline_queue.storage.storage import replace_file
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _ROWS_ON_A_TERMINAL = 50
@@ -60,7 +60,7 @@ def results(
     if as_csv or as_json:
         _print(rows, names, as_csv)
     elif parquet:
-        from pipeline_queue.results_formats import to_parquet
+        from pipeline_queue.reporting.formats import to_parquet
 
         _write(parquet, to_parquet(rows, names), len(rows))
     elif html:
@@ -100,7 +100,7 @@ def _selected(
 
 
 def _print(rows: list[Row], names: list[str] | None, as_csv: bool) -> None:
-    from pipeline_queue.results_formats import to_csv, to_json
+    from pipeline_queue.reporting.formats import to_csv, to_json
 
     if as_csv:
         # Bytes: the line ends of CSV are its own, not the platform's.
@@ -112,7 +112,7 @@ def _print(rows: list[Row], names: list[str] | None, as_csv: bool) -> None:
 
 
 def _page(rows: list[Row], names: list[str] | None, sweep: str, keys: list[str]) -> bytes:
-    from pipeline_queue.results_page import render_page
+    from pipeline_queue.reporting.page import render_page
 
     title = rows[0].run.rpartition(".")[0] if rows else sweep
     return render_page(rows if names is None else only_columns(rows, names), title, keys).encode()
@@ -133,7 +133,7 @@ def _print_table(
 ) -> None:
     from pipeline_queue.cli.results_table import table_lines
     from pipeline_queue.cli.sweep_display import failure_lines
-    from pipeline_queue.failure_causes import grouped
+    from pipeline_queue.model.failure_causes import grouped
 
     terminal = sys.stdout.isatty()
     shown = rows[:_ROWS_ON_A_TERMINAL] if terminal and not limit else rows

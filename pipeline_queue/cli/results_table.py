@@ -10,7 +10,7 @@ from rich.cells import cell_len
 
 from pipeline_queue.cli.display import cell
 from pipeline_queue.contract.records import Scalar
-from pipeline_queue.results import Columns, Row, find_columns, to_columns
+from pipeline_queue.reporting.results import Columns, Row, find_columns, to_columns
 
 _GAP = "  "
 _MARK = "best"

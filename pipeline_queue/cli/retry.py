@@ -6,9 +6,9 @@ import sys
 
 import click
 
-from pipeline_queue.cli.accepted import json_of_run, json_of_sweep, watch_run, watch_sweep
+from pipeline_queue.cli.connection import check_settings, is_local, reading, working
 from pipeline_queue.cli.printing import echo
-from pipeline_queue.cli.session import check_settings, is_local, reading, working
+from pipeline_queue.cli.watch import json_of_run, json_of_sweep, watch_run, watch_sweep
 from pipeline_queue.client import Client
 from pipeline_queue.contract.errors import InputError
 from pipeline_queue.loading.steps import duration_seconds

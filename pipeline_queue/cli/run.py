@@ -9,22 +9,14 @@ from typing import Any
 
 import click
 
-from pipeline_queue.cli.accepted import (
-    json_of_run,
-    print_notes,
-    print_warnings,
-    serve_queues,
-    tell,
-    tell_note,
-    watch_run,
-)
+from pipeline_queue.cli.connection import check_settings, storage_root, working
 from pipeline_queue.cli.printing import echo, echo_json
-from pipeline_queue.cli.session import check_settings, storage_root, working
+from pipeline_queue.cli.watch import json_of_run, print_notes, print_warnings, serve_queues, tell, tell_note, watch_run
 from pipeline_queue.contract.errors import PipelineFileError, Place, Problem, ValuesError
 from pipeline_queue.loading.loader import load_pipeline, read_params_file
 from pipeline_queue.loading.sweep import check_sweep
-from pipeline_queue.parameters import Given, given_on_command_line
-from pipeline_queue.submission import prepare_run
+from pipeline_queue.model.parameters import Given, given_on_command_line
+from pipeline_queue.submitting.submission import prepare_run
 
 _FILE = click.argument("file", type=click.Path(path_type=Path))
 _VALUES = click.option(

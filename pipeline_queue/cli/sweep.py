@@ -9,7 +9,9 @@ from typing import Any
 
 import click
 
-from pipeline_queue.cli.accepted import (
+from pipeline_queue.cli.connection import check_settings, reading, storage_root, working
+from pipeline_queue.cli.printing import echo, echo_json
+from pipeline_queue.cli.watch import (
     json_of_sweep,
     print_notes,
     print_warnings,
@@ -18,16 +20,14 @@ from pipeline_queue.cli.accepted import (
     tell_note,
     watch_sweep,
 )
-from pipeline_queue.cli.printing import echo, echo_json
-from pipeline_queue.cli.session import check_settings, reading, storage_root, working
 from pipeline_queue.contract.errors import InputError
 from pipeline_queue.loading.loader import load_pipeline, read_params_file
 from pipeline_queue.loading.sweep import SweepRequest, build_space
-from pipeline_queue.parameters import text_of
-from pipeline_queue.pipeline import Pipeline
-from pipeline_queue.sharing import distinct_executions
+from pipeline_queue.model.parameters import text_of
+from pipeline_queue.model.pipeline import Pipeline
+from pipeline_queue.planning.step_key import distinct_executions
 from pipeline_queue.space import Space
-from pipeline_queue.submission import prepare_sweep
+from pipeline_queue.submitting.submission import prepare_sweep
 
 _SHOWN_POINTS = 5
 _MOST_COUNTED = 200_000

@@ -21,7 +21,7 @@ from pipeline_queue.cli.printing import one_line
 from pipeline_queue.client import Client
 from pipeline_queue.contract.records import RunRecord
 from pipeline_queue.contract.states import FailureGroup
-from pipeline_queue.sweep_report import ENDED_SWEEP, SweepReport
+from pipeline_queue.reporting.sweeps import ENDED_SWEEP, SweepReport
 
 _POLL_SECONDS = 0.2
 _LINE_SECONDS = 5.0

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from pipeline_queue.loading.shell_words import SHELLS
-from pipeline_queue.pipeline import OptionalWords, Parameter, Reference, Template
+from pipeline_queue.model.pipeline import OptionalWords, Parameter, Reference, Template
 
 _OPTIONS: Final[Mapping[str, re.Pattern[str]]] = {
     **dict.fromkeys(sorted(SHELLS), re.compile("-[a-z]*c")),

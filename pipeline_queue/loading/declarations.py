@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pipeline_queue.contract.errors import Place
 from pipeline_queue.loading.fields import HELP_KEYS, Entry, Fields, Reading, read_entries
 from pipeline_queue.loading.nodes import Node, Scalar, Sequence, size_of
-from pipeline_queue.parameters import TYPE_WORDS, BadValueError, check_bounds, from_python, text_of, type_of_word
-from pipeline_queue.pipeline import Parameter, ParameterType, Value
-from pipeline_queue.problems import quoted
+from pipeline_queue.model.parameters import TYPE_WORDS, BadValueError, check_bounds, from_python, text_of, type_of_word
+from pipeline_queue.model.pipeline import Parameter, ParameterType, Value
+from pipeline_queue.model.problems import quoted
 
 MAX_PARAMETERS = 200
 MAX_CHOICES = 1_000

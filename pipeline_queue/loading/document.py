@@ -15,7 +15,7 @@ from pipeline_queue.contract.errors import Place, Problem
 from pipeline_queue.loading.nodes import Node, Scalar
 from pipeline_queue.loading.source import Source, decode
 from pipeline_queue.loading.syntax import compose
-from pipeline_queue.problems import Problems
+from pipeline_queue.model.problems import Problems
 
 MAX_FILE_BYTES = 1024 * 1024
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from pipeline_queue.expressions import TemplateError, first_expression_offset, parse_template
-from pipeline_queue.list_values import list_text
 from pipeline_queue.loading.document import Document
 from pipeline_queue.loading.nodes import Mapping, Node, Scalar, Sequence, kind_of
-from pipeline_queue.parameters import ListText
-from pipeline_queue.problems import Problems, listed, quoted
+from pipeline_queue.model.expressions import TemplateError, first_expression_offset, parse_template
+from pipeline_queue.model.list_values import list_text
+from pipeline_queue.model.parameters import ListText
+from pipeline_queue.model.problems import Problems, listed, quoted
 
 MAX_HELP_CHARACTERS = 10_000
 HELP_KEYS = ("help", "description")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline_queue.loading.fields import Fields
 from pipeline_queue.loading.nodes import Mapping, Node, Scalar
-from pipeline_queue.problems import quoted
+from pipeline_queue.model.problems import quoted
 
 MAX_LINKS = 50
 _MAX_PATH_CHARACTERS = 1_024

@@ -16,9 +16,9 @@ from pipeline_queue.loading.preloads import read_preload
 from pipeline_queue.loading.programs import Programs
 from pipeline_queue.loading.steps import read_steps
 from pipeline_queue.loading.usage import Texts, warn_of_unused
-from pipeline_queue.parameters import Given
-from pipeline_queue.pipeline import Pipeline
-from pipeline_queue.problems import Problems
+from pipeline_queue.model.parameters import Given
+from pipeline_queue.model.pipeline import Pipeline
+from pipeline_queue.model.problems import Problems
 
 _KEYS = ("name", *HELP_KEYS, "parameters", "preload", "links", "steps", "sweep")
 _OUTER_HINT = "put `pipeline:` in the first line and everything else below it, indented"

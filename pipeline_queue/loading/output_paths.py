@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from pipeline_queue.loading.placeholders import find_placeholders
-from pipeline_queue.problems import quoted
+from pipeline_queue.model.problems import quoted
 
 _PATTERNS = "patterns hold *, **, ? and [a-z]"
 _BRACES = re.compile(r"\{[^{}]{0,200},[^{}]{0,200}\}")

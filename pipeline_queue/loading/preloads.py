@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pipeline_queue.loading.fields import Fields, Reading
 from pipeline_queue.loading.nodes import Node, Scalar
 from pipeline_queue.loading.programs import Programs
-from pipeline_queue.problems import quoted
+from pipeline_queue.model.problems import quoted
 
 MAX_MODULES = 50
 _MAX_CHARACTERS = 200

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from pipeline_queue.loading.project_paths import find_project_path, find_project_path_in_script
 from pipeline_queue.loading.shell_words import SHELLS
-from pipeline_queue.problems import listed, near, quoted
-from pipeline_queue.snapshot import IGNORE_FILE, is_left_out
+from pipeline_queue.model.problems import listed, near, quoted
+from pipeline_queue.storage.snapshot import IGNORE_FILE, is_left_out
 
 # A folder may hold a whole data set; a did-you-mean need not look at all of it.
 _MAX_FOLDERS = 50

@@ -11,8 +11,8 @@ import posixpath
 import re
 from pathlib import Path
 
-from pipeline_queue.problems import quoted
-from pipeline_queue.snapshot import IGNORE_FILE, is_left_out
+from pipeline_queue.model.problems import quoted
+from pipeline_queue.storage.snapshot import IGNORE_FILE, is_left_out
 
 _MAX_CHARACTERS = 1_024
 _UPWARDS = re.compile(r"(?:\./)?\.\./")

@@ -14,8 +14,8 @@ from collections.abc import Collection, Mapping
 from pipeline_queue.loading.fields import Fields, Reading
 from pipeline_queue.loading.nodes import Node, Scalar
 from pipeline_queue.loading.usage import Texts, Written
-from pipeline_queue.pipeline import Reference, Template
-from pipeline_queue.problems import quoted, suggestion
+from pipeline_queue.model.pipeline import Reference, Template
+from pipeline_queue.model.problems import quoted, suggestion
 
 PREFIX = "PARAM_"
 COMMAND = ("bash", "-euo", "pipefail", "-c")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from pipeline_queue.loading.fields import Fields
-from pipeline_queue.problems import quoted
+from pipeline_queue.model.problems import quoted
 
 LEAST_BYTES = 10**6
 MOST_BYTES = 10**15

@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import get_args
 
 from pipeline_queue.contract.errors import Place
-from pipeline_queue.expressions import first_expression_offset, parse_template
 from pipeline_queue.loading.code_words import find_value_in_code
 from pipeline_queue.loading.fields import HELP_KEYS, Entry, Fields, Reading, read_entries
 from pipeline_queue.loading.nodes import Mapping, Node, Scalar, Sequence, kind_of, size_of
@@ -29,10 +28,20 @@ from pipeline_queue.loading.words import (
     report_findings,
     warn_of_project_path,
 )
-from pipeline_queue.parameters import BadValueError, check_bounds, read_value
-from pipeline_queue.pipeline import DEFAULT_QUEUE, Keep, OptionalWords, Parameter, Reference, Reuse, Step, Template
-from pipeline_queue.problems import quoted
-from pipeline_queue.sources import WILDCARDS, is_pattern
+from pipeline_queue.model.expressions import first_expression_offset, parse_template
+from pipeline_queue.model.parameters import BadValueError, check_bounds, read_value
+from pipeline_queue.model.pipeline import (
+    DEFAULT_QUEUE,
+    Keep,
+    OptionalWords,
+    Parameter,
+    Reference,
+    Reuse,
+    Step,
+    Template,
+)
+from pipeline_queue.model.problems import quoted
+from pipeline_queue.planning.inputs import WILDCARDS, is_pattern
 
 MAX_STEPS = 100
 MAX_RETRIES = 100

@@ -12,7 +12,7 @@ from pipeline_queue.contract.errors import Place
 from pipeline_queue.loading.nodes import Mapping, Node, Scalar, Sequence, kind_of
 from pipeline_queue.loading.source import Source
 from pipeline_queue.loading.syntax_errors import add_syntax_problem
-from pipeline_queue.problems import Problems, quoted
+from pipeline_queue.model.problems import Problems, quoted
 
 MAX_DEPTH = 30
 MAX_NODES = 50_000

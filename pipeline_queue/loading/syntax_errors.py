@@ -5,7 +5,7 @@ from __future__ import annotations
 import yaml
 
 from pipeline_queue.loading.source import Source
-from pipeline_queue.problems import Problems
+from pipeline_queue.model.problems import Problems
 
 
 def add_syntax_problem(error: yaml.MarkedYAMLError, source: Source, problems: Problems) -> None:

@@ -9,8 +9,8 @@ from pipeline_queue.contract.errors import Place
 from pipeline_queue.loading.fields import Reading
 from pipeline_queue.loading.nodes import Scalar
 from pipeline_queue.loading.placeholders import find_placeholders
-from pipeline_queue.pipeline import Step
-from pipeline_queue.problems import quoted
+from pipeline_queue.model.pipeline import Step
+from pipeline_queue.model.problems import quoted
 
 _MAX_SHOWN = 20
 

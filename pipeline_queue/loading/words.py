@@ -8,7 +8,6 @@ from collections.abc import Mapping as TypedMapping
 from dataclasses import dataclass, field, replace
 
 from pipeline_queue.contract.errors import InputError
-from pipeline_queue.expressions import MAX_WORDS, first_expression_offset, parse_template, split_words
 from pipeline_queue.loading.fields import Fields, Reading
 from pipeline_queue.loading.line_joins import without_continuations
 from pipeline_queue.loading.nodes import Mapping, Node, Scalar, Sequence
@@ -17,9 +16,10 @@ from pipeline_queue.loading.preloads import Preload
 from pipeline_queue.loading.programs import Programs
 from pipeline_queue.loading.shell_words import ShellFinding, find_in_args, find_in_item, find_in_run, find_joined_lines
 from pipeline_queue.loading.usage import Texts, Written
-from pipeline_queue.optional_words import check_literals, parameters_of
-from pipeline_queue.parameters import BadValueError
-from pipeline_queue.pipeline import OptionalWords, Parameter, Reference, Template
+from pipeline_queue.model.expressions import MAX_WORDS, first_expression_offset, parse_template, split_words
+from pipeline_queue.model.optional_words import check_literals, parameters_of
+from pipeline_queue.model.parameters import BadValueError
+from pipeline_queue.model.pipeline import OptionalWords, Parameter, Reference, Template
 
 WORD_HINT = "write '' for an empty word, or put the word in quotes"
 

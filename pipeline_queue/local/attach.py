@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from pipeline_queue.contract.broker import answers
 from pipeline_queue.contract.errors import BrokerError
+from pipeline_queue.index.connection import answers
 from pipeline_queue.local.folder import DataFolder, ServiceNote
 
 _START_SECONDS = 90.0

@@ -6,10 +6,10 @@ import time
 from contextlib import suppress
 
 from pipeline_queue.contract.errors import NotFoundError, StorageError
-from pipeline_queue.contract.identity import RunId, is_sweep_id
-from pipeline_queue.contract.storage import Storage
-from pipeline_queue.contract.submitted_environment import EnvironmentFolder
-from pipeline_queue.sweep import Sweep
+from pipeline_queue.contract.ids import RunId, is_sweep_id
+from pipeline_queue.planning.sweep import Sweep
+from pipeline_queue.storage.storage import Storage
+from pipeline_queue.storage.submitted_environment import EnvironmentFolder
 
 _YOUNG_SECONDS = 3600.0
 """A submitter writes the environment first and commits a moment later."""

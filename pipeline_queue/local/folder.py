@@ -22,14 +22,9 @@ from pathlib import Path
 from typing import IO
 
 from pipeline_queue.contract.errors import StorageError
-from pipeline_queue.contract.private_folder import (
-    is_own,
-    make_private_folder,
-    read_private_file,
-    write_private_file,
-)
 from pipeline_queue.contract.settings import BROKER_URL, RESERVED_PREFIX, STORAGE, Settings, settings_from
-from pipeline_queue.contract.submitted_environment import EnvironmentFolder
+from pipeline_queue.storage.private_folder import is_own, make_private_folder, read_private_file, write_private_file
+from pipeline_queue.storage.submitted_environment import EnvironmentFolder
 
 DATA = f"{RESERVED_PREFIX}DATA"
 _DEFAULT_NAME = "pipeline-queue-data"

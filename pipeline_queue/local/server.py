@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pipeline_queue.contract.broker import answers
 from pipeline_queue.contract.errors import BrokerError
+from pipeline_queue.index.connection import answers
 
 _START_SECONDS = 20.0
 _LONGEST_SOCKET_PATH = 100

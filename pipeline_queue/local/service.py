@@ -19,16 +19,16 @@ from types import FrameType
 
 from pipeline_queue.contract.errors import BrokerError, PipelineQueueError
 from pipeline_queue.contract.hangup import release_lost_terminal
-from pipeline_queue.contract.ledger import Ledger
 from pipeline_queue.contract.settings import REMOTE_CONTROL, STOP_GRACE, Settings
-from pipeline_queue.contract.storage import Storage
+from pipeline_queue.index.run_index import Ledger
+from pipeline_queue.index.storage_match import open_storage
 from pipeline_queue.local.ended import remove_ended_environments
 from pipeline_queue.local.flower import EmbeddedFlower
 from pipeline_queue.local.folder import DATA, DataFolder, FolderWatch, ServiceNote
 from pipeline_queue.local.processes import end
 from pipeline_queue.local.server import Server, die_with_parent, remove_leftover, start_server
-from pipeline_queue.pipeline import DEFAULT_QUEUE
-from pipeline_queue.storage_match import open_storage
+from pipeline_queue.model.pipeline import DEFAULT_QUEUE
+from pipeline_queue.storage.storage import Storage
 
 _START_SECONDS = 60.0
 _INTERVAL_SECONDS = 0.05
@@ -106,7 +106,7 @@ class Service:
         if self._flower:
             self._flower.start(lambda command, own, fds: self._start(command, own, "flower", fds), environment)
         try:
-            from pipeline_queue.resume import resume_unfinished  # heavy: while the worker starts
+            from pipeline_queue.submitting.recovery import resume_unfinished  # heavy: while the worker starts
 
             self._wait_for_worker(ledger, worker)
             flower_url = self._flower.url if self._flower else None
@@ -180,7 +180,7 @@ class Service:
 
     def _worker_serves(self, settings: Settings, queues: set[str]) -> None:
         """The one worker here takes every step: whoever submitted these runs had it serve their queues too."""
-        from pipeline_queue.contract.celery_app import make_app
+        from pipeline_queue.broker.app import make_app
 
         app = make_app(settings.broker_url)
         for queue in queues - {DEFAULT_QUEUE}:

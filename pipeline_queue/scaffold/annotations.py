@@ -6,7 +6,7 @@ import ast
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline_queue.pipeline import ParameterType
+from pipeline_queue.model.pipeline import ParameterType
 from pipeline_queue.scaffold.constants import is_known
 from pipeline_queue.scaffold.interpretation import External, Interpreter, Scope, ScriptClass
 from pipeline_queue.scaffold.values import type_of

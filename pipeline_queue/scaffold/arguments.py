@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline_queue.pipeline import ParameterType, Value
+from pipeline_queue.model.pipeline import ParameterType, Value
 
 Kind = Literal["value", "switch", "list"]
 

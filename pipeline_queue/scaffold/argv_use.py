@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from pipeline_queue.pipeline import ParameterType
+from pipeline_queue.model.pipeline import ParameterType
 from pipeline_queue.scaffold.arguments import Argument, CommandLine
 from pipeline_queue.scaffold.interpretation import External, Function, Interpreter
 from pipeline_queue.scaffold.values import with_default

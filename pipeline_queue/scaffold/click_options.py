@@ -6,7 +6,7 @@ import ast
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipeline_queue.pipeline import ParameterType
+from pipeline_queue.model.pipeline import ParameterType
 from pipeline_queue.scaffold.arguments import NO_DEFAULT, Argument, CommandLine
 from pipeline_queue.scaffold.constants import UNKNOWN, is_known
 from pipeline_queue.scaffold.interpretation import Call, External, Function, Interpreter, ScriptClass

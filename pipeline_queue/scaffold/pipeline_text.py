@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from pipeline_queue.parameters import text_of
-from pipeline_queue.pipeline import Value
+from pipeline_queue.model.parameters import text_of
+from pipeline_queue.model.pipeline import Value
 from pipeline_queue.scaffold.arguments import NO_DEFAULT, Argument, CommandLine
 
 MAX_PARAMETERS = 200

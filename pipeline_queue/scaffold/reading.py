@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline_queue.contract.errors import InputError, PipelineFileError, Place, Problem
-from pipeline_queue.problems import listed, quoted
+from pipeline_queue.model.problems import listed, quoted
 from pipeline_queue.scaffold import (
     argparse_options,
     argv_use,

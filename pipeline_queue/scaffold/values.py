@@ -8,8 +8,8 @@ from enum import Enum
 from pathlib import PurePath
 from typing import Any
 
-from pipeline_queue.parameters import BadValueError, from_python
-from pipeline_queue.pipeline import Parameter, ParameterType, Value
+from pipeline_queue.model.parameters import BadValueError, from_python
+from pipeline_queue.model.pipeline import Parameter, ParameterType, Value
 from pipeline_queue.scaffold.arguments import NO_DEFAULT, Argument
 from pipeline_queue.scaffold.constants import EnumMember, is_known
 

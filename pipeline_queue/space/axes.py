@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from pipeline_queue.pipeline import Value
+from pipeline_queue.model.pipeline import Value
 from pipeline_queue.space.exact import geometric, over_one_denominator, rounded, within
 
 Ranges = tuple[tuple[int, int], ...]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
-from pipeline_queue.pipeline import Value
+from pipeline_queue.model.pipeline import Value
 from pipeline_queue.space.axes import Axis, Ranges, Values, axis_from_json, is_constant, merged, never_repeats
 from pipeline_queue.space.draws import Draw, draw_from_json, random_bits
 

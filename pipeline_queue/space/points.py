@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pipeline_queue.pipeline import Value
+from pipeline_queue.model.pipeline import Value
 
 Point = dict[str, Value]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from pipeline_queue.pipeline import Value
+from pipeline_queue.model.pipeline import Value
 from pipeline_queue.space.exclusion import Exclusion, Pattern
 from pipeline_queue.space.factors import Columns, Factor, factor_from_json
 from pipeline_queue.space.points import Point, checked_index

@@ -13,8 +13,8 @@ import pytest
 from redis import Redis
 
 from pipeline_queue.client import Client
-from pipeline_queue.contract.dead_list import MOST_PAYLOAD_BYTES, MOST_ROWS, DeadMessage
-from pipeline_queue.contract.ledger import Ledger
+from pipeline_queue.index.dead_letters import MOST_PAYLOAD_BYTES, MOST_ROWS, DeadMessage
+from pipeline_queue.index.run_index import Ledger
 from pipeline_queue.loading.loader import LoadedPipeline
 from tests.bad_messages import UNREADABLE, changed_entries, forged_entries, raw_entries
 from tests.conftest import SEED_SCRIPT, SEED_YAML, Cluster, new_cluster, wait_until, write_folder

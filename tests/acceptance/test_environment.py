@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_queue.contract.broker import connect
+from pipeline_queue.index.connection import connect
 from pipeline_queue.local.attach import running_service
 from pipeline_queue.local.folder import DataFolder, ServiceNote
 from tests.conftest import Shell, plain_environment, wait_until, write_folder

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from pipeline_queue.contract.broker import connect
+from pipeline_queue.index.connection import connect
 from tests.conftest import GENEROUS_SECONDS, Cluster, wait_until, write_folder
 
 PIPELINE = """\

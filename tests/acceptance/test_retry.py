@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_queue.contract.broker import connect
+from pipeline_queue.index.connection import connect
 from tests.conftest import GENEROUS_SECONDS, Cluster, Shell, wait_until, write_folder
 
 PIPELINE = """\
@@ -128,8 +128,8 @@ def test_where_starts_no_other_run_even_when_redis_forgets(cluster: Cluster, fol
     redis.flushdb()
     redis.close()
     (folder.parent / "wait").write_text("0\n")
-    from pipeline_queue.resume import take_up
-    from pipeline_queue.sweep import Sweep
+    from pipeline_queue.planning.sweep import Sweep
+    from pipeline_queue.submitting.recovery import take_up
 
     client = cluster.client
     take_up(client._live(), client._writable(), Sweep.read(client._writable(), sweep))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_queue.contract.broker import connect
+from pipeline_queue.index.connection import connect
 from tests.conftest import GENEROUS_SECONDS, Cluster, Shell, wait_until, write_folder
 
 PIPELINE = """\

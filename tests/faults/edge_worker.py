@@ -79,8 +79,8 @@ def _spare_last_attempts(edges: Edges) -> None:
 
     From before it is known to be the third: another thread could end this process in between.
     """
-    from pipeline_queue.contract.ledger import Ledger
-    from workers.lease import LeaseKeeper
+    from pipeline_queue.index.run_index import Ledger
+    from workers.agents.lease_keeper import LeaseKeeper
 
     claim, keep = Ledger.claim, LeaseKeeper.keep
     here = threading.local()
@@ -106,7 +106,7 @@ def _spare_last_attempts(edges: Edges) -> None:
 
 
 def _begins_last_attempt(result: Any) -> bool:
-    from pipeline_queue.contract.ledger import MOST_DEATHS, Lease
+    from pipeline_queue.index.run_index import MOST_DEATHS, Lease
 
     return isinstance(result, Lease) and result.attempt >= MOST_DEATHS
 

@@ -103,7 +103,7 @@ def submit_sweep(url: str, storage: Path, pipeline: Path, texts: tuple[str, ...]
     from pipeline_queue.client import Client
     from pipeline_queue.contract.settings import Settings
     from pipeline_queue.loading.sweep import SweepRequest, build_space
-    from pipeline_queue.submission import prepare_sweep
+    from pipeline_queue.submitting.submission import prepare_sweep
 
     with Client(storage, Settings(url, storage, storage)) as client:
         loaded = client.load(pipeline)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline_queue.contract.broker import answers, connect
+from pipeline_queue.index.connection import answers, connect
 
 _PORT = 6379
 _START_SECONDS = 30.0

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_queue.contract.broker import connect
+from pipeline_queue.index.connection import connect
 from tests.conftest import wait_until
 from tests.faults import clocks, disk, namespaces
 from tests.faults.due_retries import judge

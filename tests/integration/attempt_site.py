@@ -13,26 +13,26 @@ from typing import Any
 
 from redis import Redis
 
-from pipeline_queue.contract.broker import connect
+from pipeline_queue.broker.step_message import StepMessage
 from pipeline_queue.contract.errors import Place
-from pipeline_queue.contract.identity import RunId
-from pipeline_queue.contract.ledger import Ledger
-from pipeline_queue.contract.messages import StepMessage
+from pipeline_queue.contract.ids import RunId
 from pipeline_queue.contract.settings import Settings
-from pipeline_queue.contract.storage import RunPaths, Storage
-from pipeline_queue.contract.sweep_ledger import Opening
+from pipeline_queue.index.connection import connect
+from pipeline_queue.index.run_index import Ledger
+from pipeline_queue.index.sweep_index import Opening
 from pipeline_queue.loading.loader import load_pipeline
 from pipeline_queue.local.server import Server, start_server
-from pipeline_queue.parameters import Given
-from pipeline_queue.report import read_run
-from pipeline_queue.submission import prepare_run
-from pipeline_queue.sweep import Sweep
+from pipeline_queue.model.parameters import Given
+from pipeline_queue.planning.sweep import Sweep
+from pipeline_queue.reporting.runs import read_run
+from pipeline_queue.storage.storage import RunPaths, Storage
+from pipeline_queue.submitting.submission import prepare_run
+from workers.agents.admission import Intake
+from workers.agents.disk_monitor import Disks
+from workers.agents.lease_keeper import LeaseKeeper, Orders
 from workers.attempt import attempt
 from workers.context import SweepCache, WorkerContext
-from workers.disks import Disks
 from workers.executor import Executor
-from workers.intake import Intake
-from workers.lease import LeaseKeeper, Orders
 from workers.outcome import Outcome
 from workers.workspace import Workspaces
 

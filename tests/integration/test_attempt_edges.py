@@ -16,25 +16,25 @@ from typing import Any
 import pytest
 from celery.exceptions import Ignore
 
-from pipeline_queue.contract import ledger as ledger_module
-from pipeline_queue.contract.celery_app import make_app
+from pipeline_queue.broker.app import make_app
+from pipeline_queue.broker.step_message import TASK_NAME, StepMessage
 from pipeline_queue.contract.errors import BrokerError, InputError, MessageError, StorageError
-from pipeline_queue.contract.identity import RunId
-from pipeline_queue.contract.keys import run_key
-from pipeline_queue.contract.ledger import Ledger
-from pipeline_queue.contract.messages import TASK_NAME, StepMessage
-from pipeline_queue.contract.storage import read_step
-from pipeline_queue.contract.sweep_ledger import Opening
+from pipeline_queue.contract.ids import RunId
+from pipeline_queue.index import run_index as ledger_module
+from pipeline_queue.index.keys import run_key
+from pipeline_queue.index.run_index import Ledger
+from pipeline_queue.index.sweep_index import Opening
 from pipeline_queue.local.server import start_server
-from pipeline_queue.resume import resume_unfinished
+from pipeline_queue.storage.storage import read_step
+from pipeline_queue.submitting.recovery import resume_unfinished
 from tests.conftest import GENEROUS_SECONDS, Cluster, wait_until, write_folder
 from tests.integration.attempt_site import Attempting, Site, SubmittedRun, names_in, new_site
 from workers import recording
+from workers.agents.reconciler import Reconciler
 from workers.attempt import attempt
 from workers.context import SweepCache, WorkerContext
 from workers.outcome import Outcome
 from workers.outputs import Workspace
-from workers.reconciler import Reconciler
 from workers.tasks import register
 from workers.workspace import Workspaces
 
@@ -597,7 +597,7 @@ def test_a_worker_outlives_every_bad_message_and_runs_the_next_good_one(cluster:
 
 
 def test_after_100_runs_nothing_is_left_in_redis_scratch_or_descriptors(cluster: Cluster, tmp_path: Path) -> None:
-    from pipeline_queue.contract.broker import connect
+    from pipeline_queue.index.connection import connect
 
     process = cluster.start_worker("--concurrency", "4")
     text = "pipeline:\n  steps:\n  - one: {run: /bin/true}\n"
@@ -622,9 +622,9 @@ def test_after_100_runs_nothing_is_left_in_redis_scratch_or_descriptors(cluster:
 def test_a_server_emptied_in_mid_run_is_filled_again_and_nothing_published_runs_twice(
     cluster: Cluster, tmp_path: Path, witness: Path
 ) -> None:
-    from pipeline_queue.contract.broker import connect
-    from pipeline_queue.contract.ledger import Ledger
-    from pipeline_queue.contract.storage import Storage
+    from pipeline_queue.index.connection import connect
+    from pipeline_queue.index.run_index import Ledger
+    from pipeline_queue.storage.storage import Storage
 
     gate = tmp_path / "gate"
     cluster.start_worker()

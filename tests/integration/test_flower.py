@@ -22,7 +22,7 @@ from pipeline_queue.client import Client
 from pipeline_queue.contract.settings import Settings
 from pipeline_queue.loading.sweep import SweepRequest, build_space
 from pipeline_queue.local.server import start_server
-from pipeline_queue.submission import prepare_sweep
+from pipeline_queue.submitting.submission import prepare_sweep
 from tests.conftest import GENEROUS_SECONDS, Cluster, plain_environment, wait_until, write_folder
 
 CREDENTIALS = "me:a-password"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_queue.contract.broker import connect
+from pipeline_queue.index.connection import connect
 from tests.conftest import GENEROUS_SECONDS, Cluster, wait_until, write_folder
-from workers.intake import Intake
+from workers.agents.admission import Intake
 
 
 @pytest.fixture

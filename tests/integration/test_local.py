@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_queue.contract.broker import answers
 from pipeline_queue.contract.errors import StorageError
+from pipeline_queue.index.connection import answers
 from pipeline_queue.local.attach import running_service
 from pipeline_queue.local.folder import DataFolder, ServiceNote
 from pipeline_queue.local.server import remove_leftover, start_server

@@ -12,27 +12,27 @@ from urllib.parse import urlsplit
 import pytest
 from redis import Redis
 
-from pipeline_queue.canvas import ring
+from pipeline_queue.broker.celery_message import lists_of, run_of
 from pipeline_queue.client import Client
 from pipeline_queue.contract.errors import InputError
-from pipeline_queue.contract.identity import RunId
-from pipeline_queue.contract.keys import flight_key
-from pipeline_queue.contract.storage import Storage
-from pipeline_queue.contract.sweep_ledger import Opening, SweepLedger
-from pipeline_queue.contract.wire import lists_of, run_of
+from pipeline_queue.contract.ids import RunId
+from pipeline_queue.index.keys import flight_key
+from pipeline_queue.index.sweep_index import Opening, SweepLedger
 from pipeline_queue.loading.loader import load_pipeline
 from pipeline_queue.loading.sweep import SweepRequest, build_space
-from pipeline_queue.resume import resume_unfinished
-from pipeline_queue.retry import retry
-from pipeline_queue.submission import prepare_sweep
-from pipeline_queue.sweep import Sweep
+from pipeline_queue.planning.sweep import Sweep
+from pipeline_queue.storage.storage import Storage
+from pipeline_queue.submitting.canvas import ring
+from pipeline_queue.submitting.recovery import resume_unfinished
+from pipeline_queue.submitting.retry import retry
+from pipeline_queue.submitting.submission import prepare_sweep
 from tests.conftest import wait_until, write_folder
 from tests.integration.attempt_site import Attempting, Site, SubmittedRun
+from workers.agents.reconciler import Reconciler
+from workers.agents.sweep_monitor import Lookout
 from workers.attempt import attempt
 from workers.context import SweepCache
 from workers.outcome import Outcome
-from workers.reconciler import Reconciler
-from workers.sweep_ends import Lookout
 
 PIPELINE = "pipeline:\n  parameters:\n  - {name: n, type: int, default: 0}\n  steps:\n  - one: {run: /bin/true}\n"
 
@@ -83,7 +83,7 @@ def test_of_many_runs_that_wait_the_queues_are_read_once_and_what_is_lost_is_run
     runs = [site.submit(PIPELINE) for _ in range(20)]
     for run in runs:
         ring(site.ledger, run.sweep.pipeline, [run.message("one")])
-    monkeypatch.setattr("pipeline_queue.contract.sweep_ledger._PAGE", 3)
+    monkeypatch.setattr("pipeline_queue.index.sweep_index._PAGE", 3)
     names = sorted(str(run.id) for run in runs)
     lookout = _lookout(site)
     _long_ago(site)
@@ -155,13 +155,13 @@ def test_what_a_submitter_committed_is_started_though_it_was_lost_before_it_coul
         run = client.submit(loaded)
         assert not site.redis.exists("pq1:submitted"), "nothing is left of one that is started"
         site.redis.flushall()
-        for lost_in in ("pipeline_queue.client.Client._start", "pipeline_queue.contract.storage.Storage.commit_sweep"):
+        for lost_in in ("pipeline_queue.client.Client._start", "pipeline_queue.storage.storage.Storage.commit_sweep"):
             with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
                 patched.setattr(lost_in, _lost)
                 client.submit(loaded)
     assert site.redis.zcard("pq1:submitted") == 2 and _queued(site) == []
     committed = next(name for name in site.storage.sweeps() if name != run.partition(".")[0])
-    monkeypatch.setattr("workers.reconciler._SUBMIT_SECONDS", -1.0)
+    monkeypatch.setattr("workers.agents.reconciler._SUBMIT_SECONDS", -1.0)
     reconciler = Reconciler("one@test", site.ledger, site.storage, SweepCache(site.storage))
     reconciler._start_submitted()
     assert _queued(site) == [f"{committed}.0"]

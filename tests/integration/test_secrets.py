@@ -19,11 +19,11 @@ from typing import Any
 
 import pytest
 
+from pipeline_queue.broker.app import make_app
 from pipeline_queue.cli import _COMMANDS
 from pipeline_queue.client import Client
-from pipeline_queue.contract.broker import answers, connect
-from pipeline_queue.contract.celery_app import make_app
 from pipeline_queue.contract.settings import BROKER_URL, Settings
+from pipeline_queue.index.connection import answers, connect
 from pipeline_queue.local.server import _binary, start_server
 from tests.conftest import Cluster, plain_environment, wait_until, write_folder
 from tests.integration.secure_redis import secure_redis

@@ -15,8 +15,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from pipeline_queue.broker.app import make_app
 from pipeline_queue.client import Client
-from pipeline_queue.contract.celery_app import make_app
 from pipeline_queue.contract.settings import Settings
 from tests.conftest import Cluster, Shell, plain_environment, wait_until, write_folder
 from tests.integration.secure_redis import SecureRedis, secure_redis
@@ -187,7 +187,7 @@ def assert_no_password(text: str, change: dict[str, str]) -> None:
 
 def test_a_server_that_is_not_there_is_waited_for(place: Place) -> None:
     """Only what waiting does not mend ends a worker."""
-    from pipeline_queue.contract.broker import check_access
+    from pipeline_queue.index.connection import check_access
 
     gone = replace(place.server, port=1)
     check_access(gone.url("worker", PASSWORD), [["PING"]])

@@ -15,8 +15,8 @@ import pytest
 
 from pipeline_queue.client import Client
 from pipeline_queue.contract.errors import SettingsError
-from pipeline_queue.contract.ledger import Ledger
 from pipeline_queue.contract.settings import SIGNING_KEY_FILE, Settings
+from pipeline_queue.index.run_index import Ledger
 from pipeline_queue.loading.loader import LoadedPipeline
 from tests.bad_messages import Message, body_of, with_body
 from tests.conftest import SEED_SCRIPT, SEED_YAML, Cluster, new_cluster, wait_until, write_folder

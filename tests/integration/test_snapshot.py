@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from pipeline_queue import snapshot as snapshot_module
 from pipeline_queue.contract.errors import SnapshotError
-from pipeline_queue.contract.storage import Storage
-from pipeline_queue.snapshot import take_snapshot
+from pipeline_queue.storage import snapshot as snapshot_module
+from pipeline_queue.storage.snapshot import take_snapshot
+from pipeline_queue.storage.storage import Storage
 from tests.integration.attempt_site import names_in
 
 
@@ -186,7 +186,7 @@ UNREADABLE = """
 import os, sys
 from pathlib import Path
 from pipeline_queue.contract.errors import SnapshotError
-from pipeline_queue.snapshot import take_snapshot
+from pipeline_queue.storage.snapshot import take_snapshot
 os.setuid(65534)
 try:
     take_snapshot(Path(sys.argv[1]))

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from pipeline_queue.contract.errors import NotFoundError, StorageError
-from pipeline_queue.contract.identity import RunId
+from pipeline_queue.contract.ids import RunId
 from pipeline_queue.contract.records import StepRecord, SweepRecord
-from pipeline_queue.contract.storage import (
+from pipeline_queue.planning.sweep import Sweep
+from pipeline_queue.storage.storage import (
     RunPaths,
     Storage,
     create_exclusive,
@@ -24,7 +25,6 @@ from pipeline_queue.contract.storage import (
     replace_file,
     run_folder,
 )
-from pipeline_queue.sweep import Sweep
 from tests.integration.attempt_site import names_in
 
 SWEEP = "train-7k3m9q2x"
@@ -110,7 +110,7 @@ def test_without_hard_links_creation_is_exclusive_too(
 SMALL_FILES = """
 import errno, os, resource, signal, sys
 from pathlib import Path
-from pipeline_queue.contract.storage import create_exclusive, replace_file
+from pipeline_queue.storage.storage import create_exclusive, replace_file
 from tests.integration.attempt_site import names_in
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 folder = Path(sys.argv[1])
@@ -124,7 +124,7 @@ for write in (lambda: create_exclusive(folder / "new", b"x" * 5000), lambda: rep
     except OSError as error:
         print(error.errno == errno.EFBIG)
 os.link = without_links
-import pipeline_queue.contract.storage as storage
+import pipeline_queue.storage.storage as storage
 storage._write_beside = lambda path, data, durable: path.with_name("beside")
 try:
     create_exclusive(folder / "in place", b"x" * 5000)

@@ -17,23 +17,24 @@ from typing import Any
 import pytest
 from celery.exceptions import Reject
 
+from pipeline_queue.broker.app import make_app
+from pipeline_queue.broker.step_message import TASK_NAME
 from pipeline_queue.client import Client
-from pipeline_queue.contract.celery_app import make_app
 from pipeline_queue.contract.errors import StorageError
-from pipeline_queue.contract.messages import TASK_NAME
 from pipeline_queue.contract.settings import Settings
-from pipeline_queue.contract.storage import Storage, read_step
+from pipeline_queue.index.storage_match import open_storage
 from pipeline_queue.local.server import Server, start_server
-from pipeline_queue.storage_match import open_storage
+from pipeline_queue.storage.storage import Storage, read_step
 from tests.conftest import GENEROUS_SECONDS, Cluster, plain_environment, wait_until, write_folder
 from tests.integration.attempt_site import Attempting, Site, names_in, new_site
 from tests.integration.small_disk import SmallDisk, small_disk
-from workers import disks, recording
 from workers import launch as launch_module
-from workers import lease as lease_module
+from workers import recording
+from workers.agents import disk_monitor
+from workers.agents import lease_keeper as lease_module
+from workers.agents.reconciler import Reconciler
 from workers.context import SweepCache
 from workers.outputs import Workspace
-from workers.reconciler import Reconciler
 from workers.tasks import register
 from workers.workspace import Workspaces
 
@@ -43,8 +44,8 @@ FILLS = pytest.mark.parametrize("fill", [SmallDisk.fill_bytes, SmallDisk.fill_in
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of what runs in this process."""
-    monkeypatch.setattr(disks, "_INTERVAL_SECONDS", 0.05)
-    monkeypatch.setattr(disks, "_AGREE_SECONDS", 0.05)
+    monkeypatch.setattr(disk_monitor, "_INTERVAL_SECONDS", 0.05)
+    monkeypatch.setattr(disk_monitor, "_AGREE_SECONDS", 0.05)
 
 
 @pytest.fixture
@@ -180,7 +181,7 @@ def test_a_passing_error_at_any_write_is_tried_again_and_executes_nothing_twice(
 def test_a_passing_error_after_much_has_been_moved_is_tried_again(
     site: Site, witness: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(disks, "_PASSING_SECONDS", 0.5)
+    monkeypatch.setattr(disk_monitor, "_PASSING_SECONDS", 0.5)
     real, failures = recording.move_outputs, [OSError(errno.ESTALE, os.strerror(errno.ESTALE))]
 
     def slow(*arguments: Any) -> Any:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.step_bench import PYTHON, Bench, bench_in, eventually, zombies
-from workers.supervisor.frames import Cause
+from workers.supervisor.protocol import Cause
 
 ECHO_ARGV = "import os, sys; open(sys.argv[1], 'wb').write(b'\\0'.join(map(os.fsencode, sys.argv[2:])))"
 

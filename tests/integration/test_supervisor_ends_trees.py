@@ -17,8 +17,8 @@ import pytest
 
 from pipeline_queue.contract.errors import SupervisorError
 from tests.integration.step_bench import GUARD, PYTHON, Bench, alive, bench_in, command_of, eventually, guard_of
-from workers.supervisor.frames import Cause
 from workers.supervisor.process_tree import children_of, reap
+from workers.supervisor.protocol import Cause
 
 STUBBORN_TREE = """
 import os, pathlib, signal, sys, time

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.step_bench import PYTHON, Bench, bench_in, eventually
-from workers.supervisor.frames import Cause
+from workers.supervisor.protocol import Cause
 
 _MB = 10**6
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_queue.contract.celery_app import make_app
+from pipeline_queue.broker.app import make_app
 from pipeline_queue.local.server import start_server
 
 

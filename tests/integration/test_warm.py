@@ -16,8 +16,8 @@ import pytest
 from tests.integration.step_bench import PYTHON, WARM, Bench, bench_in, children_named, eventually, guard_of
 from workers import supervisor_link
 from workers.executor import ExecutionRequest, ExecutionResult
-from workers.supervisor.frames import ATTEMPT_MARKER, Cause
 from workers.supervisor.process_tree import children_of
+from workers.supervisor.protocol import ATTEMPT_MARKER, Cause
 from workers.supervisor.warm_pool import MOST_PROCESSES
 
 LATE = frozenset({ATTEMPT_MARKER, "LATE"})

@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.step_bench import PYTHON, Bench, bench_in
 from tests.integration.warm_scripts import ENVIRONMENTS, NUMERIC, OF_THE_ENVIRONMENT, SCRIPTS
-from workers.supervisor.frames import ATTEMPT_MARKER
+from workers.supervisor.protocol import ATTEMPT_MARKER
 
 PRELOAD = (
     "asyncio", "concurrent.futures.process", "ctypes", "dataclasses", "doctest", "fractions", "inspect", "locale", "logging",

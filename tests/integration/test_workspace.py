@@ -17,11 +17,11 @@ import pytest
 
 from pipeline_queue.contract.errors import StorageError
 from pipeline_queue.contract.records import StepRecord
-from pipeline_queue.contract.storage import Storage
-from pipeline_queue.snapshot import take_snapshot
+from pipeline_queue.storage.snapshot import take_snapshot
+from pipeline_queue.storage.storage import Storage
 from tests.integration.attempt_site import names_in
+from workers.file_tree import copy_entry, remove_tree
 from workers.outputs import Found, Workspace, find_outputs, move_outputs
-from workers.trees import copy_entry, remove_tree
 from workers.workspace import Workspaces, private_folder
 
 

@@ -11,7 +11,7 @@ import pytest
 from pipeline_queue.contract.errors import PipelineFileError, ValuesError
 from pipeline_queue.loading.loader import LoadedPipeline, load_pipeline
 from pipeline_queue.loading.sweep import BuiltSpace, SweepRequest, build_space
-from pipeline_queue.pipeline import Value
+from pipeline_queue.model.pipeline import Value
 
 PARAMETERS = """\
     lr: {type: float, min: 0, max: 10, default: 0.5}

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_queue.conditions import MAX_CHARACTERS, MAX_NESTING, parse
 from pipeline_queue.contract.errors import InputError
+from pipeline_queue.model.conditions import MAX_CHARACTERS, MAX_NESTING, parse
 
 ROW: dict[str, Any] = {
     "run": "train-7k3m9q2x.3", "index": 3, "state": "succeeded", "seconds": 1.5, "learning_rate": 0.001, "epochs": 10,

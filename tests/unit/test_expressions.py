@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_queue.expressions import MAX_WORDS, TemplateError, parse_template, render, split_words
-from pipeline_queue.pipeline import Reference, Template, Value
+from pipeline_queue.model.expressions import MAX_WORDS, TemplateError, parse_template, render, split_words
+from pipeline_queue.model.pipeline import Reference, Template, Value
 from tests import hostile
 
 X = Reference(scope="parameters", name="x")

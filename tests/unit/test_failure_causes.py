@@ -8,7 +8,7 @@ import pytest
 
 from pipeline_queue.cli.sweep_display import failure_lines
 from pipeline_queue.contract.states import FailureGroup
-from pipeline_queue.failure_causes import cause_of, grouped, masked, meaningful_line, reason_of
+from pipeline_queue.model.failure_causes import cause_of, grouped, masked, meaningful_line, reason_of
 
 PYTHON = """\
 Traceback (most recent call last):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workers.supervisor.frames import decode_frame, encode_frame, read_renewal, read_start
+from workers.supervisor.protocol import decode_frame, encode_frame, read_renewal, read_start
 
 START = (
     b'{"v":1,"type":"start","id":"a","argv":["x","\\u00fc\\n\\udcff"],"cwd":"/","env":{"A":"b"},"log":"/l",'

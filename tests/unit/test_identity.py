@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline_queue.contract.errors import NotFoundError
-from pipeline_queue.contract.identity import RunId, is_sweep_id, new_sweep_id
+from pipeline_queue.contract.ids import RunId, is_sweep_id, new_sweep_id
 
 
 @pytest.mark.parametrize("name", ["train", "_", "a-b-c", "A" * 64, "train-7k3m9q2x"])

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from pipeline_queue.contract.errors import PipelineFileError
-from pipeline_queue.contract.identity import RunId
+from pipeline_queue.contract.ids import RunId
 from pipeline_queue.loading.loader import load_pipeline
-from pipeline_queue.pipeline import Pipeline
-from pipeline_queue.sharing import identities
+from pipeline_queue.model.pipeline import Pipeline
+from pipeline_queue.planning.step_key import identities
 from pipeline_queue.space import Points
 from workers.outcome import missing_link
 

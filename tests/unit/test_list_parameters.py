@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_queue import conditions
 from pipeline_queue.contract.errors import PipelineFileError, Place, ValuesError
-from pipeline_queue.contract.identity import RunId
+from pipeline_queue.contract.ids import RunId
 from pipeline_queue.loading.loader import load_pipeline, read_params_file
-from pipeline_queue.parameters import (
+from pipeline_queue.model import conditions
+from pipeline_queue.model.parameters import (
     MAX_LIST_VALUES,
     BadValueError,
     Given,
@@ -22,8 +22,8 @@ from pipeline_queue.parameters import (
     resolve_values,
     text_of,
 )
-from pipeline_queue.pipeline import Parameter, ParameterType, Pipeline, Value
-from pipeline_queue.planner import check_sizes, plan_step
+from pipeline_queue.model.pipeline import Parameter, ParameterType, Pipeline, Value
+from pipeline_queue.planning.planner import check_sizes, plan_step
 from tests.unit.sweep_files import refusals, rows
 
 LAYERS = "    layers: {type: list of int, min: 1, default: [64, 32]}\n    lr: {type: float, default: 0.5}\n"

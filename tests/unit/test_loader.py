@@ -10,8 +10,8 @@ import pytest
 from pipeline_queue.contract.errors import PipelineFileError, ValuesError
 from pipeline_queue.loading.loader import LoadedPipeline, load_pipeline, read_params_file
 from pipeline_queue.loading.steps import MAX_STEPS
-from pipeline_queue.parameters import resolve_values
-from pipeline_queue.pipeline import Parameter, Pipeline, Reference, Step, Value
+from pipeline_queue.model.parameters import resolve_values
+from pipeline_queue.model.pipeline import Parameter, Pipeline, Reference, Step, Value
 
 SEED = """\
 pipeline:

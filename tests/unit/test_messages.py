@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from pipeline_queue.broker.step_message import StepMessage, decode
 from pipeline_queue.contract.errors import MessageError
-from pipeline_queue.contract.identity import RunId
-from pipeline_queue.contract.messages import StepMessage, decode
+from pipeline_queue.contract.ids import RunId
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "envelope.v1.json"
 

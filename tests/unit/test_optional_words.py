@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from pipeline_queue.contract.errors import PipelineFileError
-from pipeline_queue.contract.identity import RunId
+from pipeline_queue.contract.ids import RunId
 from pipeline_queue.loading.loader import LoadedPipeline, load_pipeline
-from pipeline_queue.pipeline import Pipeline
-from pipeline_queue.planner import plan_step
+from pipeline_queue.model.pipeline import Pipeline
+from pipeline_queue.planning.planner import plan_step
 
 PARAMETERS = """\
 pipeline:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_queue.contract.errors import Place, ValuesError
-from pipeline_queue.parameters import (
+from pipeline_queue.model.parameters import (
     MAX_STRING_BYTES,
     BadValueError,
     Given,
@@ -23,7 +23,7 @@ from pipeline_queue.parameters import (
     resolve_values,
     text_of,
 )
-from pipeline_queue.pipeline import Parameter, ParameterType, Pipeline, Step, Value
+from pipeline_queue.model.pipeline import Parameter, ParameterType, Pipeline, Step, Value
 from tests.hostile import HOSTILE
 
 FLOAT = Parameter(name="f", type="float")

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from pipeline_queue.contract.errors import InputError, ValuesError
-from pipeline_queue.contract.identity import RunId
-from pipeline_queue.pipeline import Parameter, Pipeline, Reference, Step
-from pipeline_queue.planner import (
+from pipeline_queue.contract.ids import RunId
+from pipeline_queue.model.pipeline import Parameter, Pipeline, Reference, Step
+from pipeline_queue.planning.planner import (
     MOST_COMMAND_BYTES,
     MOST_ELEMENT_BYTES,
     check_sizes,

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline_queue.contract.errors import PipelineFileError
 from pipeline_queue.loading.loader import load_pipeline
-from pipeline_queue.pipeline import Pipeline, Reference, Step
+from pipeline_queue.model.pipeline import Pipeline, Reference, Step
 from workers.preload import READ_AT_IMPORT, late_variables
 
 

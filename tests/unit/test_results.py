@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from pipeline_queue.cli.results import results
 from pipeline_queue.cli.results_table import table_lines
 from pipeline_queue.contract.errors import InputError, NotFoundError, StorageError
-from pipeline_queue.contract.storage import Storage
-from pipeline_queue.results import (
+from pipeline_queue.reporting.formats import to_csv, to_json, to_parquet
+from pipeline_queue.reporting.results import (
     Row,
     best,
     check_names,
@@ -32,7 +32,7 @@ from pipeline_queue.results import (
     sort_rows,
     to_columns,
 )
-from pipeline_queue.results_formats import to_csv, to_json, to_parquet
+from pipeline_queue.storage.storage import Storage
 
 SWEEP = "train-7k3m9q2x"
 HOSTILE = ["", " ", "a,b", 'a"b', "a\nb", "a\r\nb", "$HOME", "\\", "=1+1", "0", "0.0", "false", "</script>", "🦊", "\t"]

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from pipeline_queue.results import Row
-from pipeline_queue.results_page import page_data, render_page
+from pipeline_queue.reporting.page import page_data, render_page
+from pipeline_queue.reporting.results import Row
 
 HOSTILE = [
     "</script><script>alert(1)</script>", "<!--", "-->", "<![CDATA[", "]]>", "\u2028\u2029", "'\"&amp;&lt;", "@@SCRIPT@@",

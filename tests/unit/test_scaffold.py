@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_queue.contract.identity import RunId
+from pipeline_queue.contract.ids import RunId
 from pipeline_queue.loading.loader import LoadedPipeline, load_pipeline
-from pipeline_queue.planner import plan_step
+from pipeline_queue.planning.planner import plan_step
 from pipeline_queue.scaffold.heavy_imports import heavy_imports
 from pipeline_queue.scaffold.pipeline_text import Target, example_text, pipeline_text
 from pipeline_queue.scaffold.reading import read_command_line

@@ -51,7 +51,7 @@ def test_a_url_that_is_none_is_refused_without_its_password(url: str) -> None:
      "redis+socket:///run/s", "redis+socket://:p@/run/s?virtual_host=1"],
 )  # fmt: skip
 def test_every_kind_of_broker_url_is_taken_and_makes_a_client(url: str) -> None:
-    from pipeline_queue.contract.broker import connect
+    from pipeline_queue.index.connection import connect
 
     assert settings_from({**GOOD, BROKER_URL: url}).broker_url == url
     pool = connect(url).connection_pool
@@ -114,7 +114,7 @@ def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
 
 
 def test_settings_and_errors_never_show_the_password(tmp_path: Path) -> None:
-    from pipeline_queue.contract.ledger import Ledger
+    from pipeline_queue.index.run_index import Ledger
 
     url = f"redis+socket://:s3cret@{tmp_path}/absent"
     assert "s3cret" not in repr(settings_from({**GOOD, BROKER_URL: url}))

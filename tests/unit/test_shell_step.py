@@ -9,7 +9,7 @@ import pytest
 
 from pipeline_queue.contract.errors import PipelineFileError
 from pipeline_queue.loading.loader import load_pipeline
-from pipeline_queue.pipeline import Reference, Step
+from pipeline_queue.model.pipeline import Reference, Step
 
 
 def load(folder: Path, step: str, names: str = "lr batch-size") -> Step:

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_queue.contract.celery_app import make_app
+from pipeline_queue.broker.app import make_app
+from pipeline_queue.broker.signing import SigningKey, read_signing_key
+from pipeline_queue.broker.step_message import SIGNATURE, StepMessage, decode
 from pipeline_queue.contract.errors import MessageError, SettingsError
-from pipeline_queue.contract.identity import RunId
-from pipeline_queue.contract.messages import SIGNATURE, StepMessage, decode
+from pipeline_queue.contract.ids import RunId
 from pipeline_queue.contract.settings import settings_from
-from pipeline_queue.contract.signing import SigningKey, read_signing_key
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "envelope.signed.v1.json"
 KEY = SigningKey(b"0123456789abcdef0123456789abcdef")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pipeline_queue.contract.errors import StorageError
 from pipeline_queue.contract.records import Record
-from pipeline_queue.pipeline import Value
+from pipeline_queue.model.pipeline import Value
 from pipeline_queue.space import (
     Axis,
     Choice,

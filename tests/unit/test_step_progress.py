@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline_queue.step_progress import StepTotals, executions_left, seconds_left
+from pipeline_queue.planning.step_progress import StepTotals, executions_left, seconds_left
 
 TOTALS = StepTotals({"prepare": 1, "train": 60, "evaluate": 60}, frozenset({"prepare"}))
 

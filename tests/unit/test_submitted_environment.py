@@ -8,12 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipeline_queue.contract.errors import InputError, StorageError
-from pipeline_queue.contract.private_folder import check_private_folder, make_private_folder, read_private_file
-from pipeline_queue.contract.submitted_environment import (
-    MAX_ENVIRONMENT_BYTES,
-    EnvironmentFolder,
-    SubmittedEnvironment,
-)
+from pipeline_queue.storage.private_folder import check_private_folder, make_private_folder, read_private_file
+from pipeline_queue.storage.submitted_environment import MAX_ENVIRONMENT_BYTES, EnvironmentFolder, SubmittedEnvironment
 
 SWEEP = "train-00000000"
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from pipeline_queue.contract.errors import InputError, PipelineFileError
 from pipeline_queue.loading.sweep import check_sweep
-from pipeline_queue.parameters import check_bounds
+from pipeline_queue.model.parameters import check_bounds
+from pipeline_queue.model.sweep_settings import SweepSettings
 from pipeline_queue.space import space_from_json
-from pipeline_queue.sweep_settings import SweepSettings
 from tests.unit.sweep_files import PARAMETERS, built, load, refusals, rows
 
 HOSTILE = ["a b", "'", '"', "$HOME", ";", "a\nb", "\\", "a=b", "0", "0.0", "false", "", "-x", "a,b", "range(1,2)"]

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline_queue.loading.sweep import points_file
-from pipeline_queue.pipeline import Value
-from pipeline_queue.problems import MAX_PROBLEMS
+from pipeline_queue.model.pipeline import Value
+from pipeline_queue.model.problems import MAX_PROBLEMS
 from tests.unit.sweep_files import built, refusals, rows
 
 HOSTILE = ["a b", "'", '"', "$HOME", ";", "a\nb", "\\", "a=b", "0", "0.0", "false", "-x", "a,b", "é😀", "\r\n"]

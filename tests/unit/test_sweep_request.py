@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from pipeline_queue.contract.errors import PipelineFileError, Place, ValuesError
 from pipeline_queue.loading.sweep import SweepRequest, build_space
-from pipeline_queue.parameters import Given
-from pipeline_queue.pipeline import Value
+from pipeline_queue.model.parameters import Given
+from pipeline_queue.model.pipeline import Value
 from tests.unit.sweep_files import built, load, refusals, rows
 
 HOSTILE = [

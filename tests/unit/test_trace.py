@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from pipeline_queue.contract.records import OutputFile, RunRecord, StepRecord, StepSummary
-from pipeline_queue.pipeline import Parameter, Pipeline, Reference, Step
-from pipeline_queue.report import StepFiles
-from pipeline_queue.trace import Traced, process_table, status_tracker
+from pipeline_queue.model.pipeline import Parameter, Pipeline, Reference, Step
+from pipeline_queue.reporting.runs import StepFiles
+from pipeline_queue.reporting.trace import Traced, process_table, status_tracker
 
 RATE = Reference(scope="parameters", name="learning_rate")
 PIPELINE = Pipeline(

@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import Collection, Mapping
 
-from workers.supervisor.frames import Cause
+from workers.supervisor.protocol import Cause
 
 _SHORTEST_SECONDS = 0.02
 _LONGEST_SECONDS = 0.5

@@ -7,7 +7,6 @@ import signal
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from workers.supervisor.frames import ATTEMPT_MARKER
 from workers.supervisor.process_tree import (
     children_of,
     may_signal,
@@ -17,6 +16,7 @@ from workers.supervisor.process_tree import (
     reap,
     send_signal,
 )
+from workers.supervisor.protocol import ATTEMPT_MARKER
 from workers.supervisor.supervised_step import SupervisedStep
 
 _ROUNDS = 20

@@ -9,9 +9,9 @@ import signal
 import time
 from collections.abc import Callable, Iterable
 
-from workers.supervisor.frames import Cause, StartOrder
 from workers.supervisor.memory import MemoryWatch, kill_first
 from workers.supervisor.process_tree import descendants, read_status, send_signal
+from workers.supervisor.protocol import Cause, StartOrder
 from workers.supervisor.step_log import StepLog
 from workers.supervisor.step_process import NotStartedError, start_process
 

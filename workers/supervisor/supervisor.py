@@ -1,7 +1,7 @@
 """Starts step processes, copies their output to log files, and ends their whole trees.
 
 One small single-threaded process per worker: `python -m workers.supervisor FD`, where FD is its end of a
-socket pair. The frames on it are described in `workers.supervisor.frames`. When the other end closes, or the worker
+socket pair. The frames on it are described in `workers.supervisor.protocol`. When the other end closes, or the worker
 dies, every tree is killed and the supervisor exits; signals meant for the worker do not end it.
 """
 
@@ -14,24 +14,17 @@ import signal
 import socket
 import time
 
-from workers.supervisor.frame_channel import FrameChannel
-from workers.supervisor.frames import (
-    Cause,
-    decode_frame,
-    lease_clock,
-    read_renewal,
-    read_start,
-    read_text,
-)
-from workers.supervisor.guard import start_guard
+from workers.supervisor.channel import FrameChannel
 from workers.supervisor.memory import SystemKills, was_killed
 from workers.supervisor.orphans import Orphans
+from workers.supervisor.process_tag import mark_own_tree
 from workers.supervisor.process_tree import become_subreaper, descendants, read_status, reap, send_signal
+from workers.supervisor.protocol import Cause, decode_frame, lease_clock, read_renewal, read_start, read_text
 from workers.supervisor.step_process import NotStartedError
 from workers.supervisor.supervised_step import SupervisedStep
-from workers.supervisor.tree_mark import mark_own_tree
 from workers.supervisor.warm_pool import WarmPool
 from workers.supervisor.warm_step import WarmStep
+from workers.supervisor.watchdog import start_guard
 
 _LEFTOVER_GRACE_SECONDS = 2.0
 _KILL_ROUNDS = 8

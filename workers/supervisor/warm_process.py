@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from workers.supervisor.frames import ATTEMPT_MARKER, StartOrder
+from workers.supervisor.protocol import ATTEMPT_MARKER, StartOrder
 from workers.supervisor.step_process import encode_env
 from workers.supervisor.warm_step import WarmStep
-from workers.warm.invisible import invisible_code
-from workers.warm.process_area import PADDING
+from workers.warm.hidden_frames import invisible_code
+from workers.warm.proc_title import PADDING
 
 _VERSION = 1
 _BYTECODE_HEADER_BYTES = 16

@@ -6,8 +6,8 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from workers.supervisor.frames import Cause, StartOrder
 from workers.supervisor.memory import kill_first
+from workers.supervisor.protocol import Cause, StartOrder
 from workers.supervisor.step_process import check_sizes, encode_argv, encode_env
 from workers.supervisor.supervised_step import SupervisedStep, start_cold
 

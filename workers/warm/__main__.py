@@ -21,7 +21,7 @@ def _serve_of_ours() -> Callable[[list[str], frozenset[str]], None]:
         del sys.path[0]
     home = sys.argv[3]
     sys.path.insert(0, home)
-    from workers.warm.serving import serve
+    from workers.warm.fork_server import serve
 
     sys.path.remove(home)
     for path in {home, __file__} - set(sys.path):

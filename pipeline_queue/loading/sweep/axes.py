@@ -9,8 +9,8 @@ from fractions import Fraction
 
 from pipeline_queue.contract.errors import Place
 from pipeline_queue.loading.sweep.findings import Findings
-from pipeline_queue.parameters import BadValueError, Given, check_bounds, from_python, text_of
-from pipeline_queue.pipeline import Parameter, Value
+from pipeline_queue.model.parameters import BadValueError, Given, check_bounds, from_python, text_of
+from pipeline_queue.model.pipeline import Parameter, Value
 from pipeline_queue.space import Axis, Linspace, Logspace, Range, Values
 from pipeline_queue.space.exact import ratio
 

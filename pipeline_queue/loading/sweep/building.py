@@ -13,9 +13,9 @@ from pipeline_queue.loading.sweep.findings import Findings
 from pipeline_queue.loading.sweep.pipeline_file import SweepSources, read_sweep
 from pipeline_queue.loading.sweep.request import Requested, SweepRequest, read_request
 from pipeline_queue.loading.sweep.settings import MAX_RUNS
-from pipeline_queue.pipeline import Value
+from pipeline_queue.model.pipeline import Value
+from pipeline_queue.model.sweep_settings import SweepSettings
 from pipeline_queue.space import Columns, Factor, Product, Random, Space, TooManyExclusionsError
-from pipeline_queue.sweep_settings import SweepSettings
 
 
 @dataclass(frozen=True, slots=True)

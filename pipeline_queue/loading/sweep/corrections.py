@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pipeline_queue.loading.sweep.findings import Findings
 from pipeline_queue.loading.sweep.nodes import PartialPoint
 from pipeline_queue.loading.sweep.request import Requested
-from pipeline_queue.pipeline import Parameter, Value
+from pipeline_queue.model.pipeline import Parameter, Value
 from pipeline_queue.space import Columns, Factor, Point, Product, Random, Values
 from pipeline_queue.space.exclusion import Pattern
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pipeline_queue.loading.sweep.axes import VALUES, Written, read_arguments
 from pipeline_queue.loading.sweep.findings import Findings
-from pipeline_queue.parameters import BadValueError, check_bounds, text_of
-from pipeline_queue.pipeline import Parameter, Value
-from pipeline_queue.problems import listed
+from pipeline_queue.model.parameters import BadValueError, check_bounds, text_of
+from pipeline_queue.model.pipeline import Parameter, Value
+from pipeline_queue.model.problems import listed
 from pipeline_queue.space import Choice, Draw, LogUniform, Uniform, WholeNumber
 
 DRAW_FORMS = {

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pipeline_queue.contract.errors import Place
-from pipeline_queue.parameters import BadValueError, Given, read_given
-from pipeline_queue.pipeline import Parameter, Value
-from pipeline_queue.problems import Problems, quoted
+from pipeline_queue.model.parameters import BadValueError, Given, read_given
+from pipeline_queue.model.pipeline import Parameter, Value
+from pipeline_queue.model.problems import Problems, quoted
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from pipeline_queue.loading.nodes import Mapping as MappingNode
 from pipeline_queue.loading.nodes import Node, Scalar, Sequence, kind_of
 from pipeline_queue.loading.sweep.axes import VALUES, Written
 from pipeline_queue.loading.sweep.findings import Findings
-from pipeline_queue.parameters import BadValueError, Given, read_given
-from pipeline_queue.pipeline import Parameter, Value
-from pipeline_queue.problems import quoted
+from pipeline_queue.model.parameters import BadValueError, Given, read_given
+from pipeline_queue.model.pipeline import Parameter, Value
+from pipeline_queue.model.problems import quoted
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ from pipeline_queue.loading.sweep.nodes import PartialPoint, SweepNodes
 from pipeline_queue.loading.sweep.points_file import read_points_file
 from pipeline_queue.loading.sweep.rows import Rows
 from pipeline_queue.loading.sweep.settings import COUNT, NUMBERS, SEED, SETTINGS
-from pipeline_queue.pipeline import Value
+from pipeline_queue.model.pipeline import Value
 from pipeline_queue.space import Axis, Columns, Draw, Factor, Random
 
 _SOURCES = ("grid", "zip", "list", "csv", "jsonl", "random")

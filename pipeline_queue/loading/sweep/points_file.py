@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from pipeline_queue.contract.errors import Place
-from pipeline_queue.list_values import list_text
 from pipeline_queue.loading.sweep.findings import Findings
 from pipeline_queue.loading.sweep.rows import Rows
-from pipeline_queue.pipeline import Parameter
-from pipeline_queue.problems import quoted
+from pipeline_queue.model.list_values import list_text
+from pipeline_queue.model.pipeline import Parameter
+from pipeline_queue.model.problems import quoted
 from pipeline_queue.space import Columns
 
 MAX_BYTES = 256 * 1024 * 1024

@@ -14,9 +14,9 @@ from pipeline_queue.loading.sweep.pipeline_file import zipped
 from pipeline_queue.loading.sweep.points_file import read_points_file
 from pipeline_queue.loading.sweep.settings import NUMBERS, SEED, SETTINGS
 from pipeline_queue.loading.sweep.texts import notes_on, written_text
-from pipeline_queue.parameters import BadValueError, Given, given_on_command_line, read_given
-from pipeline_queue.pipeline import Parameter, Pipeline, Value
-from pipeline_queue.problems import quoted, shown
+from pipeline_queue.model.parameters import BadValueError, Given, given_on_command_line, read_given
+from pipeline_queue.model.pipeline import Parameter, Pipeline, Value
+from pipeline_queue.model.problems import quoted, shown
 from pipeline_queue.space import Axis, Columns, Draw, Values
 
 

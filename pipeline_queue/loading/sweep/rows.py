@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 
 from pipeline_queue.contract.errors import Place
 from pipeline_queue.loading.sweep.findings import Findings
-from pipeline_queue.parameters import BadValueError, Given, read_given
-from pipeline_queue.pipeline import Parameter, Value
+from pipeline_queue.model.parameters import BadValueError, Given, read_given
+from pipeline_queue.model.pipeline import Parameter, Value
 from pipeline_queue.space import Columns, Values
 
 _REMEMBERED_TEXTS = 100_000

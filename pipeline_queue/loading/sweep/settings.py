@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline_queue.pipeline import Parameter
+from pipeline_queue.model.pipeline import Parameter
 
 MAX_RUNS = 1_000_000_000
 """Run numbers have at most nine digits."""

@@ -15,12 +15,12 @@ import json
 import re
 from collections.abc import Iterator
 
-from pipeline_queue.list_values import written_members
 from pipeline_queue.loading.sweep.axes import AXIS_FORMS, VALUES, Written
 from pipeline_queue.loading.sweep.draws import DRAW_FORMS
-from pipeline_queue.parameters import BadValueError, Given
-from pipeline_queue.pipeline import Parameter
-from pipeline_queue.problems import listed, near, quoted
+from pipeline_queue.model.list_values import written_members
+from pipeline_queue.model.parameters import BadValueError, Given
+from pipeline_queue.model.pipeline import Parameter
+from pipeline_queue.model.problems import listed, near, quoted
 
 FORMS = (*AXIS_FORMS, *DRAW_FORMS)
 

@@ -1,0 +1,1 @@
+"""All of Celery: the application, its transport, and messages from writing to validation."""

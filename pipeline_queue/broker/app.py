@@ -1,0 +1,69 @@
+"""The only Celery configuration: what the submitter, the workers and Flower share."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from celery import Celery
+
+from pipeline_queue.broker.signing import read_signing_key
+from pipeline_queue.broker.transport import use_our_transport
+
+DEFAULT_QUEUE = "default"
+
+_CONFIGURATION: dict[str, object] = {
+    "task_default_queue": DEFAULT_QUEUE,
+    "task_create_missing_queues": True,
+    "task_serializer": "json",
+    "accept_content": ["json"],
+    "task_ignore_result": True,
+    "result_backend": None,
+    "task_acks_late": True,
+    "worker_prefetch_multiplier": 1,
+    "worker_pool": "threads",
+    "worker_send_task_events": True,
+    "worker_hijack_root_logger": True,
+    "worker_redirect_stdouts": False,
+    "worker_cancel_long_running_tasks_on_connection_loss": False,
+    "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,
+    # A server that is out of memory refuses writes: connected to anew until it takes them, instead of an exit.
+    "broker_channel_error_retry": True,
+    "broker_transport_options": {
+        "socket_timeout": 30,
+        "socket_connect_timeout": 5,
+        "socket_keepalive": True,
+        "health_check_interval": 10,
+    },
+}
+
+
+def make_app(broker_url: str, signing_key_file: Path | None = None) -> Celery:
+    """A Celery application of this project; connects to nothing yet. Raises SettingsError for an unusable key.
+
+    Its `signing_key` is None, or what its messages are signed with. It is no part of `conf`, which Flower shows.
+    """
+    use_our_transport()
+    app = Celery("pipeline_queue", broker=broker_url, set_as_current=False)
+    app.conf.update(_CONFIGURATION)
+    app.signing_key = read_signing_key(signing_key_file) if signing_key_file else None
+    if urlsplit(broker_url).scheme == "rediss":
+        # Left alone Celery accepts any certificate; `ssl_…` options in the URL still win.
+        app.conf.broker_use_ssl = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
+    return app
+
+
+def harmless_commands(queues: Iterable[str]) -> list[list[str]]:
+    """Redis commands that change nothing, on the keys and channels that Celery needs in a worker of these queues.
+
+    Refused one of them, Celery would end with a traceback, or try for ever.
+    """
+    return [
+        ["PING"],
+        *(["LLEN", queue] for queue in queues),
+        ["SREM", "_kombu.binding.celeryev", ""],
+        ["PUBLISH", "/0.celeryev/worker.offline", ""],
+    ]

@@ -1,0 +1,167 @@
+"""`cancel`, `worker`, `up`, `doctor`: what changes runs and machines."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline_queue.cli.connection import (
+    check_settings,
+    data_folder,
+    is_local,
+    nearest_data_folder,
+    reading,
+    storage_root,
+    tell_folder_above,
+)
+from pipeline_queue.cli.printing import echo, echo_json
+from pipeline_queue.client import Client
+from pipeline_queue.contract.states import ENDED
+
+if TYPE_CHECKING:
+    from pipeline_queue.contract.settings import Settings
+
+_FLOWER_PORT = 5555
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+@click.command()
+@click.argument("run")
+@_JSON
+def cancel(run: str, as_json: bool) -> None:
+    """End RUN: what is running is ended with its whole process tree, nothing after it starts."""
+    with reading() as client:
+        if client.is_sweep(run):
+            _cancel_sweep(client, run, as_json)
+            return
+        before = client.run(run)
+        report = before if before.state in ENDED else client.cancel(before.run)
+    if as_json:
+        echo_json(report.model_dump_json(indent=2))
+    elif before.state in ENDED:
+        echo(
+            f"{report.run} has {report.state} already"
+            if report.state != "cancelled"
+            else f"{report.run} is cancelled already"
+        )
+    else:
+        echo(f"{report.run} {'cancelled' if report.state in ENDED else 'is being cancelled'}")
+
+
+def _cancel_sweep(client: Client, sweep: str, as_json: bool) -> None:
+    report = client.cancel_sweep(sweep)
+    if as_json:
+        echo_json(json.dumps(report.as_json(), indent=2))
+        return
+    running = report.counts["running"]
+    left = f"; {running:,} {'run is' if running == 1 else 'runs are'} being ended" if running else ""
+    if report.state in ("cancelled", "running"):
+        echo(f"{report.sweep} is cancelled{left}")
+    else:
+        echo(f"{report.sweep} has {report.state} already")
+
+
+@click.command()
+@click.option("--slots", "-c", type=click.IntRange(1, 1024), help="Steps at a time (default: one for each CPU).")
+@click.option("--queues", "-Q", default="default", show_default=True, help="Queues to serve, separated by commas.")
+@click.option("--name", default=None, help="Node name; %h is the host (default: a unique one).")
+@click.option("--no-wait", is_flag=True, help="Exit with 3 when the broker cannot be reached, instead of waiting.")
+@click.option("--log-level", default="INFO", show_default=True)
+def worker(slots: int | None, queues: str, name: str | None, no_wait: bool, log_level: str) -> None:
+    """Start a worker on this machine: `celery -A workers worker` with good flags."""
+    from pipeline_queue.contract.settings import NO_WAIT, settings_from
+
+    settings_from(os.environ)
+    if no_wait:
+        os.environ[NO_WAIT] = "1"
+    count = slots or len(os.sched_getaffinity(0))
+    command = [sys.executable, "-P", "-m", "workers", "worker", "--concurrency", str(count), "--queues", queues]
+    node = name or f"worker-{os.getpid()}@%h"
+    os.execv(sys.executable, [*command, "--hostname", node, "--loglevel", log_level.upper()])  # noqa: S606 - argv only
+
+
+@click.command()
+@click.option("--slots", "-c", type=click.IntRange(1, 1024), help="Steps at a time (default: one for each CPU).")
+@click.option(
+    "--port",
+    "--flower-port",
+    "flower_port",
+    type=click.IntRange(0, 65535),
+    help="Of Flower; 0: any free one (default: 5555, or a free one when that is taken).",
+)
+@click.option("--no-flower", is_flag=True, help="Run without Flower.")
+def up(slots: int | None, flower_port: int | None, no_flower: bool) -> None:
+    """Keep a private server, a worker and Flower running here until Ctrl-C; `run` uses them."""
+    from pipeline_queue.contract.errors import InputError
+    from pipeline_queue.local.service import Service, Wishes
+
+    if not is_local():
+        raise InputError("PIPELINE_QUEUE_BROKER_URL is set: `up` is for the embedded server; start `worker` instead")
+    tell_folder_above(data_folder())
+    count = slots or len(os.sched_getaffinity(0))
+    port = _FLOWER_PORT if flower_port is None else flower_port
+    wishes = Wishes(slots=count, flower_port=None if no_flower else port, any_port=flower_port is None)
+    service = Service(data_folder(), wishes, say=lambda text: echo(text, err=True))
+    echo(f"starting in {data_folder().root} (Ctrl-C ends it)", err=True)
+    if not service.serve():
+        raise InputError(f"a service is running in {data_folder().root} already")
+    echo("stopped; what had not ended goes on with the next `up` or `run`", err=True)
+
+
+@click.command()
+@click.option("--dead", is_flag=True, help="Show the messages that workers refused, the newest first.")
+@click.option("--clear-dead", is_flag=True, help="Remove them.")
+@click.option("--adopt-storage", is_flag=True, help="Have the broker use this storage from now on, instead of another.")
+@_JSON
+def doctor(dead: bool, clear_dead: bool, adopt_storage: bool, as_json: bool) -> None:
+    """Check the broker, its persistence and eviction policy, the storage, versions, clocks and workers."""
+    from pipeline_queue.contract.settings import settings_from
+    from pipeline_queue.local.attach import running_service
+    from pipeline_queue.reporting.doctor import examine
+
+    check_settings()
+    settings = None
+    if not is_local():
+        settings, storage = settings_from(os.environ), storage_root()
+    else:
+        data = nearest_data_folder()
+        note, storage = running_service(data), data.storage
+        settings = data.settings(note.broker_url) if note else None
+    if dead or clear_dead:
+        _dead_messages(settings, dead, clear_dead, as_json)
+        return
+    checks = examine(settings, storage, embedded=is_local(), adopt=adopt_storage)
+    failed = any(check.state == "fail" for check in checks)
+    if as_json:
+        echo_json(json.dumps({"ok": not failed, "checks": [asdict(check) for check in checks]}, indent=2))
+    else:
+        signs = {"ok": "✓", "warn": "!", "fail": "✗"}
+        for check in checks:
+            echo(f"{signs[check.state]} {check.name}: {check.detail}")
+    sys.exit(3 if failed else 0)
+
+
+def _dead_messages(settings: Settings | None, show: bool, clear: bool, as_json: bool) -> None:
+    from pipeline_queue.contract.errors import BrokerError
+    from pipeline_queue.index.run_index import Ledger
+    from pipeline_queue.reporting.doctor import shown_dead
+
+    if settings is None:
+        raise BrokerError("no broker is configured and no service runs here, so there are no refused messages")
+    ledger = Ledger(settings.broker_url)
+    try:
+        found = ledger.dead.latest() if show else []
+        removed = ledger.dead.clear() if clear else 0
+    finally:
+        ledger.close()
+    if as_json:
+        echo_json(json.dumps({"dead": [asdict(one) for one in found], "removed": removed}, indent=2))
+        return
+    for one in found:
+        echo(f"{shown_dead(one)}\n  {one.payload}")
+    echo(f"{removed} removed" if clear else f"{len(found)} refused messages; `doctor --clear-dead` removes them")

@@ -1,0 +1,333 @@
+"""`status`, `logs`, `trace`, `explain`, `compare`, `outputs`: what happened, read and never changed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from pipeline_queue.cli.connection import is_local, reading
+from pipeline_queue.cli.printing import echo, echo_json
+from pipeline_queue.client import Client
+from pipeline_queue.contract.errors import InputError, NotFoundError, StorageError
+from pipeline_queue.contract.records import RunRecord, StepSummary
+from pipeline_queue.contract.states import ENDED
+from pipeline_queue.reporting.sweeps import SweepReport
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+_RUN = click.argument("run")
+_CHUNK_BYTES = 1024 * 1024
+_FOLLOW_SECONDS = 0.2
+_UNFINISHED = ("queued", "running", "waiting")
+
+
+@click.command()
+@click.argument("run", required=False, metavar="[RUN]")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="How many to list.")
+@_JSON
+def status(run: str | None, limit: int, as_json: bool) -> None:
+    """Show the latest runs and sweeps, or one RUN or sweep (an id, a unique part of one, or `last`)."""
+    with reading() as client:
+        if run is not None:
+            served = client.is_served()
+            if client.is_sweep(run):
+                state = _print_sweep(client.with_reasons(client.sweep(run)), as_json, served)
+            else:
+                state = _print_run(client.run(run), as_json, served)
+            _tell_holds(client)
+            if not as_json:
+                _tell_unserved([state], served)
+            return
+    _list(limit, as_json)
+
+
+@click.command("list")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="How many to list.")
+@_JSON
+def list_sweeps(limit: int, as_json: bool) -> None:
+    """Show the latest runs and sweeps, one row each."""
+    _list(limit, as_json)
+
+
+def _list(limit: int, as_json: bool) -> None:
+    with reading() as client:
+        try:
+            reports = list(islice(client.overview(), limit))
+        except NotFoundError:
+            reports = []
+        served, root = client.is_served(), client.storage_root
+        warm = client.warm_python()
+        _tell_holds(client)
+    if as_json:
+        runs = [report.model_dump(mode="json") for report in reports if isinstance(report, RunRecord)]
+        sweeps = [report.as_json() for report in reports if isinstance(report, SweepReport)]
+        facts = {"warm_python": asdict(warm), "storage": str(root), "served": served}
+        echo_json(json.dumps({"runs": runs, "sweeps": sweeps, **facts}, indent=2))
+    elif not reports:
+        echo(f"no runs yet in {root}: pipeline-queue run FILE -p name=value")
+    else:
+        from pipeline_queue.cli.sweep_display import print_rows
+
+        print_rows(reports, time.time())
+        if warm.forked or warm.cold:
+            echo(f"warm Python: {warm}")
+        _tell_unserved([report.state for report in reports], served)
+
+
+def _tell_holds(client: Client) -> None:
+    """Workers that take no steps, on standard error: why nothing may go on."""
+    for name, hold in client.holds():
+        echo(f"! worker {name} takes no steps: {hold}", err=True)
+
+
+def _tell_unserved(states: Sequence[str], served: bool) -> None:
+    """What is called running or queued does not go on while nobody executes it."""
+    waiting = [state for state in states if state in _UNFINISHED]
+    if served or not waiting:
+        return
+    what = "it goes on" if len(waiting) == 1 else f"{len(waiting)} of these go on"
+    if is_local():
+        echo(f"no service runs; {what} with the next `pipeline-queue up` or `run` in this folder")
+    else:
+        echo(f"no worker runs; {what} when one is started: pipeline-queue worker")
+
+
+def _print_run(report: RunRecord, as_json: bool, served: bool) -> str:
+    """Its state. JSON says of what has not ended whether anybody executes it."""
+    if as_json:
+        more = {"served": served} if report.state in _UNFINISHED else {}
+        echo_json(json.dumps({**report.model_dump(mode="json"), **more}, indent=2))
+    else:
+        from pipeline_queue.cli.display import print_report
+
+        print_report(report)
+    return report.state
+
+
+def _print_sweep(report: SweepReport, as_json: bool, served: bool) -> str:
+    """Its state. JSON as of a run."""
+    if as_json:
+        more = {"served": served} if report.state in _UNFINISHED else {}
+        echo_json(json.dumps({**report.as_json(), **more}, indent=2))
+    else:
+        from pipeline_queue.cli.sweep_display import print_sweep
+
+        print_sweep(report)
+    return report.state
+
+
+@click.command()
+@_RUN
+@click.argument("step", required=False)
+@click.option("--follow", "-f", is_flag=True, help="Go on until the run has ended.")
+def logs(run: str, step: str | None, follow: bool) -> None:
+    """Print what the steps of RUN wrote, byte for byte; with STEP, of that one alone."""
+    with reading() as client:
+        report = client.run(run)
+        names = [one.name for one in report.steps]
+        if step is not None and step not in names:
+            raise NotFoundError(f"run {report.run} has no step '{step}'; its steps are {', '.join(names)}")
+        for name in [step] if step else names:
+            if follow:
+                _follow(client, report.run, name, heading=step is None)
+            else:
+                _print_log(client, report.run, name, heading=step is None)
+
+
+def _print_log(client: Client, run: str, step: str, heading: bool) -> None:
+    path = client.logs(run, step)
+    if path is None:
+        return
+    _heading(step, heading)
+    try:
+        with path.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+    except FileNotFoundError:
+        # It was published between the look and the read: the log lies in the step's folder now.
+        published = client.logs(run, step)
+        if published and published.exists():
+            sys.stdout.buffer.write(published.read_bytes())
+    sys.stdout.buffer.flush()
+
+
+def _follow(client: Client, run: str, step: str, heading: bool) -> None:
+    """An open log stays readable while its folder is renamed, so the descriptor is kept for the attempt."""
+    shown = -1
+    while True:
+        report = client.run(run)
+        summary = next(one for one in report.steps if one.name == step)
+        file = _opened(summary.log) if summary.attempts != shown else None
+        if file is not None:
+            shown = summary.attempts
+            _heading(step, heading)
+            with file:
+                _follow_attempt(client, run, step, file, shown)
+        elif report.state in ENDED or _is_over(summary, shown):
+            return
+        else:
+            time.sleep(_FOLLOW_SECONDS)
+
+
+def _opened(log: str | None) -> BinaryIO | None:
+    """None while there is no log: of a step that has not begun, that printed nothing, or is just being published."""
+    try:
+        return Path(log).open("rb") if log else None
+    except FileNotFoundError:
+        return None
+
+
+def _is_over(summary: StepSummary, shown: int) -> bool:
+    """Whether nothing of the step's log is still to come; `shown` is the attempt whose log was, -1 for none."""
+    return summary.state in ("succeeded", "failed", "skipped") and (shown >= 0 or summary.log is None)
+
+
+def _follow_attempt(client: Client, run: str, step: str, file: BinaryIO, attempt: int) -> None:
+    while True:
+        report = client.run(run)
+        summary = next(one for one in report.steps if one.name == step)
+        over = summary.state not in ("running", "waiting") or summary.attempts != attempt
+        while chunk := file.read(_CHUNK_BYTES):
+            sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.flush()
+        if over or report.state in ENDED:
+            return
+        time.sleep(_FOLLOW_SECONDS)
+
+
+def _heading(step: str, wanted: bool) -> None:
+    if wanted:
+        sys.stdout.buffer.write(f"==> {step} <==\n".encode())
+        sys.stdout.buffer.flush()
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@_JSON
+def trace(runs: tuple[str, ...], as_json: bool) -> None:
+    """Show, row by row, what happened to each parameter of RUN (of several: one table)."""
+    from pipeline_queue.reporting.trace import process_table
+
+    with reading() as client:
+        rows = process_table([client.traced(run) for run in runs])
+    if as_json:
+        echo_json(json.dumps({"runs": list(runs), "rows": [asdict(row) for row in rows]}, indent=2))
+        return
+    from pipeline_queue.cli.display import print_table
+
+    print_table(
+        ["Step", "Action", "Parameter", "Value passed", "Effect"],
+        [[str(row.step), row.action, row.parameter, row.value_passed, row.effect] for row in rows],
+    )
+
+
+@click.command()
+@_RUN
+@click.argument("step")
+@click.option("--against", metavar="RUN", help="The run to compare with (default: the nearest).")
+@_JSON
+def explain(run: str, step: str, against: str | None, as_json: bool) -> None:
+    """Say why STEP of RUN was executed or reused, and what differs from the nearest run."""
+    with reading() as client:
+        told = client.explain(run, step, against)
+    if as_json:
+        echo_json(json.dumps(told.as_json(), indent=2))
+        return
+    from pipeline_queue.cli.display import print_explanation
+
+    print_explanation(told)
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...")
+@_JSON
+def compare(runs: tuple[str, ...], as_json: bool) -> None:
+    """Put runs side by side: parameter values, metrics and outputs."""
+    from pipeline_queue.reporting.trace import status_tracker
+
+    with reading() as client:
+        tracker = status_tracker([client.traced(run) for run in runs])
+    if as_json:
+        echo_json(json.dumps(tracker, indent=2))
+        return
+    from pipeline_queue.cli.display import cell, print_table
+
+    heads = [f"After {name}" for name in tracker["runs"]]
+    print_table(
+        ["Variable", "Start", *heads, "Final"],
+        [
+            [row["variable"], cell(row["start"], "undefined"), *map(cell, row["after"]), cell(row["final"])]
+            for row in tracker["variables"]
+        ],
+    )
+    for key, kind, values in (("metrics", "metric", "values"), ("outputs", "output", "sizes")):
+        if tracker[key]:
+            echo()
+            title = "Metric" if kind == "metric" else "Output (bytes)"
+            print_table([title, *tracker["runs"]], [[row[kind], *map(cell, row[values])] for row in tracker[key]])
+
+
+@click.command()
+@_RUN
+@click.argument("destination", required=False, type=click.Path(path_type=Path))
+@click.option("--failed", is_flag=True, help="What failed steps left, instead of published files.")
+@_JSON
+def outputs(run: str, destination: Path | None, failed: bool, as_json: bool) -> None:
+    """List the output files of RUN, or copy them to the new or empty folder DESTINATION, one folder for each step.
+
+    Of a sweep, those of all its runs: one folder for each run, called by its index.
+    """
+    from pipeline_queue.cli.display import files_in
+
+    with reading() as client:
+        is_sweep = client.is_sweep(run)
+        reports = list(client.runs_of(run)) if is_sweep else [client.run(run)]
+    of_runs = {report.run: _folders_of(report, failed) for report in reports}
+    if destination is not None:
+        _copy_outputs({_below(run, step, is_sweep): folder for run, folders in of_runs.items()
+                       for step, folder in folders.items()}, destination)  # fmt: skip
+    listed = {run: {step: [str(path) for path in files_in(folder)] for step, folder in folders.items()}
+              for run, folders in of_runs.items()}  # fmt: skip
+    if as_json:
+        found = [{"run": name, "outputs": {step: str(path) for step, path in of_runs[name].items()}, "files": files}
+                 for name, files in listed.items()]  # fmt: skip
+        echo_json(json.dumps({"runs": found} if is_sweep else found[0], indent=2))
+        return
+    files = [file for steps in listed.values() for paths in steps.values() for file in paths]
+    if destination is not None:
+        of = f" of {len(reports):,} runs" if is_sweep else ""
+        echo(f"{len(files):,} files{of} copied to {destination}")
+        return
+    for file in files:
+        echo(file)
+
+
+def _below(run: str, step: str, is_sweep: bool) -> str:
+    """Where a step's files are copied to: of a sweep, below its run's index."""
+    return f"{run.rpartition('.')[2]}/{step}" if is_sweep else step
+
+
+def _folders_of(report: RunRecord, failed: bool) -> dict[str, Path]:
+    """Step -> the folder of its published files, or of those that its failed attempt left."""
+    found = ((step.name, step.kept if failed else step.outputs) for step in report.steps)
+    return {name: Path(folder) for name, folder in found if folder and Path(folder).is_dir()}
+
+
+def _copy_outputs(folders: dict[str, Path], destination: Path) -> None:
+    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
+        raise InputError(f"{destination} is there already; name a new or an empty folder")
+    from pipeline_queue.storage.sparse_files import copy_file
+
+    try:
+        for name, folder in folders.items():
+            (destination / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copytree(folder, destination / name, symlinks=True, copy_function=copy_file)
+    except OSError as error:
+        raise StorageError(f"the outputs cannot be copied to {destination}: {error}") from error

@@ -1,0 +1,99 @@
+"""Messages that were refused, kept in Redis for a person to look at: never executed, never decoded again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from pipeline_queue.index import keys
+from pipeline_queue.index.connection import broker_errors
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+MOST_ROWS = 500
+"""The oldest go first."""
+MOST_PAYLOAD_BYTES = 2000
+_MOST_TEXT_BYTES = 400
+_VERSION = 1
+
+# Keeps a refused message. A row is the JSON of `v`, `at` (Unix seconds by Redis), `reason`, `queue`, `worker`, `bytes`
+# (how long the message was) and `payload` (its beginning).
+# KEYS  1 dead list, newest first
+# ARGV  1 the row's JSON without `at` and its closing brace, 2 how many rows are kept
+# result how many are kept now
+_KEEP = """
+local clock = redis.call('TIME')
+redis.call('LPUSH', KEYS[1], ARGV[1] .. ', "at": ' .. clock[1] .. '}')
+redis.call('LTRIM', KEYS[1], 0, ARGV[2] - 1)
+return redis.call('LLEN', KEYS[1])
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadMessage:
+    """One refused message. All texts are printable; `size_bytes` is the whole message's, `payload` its beginning."""
+
+    at: float
+    reason: str
+    queue: str
+    worker: str
+    size_bytes: int
+    payload: str
+
+
+class DeadList:
+    """Thread-safe; every method raises BrokerError when Redis is not there."""
+
+    def __init__(self, redis: Redis, broker_url: str) -> None:
+        self._redis = redis
+        self._url = broker_url
+        self._keep = redis.register_script(_KEEP)
+
+    def keep(self, payload: bytes, reason: str, queue: str, worker: str) -> None:
+        row = {
+            "v": _VERSION,
+            "reason": _cut(printable(reason), _MOST_TEXT_BYTES),
+            "queue": _cut(printable(queue), _MOST_TEXT_BYTES),
+            "worker": _cut(printable(worker), _MOST_TEXT_BYTES),
+            "bytes": len(payload),
+            "payload": _cut(_shown(payload), MOST_PAYLOAD_BYTES),
+        }
+        with broker_errors(self._url):
+            self._keep(keys=[keys.DEAD], args=[json.dumps(row, ensure_ascii=False)[:-1], MOST_ROWS])
+
+    def count(self) -> int:
+        with broker_errors(self._url):
+            return self._redis.llen(keys.DEAD)
+
+    def latest(self, most: int = MOST_ROWS) -> list[DeadMessage]:
+        """The newest first. Rows that another version wrote are left out."""
+        with broker_errors(self._url):
+            rows = [json.loads(row) for row in cast(list[str], self._redis.lrange(keys.DEAD, 0, most - 1))]
+        return [_message(row) for row in rows if row["v"] == _VERSION]
+
+    def clear(self) -> int:
+        """Removes all; how many they were."""
+        with broker_errors(self._url):
+            pipe = self._redis.pipeline()
+            pipe.llen(keys.DEAD)
+            pipe.delete(keys.DEAD)
+            return int(pipe.execute()[0])
+
+
+def printable(text: str) -> str:
+    """The text on one line, with what a terminal would obey written as an escape."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def _shown(payload: bytes) -> str:
+    return printable(payload[:MOST_PAYLOAD_BYTES].decode(errors="backslashreplace"))
+
+
+def _cut(text: str, most_bytes: int) -> str:
+    return text.encode()[:most_bytes].decode(errors="ignore")
+
+
+def _message(row: dict[str, Any]) -> DeadMessage:
+    return DeadMessage(row["at"], row["reason"], row["queue"], row["worker"], row["bytes"], row["payload"])

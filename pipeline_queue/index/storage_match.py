@@ -1,0 +1,18 @@
+"""Opens the storage that belongs to a broker, so that an unmounted folder is not taken for a new one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline_queue.index.run_index import Ledger
+from pipeline_queue.storage.storage import Storage
+
+
+def open_storage(root: Path, ledger: Ledger) -> Storage:
+    """The storage at `root`, made when it is new and the broker has none yet.
+
+    Raises BrokerError, and StorageError when the broker's runs are in another one.
+    """
+    storage = Storage.open(root, expected=ledger.storage_token())
+    storage.check(ledger.agree_on_storage(storage.token()))
+    return storage

@@ -1,0 +1,464 @@
+"""The live index of sweeps in Redis: windows, counters and causes of failure. A part of the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Literal, cast
+
+from pipeline_queue.contract.ids import RunId
+from pipeline_queue.contract.states import SHARED_FAILURE, FailureGroup
+from pipeline_queue.index import keys, scripts
+from pipeline_queue.index.connection import broker_errors
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+SweepState = Literal["running", "paused", "stopped", "cancelled"]
+
+_REMEMBER_SECONDS = 300
+SHARED_SECONDS = 7 * 24 * 3600
+_BATCH = 1000
+_PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """`detail`: the run that leads, or why the step failed."""
+
+    answer: Literal["lead", "parked", "failed"]
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Allotment:
+    """Runs taken into a sweep's window: those that may have begun before, and those that have not."""
+
+    again: tuple[RunId, ...]
+    fresh: tuple[RunId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSweep:
+    """A sweep as the ledger knows it; times are Unix seconds by Redis' clock, `now` the moment of reading.
+
+    `done_before`: how many runs had succeeded or failed when it was opened, at `created_at`.
+    """
+
+    state: SweepState
+    total: int
+    cursor: int
+    unstarted: int
+    flight: int
+    redo: int
+    succeeded: int
+    failed: int
+    cancelled: int
+    created_at: float
+    ended_at: float | None
+    now: float
+    causes: tuple[FailureGroup, ...]
+    done_before: int = 0
+    executing: int = 0
+    """How many of its steps a worker has a lease for."""
+    held: int = 0
+    """How many of its runs wait for it to be resumed."""
+    waiting: Mapping[str, int] = field(default_factory=dict)
+    """Shared step -> how many runs wait for another's execution of it."""
+    max_parallel: int | None = None
+    took_seconds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Step -> how long the last that were published held their slots, the newest first."""
+    unseen_seconds: float | None = None
+    """How long ago `untracked` last asked about the run in flight whose turn it is; None when none is in flight."""
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether its counts can be true; a server with an older memory may have some that cannot."""
+        ended = self.succeeded + self.failed + self.cancelled
+        least = min(
+            self.succeeded, self.failed, self.cancelled, self.unstarted, self.redo, self.flight - self.unstarted
+        )
+        return least >= 0 and ended + self.flight <= self.total and self.cursor <= self.total
+
+    @property
+    def has_more(self) -> bool:
+        """Whether runs of it have yet to be taken into its window."""
+        return self.cursor < self.total or self.redo > 0
+
+
+@dataclass(frozen=True, slots=True)
+class LiveProgress:
+    """How far a sweep's runs in flight are. `published`: how many of their first steps -> how many runs."""
+
+    retrying: int
+    published: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a sweep starts from; the counts are not 0 when it is taken up again from the storage."""
+
+    sweep: str
+    total: int
+    max_parallel: int | None = None
+    max_failures: int | None = None
+    state: SweepState = "running"
+    cursor: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+
+class SweepLedger:
+    """Thread-safe; every method raises BrokerError when Redis is not there."""
+
+    def __init__(self, redis: Redis, broker_url: str) -> None:
+        self._redis = redis
+        self._url = broker_url
+        self._open = redis.register_script(scripts.OPEN_SWEEP)
+        self._allot = redis.register_script(scripts.ALLOT)
+        self._restore = redis.register_script(scripts.RESTORE_SWEEP)
+        self._redo = redis.register_script(scripts.REDO)
+        self._drop = redis.register_script(scripts.DROP_SWEEP)
+        self._cancel = redis.register_script(scripts.CANCEL_SWEEP)
+        self._end = redis.register_script(scripts.END_SWEEP)
+        self._begin = redis.register_script(scripts.BEGIN)
+        self._join = redis.register_script(scripts.JOIN)
+        self._release = redis.register_script(scripts.RELEASE)
+        self._turn = redis.register_script(scripts.TURN_SWEEP)
+        self._untracked = redis.register_script(scripts.UNTRACKED)
+        self._progress = redis.register_script(scripts.PROGRESS)
+
+    def open(self, opening: Opening) -> bool:
+        """Makes a sweep known; False when it was."""
+        most = (opening.max_parallel, opening.max_failures)
+        with broker_errors(self._url):
+            return bool(
+                self._open(
+                    keys=[keys.sweep_key(opening.sweep), keys.SWEEPS],
+                    args=[
+                        opening.sweep,
+                        opening.total,
+                        *("" if one is None else one for one in most),
+                        opening.state,
+                        opening.cursor,
+                        opening.succeeded,
+                        opening.failed,
+                        opening.cancelled,
+                    ],
+                )
+            )
+
+    def restore(self, opening: Opening, ended: Iterable[int]) -> bool:
+        """Gives a known sweep the cursor and counts of the storage; False when it is not known, or has ended.
+
+        `ended`: the runs that have ended there.
+        """
+        name = opening.sweep
+        stale = self.in_flight(name) & frozenset(ended)
+        with broker_errors(self._url):
+            return bool(
+                self._restore(
+                    keys=[keys.sweep_key(name), keys.flight_key(name), keys.redo_key(name), keys.runs_of(name)],
+                    args=[opening.cursor, opening.succeeded, opening.failed, opening.cancelled, *sorted(stale)],
+                )
+            )
+
+    def note_forgotten(self, sweep: str) -> None:
+        """It is removed from the storage, and what may still come of it is nobody's fault."""
+        with broker_errors(self._url):
+            self._redis.set(keys.forgotten_key(sweep), "", ex=SHARED_SECONDS)
+
+    def was_forgotten(self, sweep: str) -> bool:
+        with broker_errors(self._url):
+            return bool(self._redis.exists(keys.forgotten_key(sweep)))
+
+    def note_submission(self, sweep: str, at: float) -> None:
+        """The sweep is about to be committed and opened, unless whoever does is lost in between. `at`: Redis' clock."""
+        with broker_errors(self._url):
+            self._redis.zadd(keys.SUBMITTED, {sweep: at})
+
+    def forget_submission(self, sweep: str) -> None:
+        """It is opened, or was never committed."""
+        with broker_errors(self._url):
+            self._redis.zrem(keys.SUBMITTED, sweep)
+
+    def submissions_before(self, at: float) -> list[str]:
+        """Sweeps noted before that time, of Redis' clock, and not opened since."""
+        with broker_errors(self._url):
+            return cast(list[str], self._redis.zrangebyscore(keys.SUBMITTED, "-inf", at))
+
+    def allot(self, sweep: str, most_unstarted: int, most_in_flight: int) -> Allotment:
+        """Takes the sweep's next runs into its window: the caller rings them. Empty while there are enough."""
+        with broker_errors(self._url):
+            again, *indexes = self._allot(
+                keys=[
+                    keys.sweep_key(sweep),
+                    keys.flight_key(sweep),
+                    keys.ACTIVE,
+                    keys.runs_of(sweep),
+                    keys.redo_key(sweep),
+                ],
+                args=[sweep, most_unstarted, most_in_flight],
+            )
+        runs = [RunId(sweep, int(index)) for index in indexes]
+        return Allotment(again=tuple(runs[:again]), fresh=tuple(runs[again:]))
+
+    def redo(self, sweep: str, indexes: Mapping[int, str]) -> int:
+        """Has these runs taken into the window again, unless they are in it; how many.
+
+        The values say as what the sweep counts each (`failed`, `cancelled`), or '' where it does not.
+        """
+        names = [
+            keys.sweep_key(sweep),
+            keys.flight_key(sweep),
+            keys.redo_key(sweep),
+            keys.causes_key(sweep),
+            keys.runs_of(sweep),
+        ]
+        added = 0
+        with broker_errors(self._url):
+            for some in _batches(indexes):
+                pairs = [part for index in some for part in (index, indexes[index])]
+                added += int(self._redo(keys=names, args=pairs))
+        return added
+
+    def in_flight(self, sweep: str) -> frozenset[int]:
+        """The indexes of the runs in the sweep's window."""
+        with broker_errors(self._url):
+            members = cast(list[str], self._redis.zrange(keys.flight_key(sweep), 0, -1))
+        return frozenset(map(int, members))
+
+    def drop_ended(self, sweep: str, indexes: Iterable[int]) -> bool:
+        """Forgets a sweep that has ended, and these of its runs; False when it has not ended."""
+        names = [
+            keys.sweep_key(sweep),
+            keys.flight_key(sweep),
+            keys.redo_key(sweep),
+            keys.causes_key(sweep),
+            keys.SWEEPS,
+            keys.runs_of(sweep),
+        ]
+        with broker_errors(self._url):
+            return all(
+                self._drop(keys=names, args=[sweep, *some]) for some in (*_batches(indexes), [])
+            )  # the sweep itself last
+
+    def cancel(self, sweep: str) -> int:
+        """Nothing of the sweep starts any more; how many runs a worker has yet to end."""
+        with broker_errors(self._url):
+            return int(
+                self._cancel(
+                    keys=[
+                        keys.sweep_key(sweep),
+                        keys.flight_key(sweep),
+                        keys.causes_key(sweep),
+                        keys.SWEEPS,
+                        keys.ACTIVE,
+                        keys.runs_of(sweep),
+                    ],
+                    args=[sweep, _REMEMBER_SECONDS],
+                )
+            )
+
+    def end(self, sweep: str) -> None:
+        """All of the sweep's runs have ended on the storage."""
+        with broker_errors(self._url):
+            self._end(keys=[keys.sweep_key(sweep)])
+
+    def pause(self, sweep: str) -> bool:
+        """False when the sweep is not running."""
+        return self._turned(sweep, "running", "paused")
+
+    def resume(self, sweep: str) -> bool:
+        """False when the sweep is not paused."""
+        return self._turned(sweep, "paused", "running")
+
+    def release_held(self, sweep: str) -> list[RunId]:
+        """The runs that were held while the sweep was paused; the caller enqueues them."""
+        with broker_errors(self._url):
+            pipe = self._redis.pipeline()
+            pipe.smembers(keys.held_key(sweep))
+            pipe.delete(keys.held_key(sweep))
+            indexes, _ = pipe.execute()
+        return [RunId(sweep, index) for index in sorted(map(int, indexes))]
+
+    def note_published(self, published: Mapping[RunId, int]) -> None:
+        """How many of their first steps the storage has, of runs in flight."""
+        with broker_errors(self._url):
+            pipe = self._redis.pipeline(transaction=False)
+            for run, count in published.items():
+                pipe.hset(keys.run_key(run), "published", str(count))
+            pipe.execute()
+
+    def progress(self, sweep: str) -> LiveProgress:
+        """How far the runs in flight are."""
+        names = [keys.flight_key(sweep), keys.RETRIES, keys.runs_of(sweep)]
+        with broker_errors(self._url):
+            retrying, pairs = self._progress(keys=names, args=[sweep])
+        return LiveProgress(int(retrying), {int(k): int(n) for k, n in zip(pairs[::2], pairs[1::2], strict=True)})
+
+    def forget_ended(self, sweep: str) -> None:
+        """Its end is on the storage: the sweep needs no more looking after."""
+        with broker_errors(self._url):
+            pipe = self._redis.pipeline()
+            pipe.srem(keys.SWEEPS, sweep)
+            pipe.delete(keys.redo_key(sweep), keys.held_key(sweep))
+            pipe.execute()
+
+    def unended(self) -> list[str]:
+        """The sweeps that have not ended."""
+        with broker_errors(self._url):
+            return sorted(cast(set[str], self._redis.smembers(keys.SWEEPS)))
+
+    def join(self, run: RunId, step: str, shared: str, scope: str) -> Joined:
+        """Whether this run executes the shared step, waits for the one that does, or shares its failure.
+
+        `scope`: whose runs share it, a sweep's or those of `keys.EVERY_SWEEP`.
+        """
+        names = [
+            keys.leaders_key(scope),
+            keys.parked_key(scope, shared),
+            keys.RUNS,
+            keys.shared_failures_key(run.sweep),
+        ]
+        with broker_errors(self._url):
+            answer = self._join(keys=names, args=[str(run), step, shared, SHARED_SECONDS])
+        return Joined(*answer)
+
+    def forget_shared(self, sweep: str) -> None:
+        """Shared steps that failed are to be tried again."""
+        with broker_errors(self._url):
+            self._redis.delete(keys.shared_failures_key(sweep), keys.leaders_key(sweep))
+            leaders = cast(dict[str, str], self._redis.hgetall(keys.leaders_key(keys.EVERY_SWEEP)))
+            own = [shared for shared, run in leaders.items() if RunId.parse(run).sweep == sweep]
+            if own:
+                self._redis.hdel(keys.leaders_key(keys.EVERY_SWEEP), *own)
+
+    def begin(self, run: RunId) -> bool:
+        """Counts a parked run as begun, so that its sweep's window goes on; True when there is more to start."""
+        with broker_errors(self._url):
+            return bool(self._begin(keys=[keys.run_key(run), keys.sweep_key(run.sweep)]))
+
+    def release(self, sweep: str, shared: str, scope: str, failure: str = "") -> list[RunId]:
+        """The runs that were parked for a shared step; the caller rings them. A `failure` is the sweep's."""
+        names = [keys.leaders_key(scope), keys.parked_key(scope, shared), keys.shared_failures_key(sweep)]
+        with broker_errors(self._url):
+            runs = self._release(keys=names, args=[shared, failure, SHARED_SECONDS])
+        return [RunId.parse(run) for run in runs]
+
+    def has_work(self) -> bool:
+        """Whether any run is in flight or any sweep has more to start."""
+        with broker_errors(self._url):
+            if self._redis.scard(keys.ACTIVE):
+                return True
+            pipe = self._redis.pipeline(transaction=False)
+            for sweep in self.unended():
+                pipe.hget(keys.sweep_key(sweep), "ended")
+            return None in pipe.execute()
+
+    def untracked(self, sweep: str, steps: Iterable[str], seconds: float, most: int) -> list[RunId]:
+        """Runs in flight without a lease or a retry that waits: each is being rung, in the queue, or lost.
+
+        Each is asked about at most once in `seconds`, and not in the first after its allotment.
+        """
+        with broker_errors(self._url):
+            names = [keys.flight_key(sweep), keys.LEASES, keys.RETRIES]
+            indexes = self._untracked(keys=names, args=[sweep, int(seconds * 1000), most, *steps])
+        return [RunId(sweep, int(index)) for index in indexes]
+
+    def queued_messages(self, name: str) -> Iterator[str]:
+        """The messages that lie in a Redis list. None that stays there is missed: they come at its head only."""
+        first = 0
+        while True:
+            with broker_errors(self._url):
+                page = cast(list[str], self._redis.lrange(name, first, first + _PAGE - 1))
+            yield from page
+            if len(page) < _PAGE:
+                return
+            first += _PAGE
+
+    def read(self, sweep: str) -> LiveSweep | None:
+        """What is known of a sweep, None when Redis knows nothing of it."""
+        with broker_errors(self._url):
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.hgetall(keys.sweep_key(sweep))
+            pipe.hgetall(keys.causes_key(sweep))
+            pipe.zrange(keys.flight_key(sweep), 0, 0, withscores=True)
+            pipe.time()
+            pipe.zrange(keys.LEASES, 0, -1)
+            # Lists of members instead of their number: the documented rules of users allow these commands alone.
+            pipe.smembers(keys.held_key(sweep))
+            pipe.hgetall(keys.leaders_key(sweep))
+            pipe.hgetall(keys.leaders_key(keys.EVERY_SWEEP))
+            fields, causes, longest, (seconds, micros), leases, held, shared, reused = pipe.execute()
+            waiting = self._waiting(sweep, shared, reused) if shared or reused else {}
+        if not fields:
+            return None
+        return LiveSweep(
+            state=fields["state"],
+            total=int(fields["total"]),
+            cursor=int(fields["cursor"]),
+            unstarted=int(fields["unstarted"]),
+            flight=int(fields["flight"]),
+            redo=int(fields.get("redo", 0)),
+            succeeded=int(fields["succeeded"]),
+            failed=int(fields["failed"]),
+            cancelled=int(fields["cancelled"]),
+            created_at=int(fields["created"]) / 1000,
+            ended_at=int(fields["ended"]) / 1000 if "ended" in fields else None,
+            now=seconds + micros / 1e6,
+            causes=_causes(causes),
+            done_before=int(fields.get("before", 0)),
+            executing=sum(lease.startswith(f"{sweep}.") for lease in leases),
+            held=len(held),
+            waiting=waiting,
+            max_parallel=int(fields["max_parallel"]) if fields.get("max_parallel") else None,
+            took_seconds=_took(fields),
+            unseen_seconds=seconds + micros / 1e6 - longest[0][1] / 1000 if longest else None,
+        )
+
+    def _waiting(self, sweep: str, shared: Iterable[str], reused: Iterable[str]) -> dict[str, int]:
+        """Shared step -> how many runs of the sweep wait for it; those for `reused` ones lie beside other sweeps'."""
+        pipe = self._redis.pipeline(transaction=False)
+        for name in shared:
+            pipe.smembers(keys.parked_key(sweep, name))
+        for name in reused:
+            pipe.smembers(keys.parked_key(keys.EVERY_SWEEP, name))
+        waiting: dict[str, int] = {}
+        for name, parked in zip([*shared, *reused], pipe.execute(), strict=True):
+            runs = [run for run in parked if run.startswith(f"{sweep}.")]
+            step = name.rpartition("-")[0]
+            if runs:
+                waiting[step] = waiting.get(step, 0) + len(runs)
+        return waiting
+
+    def _turned(self, sweep: str, before: SweepState, after: SweepState) -> bool:
+        with broker_errors(self._url):
+            return bool(self._turn(keys=[keys.sweep_key(sweep)], args=[before, after]))
+
+
+def _batches(indexes: Iterable[int]) -> Iterator[list[int]]:
+    rest = iter(indexes)
+    while some := list(islice(rest, _BATCH)):
+        yield some
+
+
+def _took(fields: Mapping[str, str]) -> dict[str, tuple[float, ...]]:
+    names = [name for name in fields if name.startswith("took|")]
+    return {name.partition("|")[2]: tuple(int(text) / 1000 for text in fields[name].split()) for name in names}
+
+
+def _causes(fields: dict[str, str]) -> tuple[FailureGroup, ...]:
+    """What is shared of a cause is counted apart from what was executed, and shown with it."""
+    groups: dict[str, FailureGroup] = {}
+    for name, count in fields.items():
+        if name.startswith("example|"):
+            continue
+        text, mark, _ = name.partition(SHARED_FAILURE)
+        known = groups.get(text, FailureGroup(text, 0, ""))
+        example = fields.get(f"example|{name}", "") if not mark or not known.example else known.example
+        shared = known.shared + (int(count) if mark else 0)
+        groups[text] = FailureGroup(text, known.count + int(count), example, shared)
+    return tuple(sorted(groups.values(), key=lambda group: (-group.count, group.text)))

@@ -1,0 +1,1 @@
+"""Reads runs and sweeps, and never changes them: states, results, traces, explanations."""

@@ -1,0 +1,185 @@
+"""What can be wrong with broker, storage and workers, looked at one by one."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+from pipeline_queue import __version__
+from pipeline_queue.broker.signing import read_signing_key
+from pipeline_queue.contract.errors import PipelineQueueError, SettingsError, StorageError
+from pipeline_queue.contract.settings import Settings, without_password
+from pipeline_queue.index.dead_letters import DeadMessage
+from pipeline_queue.index.run_index import Ledger
+from pipeline_queue.storage.access import describe_denied, find_denied, is_denied
+from pipeline_queue.storage.disk import is_full, room_of, try_to_write
+from pipeline_queue.storage.storage import Storage
+
+_PACKAGES = ("celery", "redis", "kombu", "flower", "pydantic", "pyyaml")
+_CLOCK_SECONDS = 5.0
+_DEAD_SHOWN = 3
+_SWEEPS_LOOKED_AT = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding. `fail` keeps runs from working, `warn` may cost something later."""
+
+    name: str
+    state: Literal["ok", "warn", "fail"]
+    detail: str
+
+
+def examine(settings: Settings | None, storage: Path, embedded: bool, adopt: bool = False) -> list[Check]:
+    """Every check that applies; `settings` None: no broker is configured and no service runs.
+
+    `adopt`: this storage is to be the broker's from now on.
+    """
+    checks = [*_versions(), *_storage(storage)]
+    if settings is None:
+        return [*checks, Check("broker", "ok", "none configured; `run` starts an embedded server when it needs one")]
+    ledger = Ledger(settings.broker_url, timeout_seconds=3.0)
+    try:
+        started = time.time()
+        clock = ledger.time()
+        info = ledger.ping()
+        checks.append(_broker(settings, info))
+        checks += _keeping(ledger, info, embedded)
+        checks.append(_clock("clock", clock - (started + time.time()) / 2, "this machine and the broker"))
+        checks += _belonging(ledger, storage, adopt)
+        checks += _workers(ledger)
+        checks += [_dead(ledger), *_signing(settings)]
+    except PipelineQueueError as error:
+        checks.append(Check("broker", "fail", str(error)))
+    finally:
+        ledger.close()
+    return checks
+
+
+def _versions() -> Iterator[Check]:
+    packages = " ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    yield Check("versions", "ok", f"pipeline-queue {__version__}, Python {platform.python_version()}, {packages}")
+    if sys.dont_write_bytecode:
+        yield Check("bytecode", "warn", "PYTHONDONTWRITEBYTECODE is set: steps may import packages twice as slowly")
+
+
+def _storage(root: Path) -> Iterator[Check]:
+    try:
+        if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+            yield Check("storage", "ok", f"{root} is not there yet; the first submission makes it")
+            return
+        storage = Storage(root)
+        storage.token()
+        try_to_write(root)
+        denied = find_denied((root / "sweeps", root / "snapshots")) or storage.find_denied_sweep(_SWEEPS_LOOKED_AT)
+        if denied is not None:
+            yield Check("storage", "fail", describe_denied(denied, root))
+            return
+        yield Check("storage", "ok", f"{root} can be written ({room_of(root)})")
+    except StorageError as error:
+        yield Check("storage", "fail", str(error))
+    except OSError as error:
+        if is_denied(error):
+            yield Check("storage", "fail", describe_denied(root, root))
+            return
+        figures = f" ({room_of(root)})" if is_full(error) else ""
+        yield Check("storage", "fail", f"{root} cannot be written: {error.strerror}{figures}")
+
+
+def _belonging(ledger: Ledger, root: Path, adopt: bool) -> Iterator[Check]:
+    """Whether this storage is the one that the broker's runs are in."""
+    try:
+        if adopt:
+            storage = Storage.open(root)
+            ledger.agree_on_storage(storage.token(), anew=True)
+            yield Check("storage of the broker", "ok", f"it is {root} ({storage.token()}) from now on")
+            return
+        expected = ledger.storage_token()
+        if expected is not None:
+            Storage(root).check(expected)
+            yield Check("storage of the broker", "ok", f"it is this one ({expected})")
+    except StorageError as error:
+        yield Check("storage of the broker", "fail", str(error))
+
+
+def _broker(settings: Settings, info: dict[str, object]) -> Check:
+    name = info.get("server_name") or "redis"
+    shown = info.get(f"{name}_version") or info.get("redis_version")
+    return Check("broker", "ok", f"{without_password(settings.broker_url)} answers ({name} {shown})")
+
+
+def _keeping(ledger: Ledger, info: dict[str, object], embedded: bool) -> Iterator[Check]:
+    policy = ledger.configuration("maxmemory-policy") or str(info.get("maxmemory_policy", "unknown"))
+    if policy == "noeviction":
+        yield Check("eviction", "ok", "maxmemory-policy is noeviction")
+    elif policy == "unknown":
+        yield Check("eviction", "warn", "the server does not tell its maxmemory-policy; it must be noeviction")
+    else:
+        yield Check("eviction", "fail", f"maxmemory-policy is {policy}: queues may be deleted; set noeviction")
+    if embedded:
+        yield Check("persistence", "ok", "the embedded server keeps nothing; a new one is filled from the storage")
+    elif info.get("aof_enabled"):
+        yield Check("persistence", "ok", "the append-only file is on")
+    else:
+        yield Check("persistence", "warn", "the append-only file is off: a restart of Redis forgets what is queued")
+
+
+def _clock(name: str, seconds: float, between: str) -> Check:
+    state: Literal["ok", "warn"] = "ok" if abs(seconds) < _CLOCK_SECONDS else "warn"
+    return Check(name, state, f"{abs(seconds):.1f} s apart ({between}; only shown times depend on it)")
+
+
+def _workers(ledger: Ledger) -> Iterator[Check]:
+    workers = ledger.workers()
+    if not workers:
+        yield Check("workers", "warn", "none is running; start one with `pipeline-queue worker`")
+        return
+    queues: dict[str, int] = {}
+    for worker in workers:
+        for queue in worker.queues:
+            queues[queue] = queues.get(queue, 0) + 1
+        busy = f"{worker.busy} of {worker.slots} slots busy, queues {', '.join(worker.queues)}"
+        same = worker.version == __version__
+        detail = f"{busy}, version {worker.version}" + ("" if same else f" (this is {__version__})")
+        yield Check(f"worker {worker.name}", "ok" if same else "warn", detail)
+        if worker.warm.forked or worker.warm.cold:
+            yield Check(f"worker {worker.name}", "ok", f"warm Python: {worker.warm}")
+        for hold in worker.holds:
+            yield Check(f"worker {worker.name}", "warn", f"takes no steps: {hold}")
+        for note in worker.notes:
+            yield Check(f"worker {worker.name}", "warn", note)
+        if abs(worker.clock_seconds) >= _CLOCK_SECONDS:
+            yield _clock(f"worker {worker.name}", worker.clock_seconds, "its clock and the broker's")
+    served = ", ".join(f"{queue} by {count}" for queue, count in sorted(queues.items()))
+    yield Check("queues", "ok", f"served: {served}")
+
+
+def shown_dead(dead: DeadMessage) -> str:
+    """A refused message on one line; its texts are printable."""
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(dead.at))
+    return f"{when} queue {dead.queue}, worker {dead.worker}, {dead.size_bytes:,} bytes: {dead.reason}"
+
+
+def _dead(ledger: Ledger) -> Check:
+    count = ledger.dead.count()
+    if not count:
+        return Check("dead messages", "ok", "none was refused")
+    latest = "; ".join(shown_dead(dead) for dead in ledger.dead.latest(_DEAD_SHOWN))
+    how = "`doctor --dead` shows them, `doctor --clear-dead` removes them"
+    return Check("dead messages", "warn", f"{count} kept that were refused: {how}. The latest: {latest}")
+
+
+def _signing(settings: Settings) -> Iterator[Check]:
+    if settings.signing_key_file is None:
+        return
+    try:
+        read_signing_key(settings.signing_key_file)
+        yield Check("signing", "ok", f"messages are signed with the key in {settings.signing_key_file}")
+    except SettingsError as error:
+        yield Check("signing", "fail", str(error))

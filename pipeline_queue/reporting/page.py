@@ -1,0 +1,77 @@
+"""Rows as one HTML page that needs nothing else: a table, parallel coordinates and a scatter plot.
+
+Values reach the page as JSON in a data block and are shown as text only. The page's own policy forbids every request
+and every script but ours, which it names by digest.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+from pipeline_queue.contract.records import Scalar
+from pipeline_queue.model.parameters import text_of
+from pipeline_queue.reporting.results import OWN_NAMES, Row, find_columns, to_columns
+
+_PLACEHOLDER = re.compile(r"@@([A-Z]+)@@")
+# In a data block only `<` could end it or begin a comment; the others end lines in older readers of JavaScript.
+_ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
+_LARGEST_EXACT = 2**53
+
+
+def render_page(rows: Sequence[Row], title: str, sort: Sequence[str] = ()) -> str:
+    """The page of these rows, in this order; the first of the `sort` keys is the metric it begins with."""
+    style, script = _asset("results.css"), _asset("results.js")
+    values = {
+        "TITLE": html.escape(title),
+        "POLICY": f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; base-uri 'none'; "
+        "form-action 'none'",
+        "STYLE": style,
+        "SCRIPT": script,
+        "DATA": _as_data(page_data(rows, title, sort)),
+    }
+    # In one pass: a value that looks like a placeholder stays what it is.
+    return _PLACEHOLDER.sub(lambda found: values[found[1]], _asset("results.html"))
+
+
+def page_data(rows: Sequence[Row], title: str, sort: Sequence[str] = ()) -> dict[str, Any]:
+    """What the script is given: columns with their kind, and one list of values for each row."""
+    found = find_columns(rows)
+    kinds = {
+        **dict.fromkeys(OWN_NAMES, "own"),
+        **dict.fromkeys(found.changed, "changed"),
+        **dict.fromkeys(found.constant, "constant"),
+        **dict.fromkeys(found.metrics, "metric"),
+    }
+    columns = to_columns(rows)
+    return {
+        "title": title,
+        "columns": [{"name": name, "kind": kinds[name]} for name in columns],
+        "rows": list(zip(*(map(_exact, values) for values in columns.values()), strict=True)),
+        "sort": list(sort),
+    }
+
+
+def _exact(value: Scalar | None) -> Scalar | None:
+    """Whole numbers that JavaScript would round are given as text."""
+    return text_of(value) if type(value) is int and abs(value) > _LARGEST_EXACT else value
+
+
+def _as_data(data: dict[str, Any]) -> str:
+    text = json.dumps(data, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    return text.translate(_ESCAPES)
+
+
+def _asset(name: str) -> str:
+    return files("pipeline_queue").joinpath("pages", name).read_text("utf-8")
+
+
+def _digest(text: str) -> str:
+    """As a Content-Security-Policy names an inline block: of exactly what stands between its tags."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

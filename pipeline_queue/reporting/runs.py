@@ -1,0 +1,156 @@
+"""What is known of a run: the storage first, the ledger for what is still moving."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline_queue.contract.ids import RunId
+from pipeline_queue.contract.records import RunRecord, StepRecord, StepSummary
+from pipeline_queue.contract.states import ENDED, RunState, StepState
+from pipeline_queue.index.run_index import LiveRun, LiveStep
+from pipeline_queue.planning.sweep import Sweep
+from pipeline_queue.storage.storage import CANCELLED, KEPT, LOG, OUTPUTS, RunPaths, Storage, read_step
+
+
+@dataclass(frozen=True, slots=True)
+class StepFiles:
+    """One step on the storage: the folder of its publication or latest attempt, and its manifest if it ended."""
+
+    name: str
+    folder: str | None
+    published: bool
+    record: StepRecord | None
+
+
+def find_steps(sweep: Sweep, paths: RunPaths, names: frozenset[str]) -> list[StepFiles]:
+    """Every step of the pipeline as the storage has it; `names` is what lies in the run's folder."""
+    found = []
+    for step in sweep.pipeline.steps:
+        published = step.name in names
+        folder = paths.step(step.name) if published else paths.latest_attempt(step.name, names)
+        record = read_step(folder) if folder else None
+        found.append(StepFiles(step.name, folder.name if folder else None, published, record))
+    return found
+
+
+def end_of_run(sweep: Sweep, run: RunId, steps: list[StepFiles], state: RunState, message: str) -> RunRecord:
+    """The content of `run.json`."""
+    summaries = tuple(_ended_summary(step, state) for step in _with_skipped(steps))
+    records = [step.record for step in steps if step.record]
+    return RunRecord(
+        sweep=run.sweep,
+        run=str(run),
+        index=run.index,
+        state=state,
+        parameters=sweep.parameters(run),
+        steps=summaries,
+        metrics={name: value for record in records for name, value in record.metrics.items()},
+        message=message,
+        created_at=sweep.record.created_at,
+        started_at=min((record.started_at for record in records), default=None),
+        ended_at=max((record.ended_at for record in records), default=None),
+    )
+
+
+def read_run(storage: Storage, sweep: Sweep, run: RunId, live: LiveRun | None) -> RunRecord:
+    """The run as it is now; paths are absolute.
+
+    `live` is what the ledger knows, None where it knows nothing or is not asked.
+    """
+    paths = sweep.paths(storage, run)
+    end = paths.end()
+    if end is None:
+        names = paths.names()
+        steps = find_steps(sweep, paths, names)
+        end = _unfinished(sweep, run, steps, live, cancelled=CANCELLED in names)
+    known = {step.name for step in sweep.pipeline.steps}
+    return end.model_copy(update={"steps": tuple(_absolute(paths, step) for step in end.steps if step.name in known)})
+
+
+def _unfinished(sweep: Sweep, run: RunId, steps: list[StepFiles], live: LiveRun | None, cancelled: bool) -> RunRecord:
+    state: RunState = live.state if live else ("running" if any(step.folder for step in steps) else "queued")
+    if all(step.published for step in steps):
+        state = "succeeded"
+    elif cancelled and state == "queued":
+        state = "cancelled"
+    record = end_of_run(sweep, run, steps, state, "")
+    known = live.steps if live else {}
+    summaries = tuple(
+        _overlaid(summary, known.get(summary.name), state) for summary in record.steps
+    )  # fmt: skip
+    message = next((step.message for step in summaries if step.state == "failed"), "")
+    return record.model_copy(
+        update={
+            "steps": summaries,
+            "message": message,
+            "started_at": (live.started_at if live else None) or record.started_at,
+            "ended_at": record.ended_at if state in ENDED else None,
+        }
+    )
+
+
+def _overlaid(summary: StepSummary, live: LiveStep | None, state: RunState) -> StepSummary:
+    """The ledger is ahead of the storage for a step that runs or waits to be tried again."""
+    if (
+        live is None
+        or summary.state == "succeeded"
+        or (state in ENDED and (summary.state == "skipped" or (summary.state == "failed" and summary.message)))
+    ):
+        return summary
+    return summary.model_copy(
+        update={
+            "state": live.state,
+            "attempts": max(live.attempts, summary.attempts),
+            "exit_code": live.exit_code,
+            "seconds": live.seconds,
+            "message": live.message,
+        }
+    )
+
+
+def _with_skipped(steps: list[StepFiles]) -> list[tuple[StepFiles, bool]]:
+    """Each step with whether one before it was not published."""
+    blocked, result = False, []
+    for step in steps:
+        result.append((step, blocked))
+        blocked = blocked or not step.published
+    return result
+
+
+def _ended_summary(item: tuple[StepFiles, bool], run_state: RunState) -> StepSummary:
+    step, blocked = item
+    record = step.record
+    return StepSummary(
+        name=step.name,
+        state=_state(step, blocked, run_state),
+        attempts=record.attempt if record else (1 if step.folder else 0),
+        exit_code=record.exit_code if record else None,
+        seconds=record.seconds if record else None,
+        outputs=f"{step.folder}/{OUTPUTS}" if step.published and (not record or record.outputs) else None,
+        log=f"{step.folder}/{LOG}" if step.folder and not (record and record.silent) else None,
+        message=record.message if record else "",
+        kept=f"{step.folder}/{KEPT}" if record and record.kept else None,
+        notes=record.notes if record else (),
+    )
+
+
+def _state(step: StepFiles, blocked: bool, run_state: RunState) -> StepState:
+    if step.published:
+        return "succeeded"
+    if run_state in ENDED:
+        if blocked:
+            return "skipped"
+        if step.record and step.record.state != "retrying":
+            return step.record.state
+        return "cancelled" if run_state == "cancelled" else "failed"
+    return "running" if step.folder and step.record is None else "waiting"
+
+
+def _absolute(paths: RunPaths, step: StepSummary) -> StepSummary:
+    def full(path: str | None) -> str | None:
+        # A record that was damaged or forged must lead nowhere else.
+        if path is None or path.startswith("/") or ".." in path.split("/"):
+            return None
+        return str(paths.folder / path)
+
+    return step.model_copy(update={"outputs": full(step.outputs), "log": full(step.log), "kept": full(step.kept)})

@@ -1,0 +1,200 @@
+"""What is known of a sweep: its end on the storage, else what the ledger counts, else what lies there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from pipeline_queue.contract.errors import NotFoundError, StorageError
+from pipeline_queue.contract.ids import RunId
+from pipeline_queue.contract.records import RunRecord
+from pipeline_queue.contract.states import FailureGroup
+from pipeline_queue.index.sweep_index import LiveProgress, LiveSweep
+from pipeline_queue.model.failure_causes import cause_of, grouped, reason_of
+from pipeline_queue.planning.step_progress import StepTotals, executions_left, seconds_left
+from pipeline_queue.planning.sweep import Sweep
+from pipeline_queue.storage.storage import Storage
+
+SweepState = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled", "stopped"]
+
+MAX_REASONS = 10
+ENDED_SWEEP: frozenset[str] = frozenset({"succeeded", "failed", "cancelled", "stopped"})
+
+
+@dataclass(frozen=True, slots=True)
+class SweepReport:
+    """A sweep as it is now.
+
+    `counts` are runs by state; what waits for a shared step or for the sweep to be resumed is `queued`.
+    `runs_per_second` is the mean so far (since it was last retried), None before the first end; `seconds_left` what
+    that leads one to expect. Times are Unix seconds. `executing`: steps that workers execute now; `held`: runs that
+    wait for the sweep to be resumed; `waiting`: shared step -> runs that wait for another's execution of it;
+    `retrying`: runs that wait to be tried again. `steps_done` of `steps_total` executions of steps are over or will
+    not be made any more, a shared one counted once; None for a sweep too large to count them. `seconds_left_range`:
+    at least and at most, from what its steps have taken so far.
+    """
+
+    sweep: str
+    name: str
+    state: SweepState
+    total: int
+    counts: dict[str, int]
+    failures: tuple[FailureGroup, ...]
+    created_at: float
+    ended_at: float | None
+    runs_per_second: float | None
+    seconds_left: float | None
+    executing: int = 0
+    held: int = 0
+    waiting: dict[str, int] = field(default_factory=dict)
+    retrying: int = 0
+    steps_done: int | None = None
+    steps_total: int | None = None
+    seconds_left_range: tuple[float, float] | None = None
+
+    @property
+    def done(self) -> int:
+        return self.counts["succeeded"] + self.counts["failed"] + self.counts["cancelled"]
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def read_sweep(storage: Storage, sweep: Sweep, live: LiveSweep | None) -> SweepReport:
+    """`live` is what the ledger knows, None where it knows nothing or is not asked."""
+    end = storage.sweep_end(sweep.record.id)
+    if end is not None:
+        causes = end.failures or (live.causes if live else ())
+        if not causes and end.counts.get("failed"):
+            causes = failures_on_storage(storage, sweep.record.id)  # it ended before they were written down
+        counts = {"queued": 0, "running": 0, **end.counts}
+        return _report(sweep, end.state, counts, causes, end.created_at, end.ended_at, end.ended_at, end.done_before)
+    if live is not None and live.adds_up:
+        return _from_ledger(sweep, live)
+    return _from_storage(storage, sweep)
+
+
+def with_progress(
+    report: SweepReport,
+    totals: StepTotals | None,
+    live: LiveSweep,
+    progress: LiveProgress,
+    shared_done: Mapping[str, int],
+    slots: int,
+) -> SweepReport:
+    """The report of a sweep that goes on, with its steps counted. `slots`: of the workers that there are."""
+    report = replace(report, retrying=progress.retrying)
+    if totals is None:
+        return report
+    runs_left = max(0, report.total - report.done)
+    left = executions_left(totals, runs_left, progress.published, shared_done)
+    report = replace(report, steps_done=totals.total - sum(left.values()), steps_total=totals.total)
+    most = min(slots, live.max_parallel) if live.max_parallel else slots
+    span = seconds_left(left, live.took_seconds, runs_left, most) if report.state == "running" else None
+    return replace(report, seconds_left_range=span, seconds_left=sum(span) / 2) if span else report
+
+
+def _from_ledger(sweep: Sweep, live: LiveSweep) -> SweepReport:
+    ended = live.succeeded + live.failed + live.cancelled
+    waiting = min(live.held + sum(live.waiting.values()), live.flight - live.unstarted)
+    never = 0 if live.state in ("running", "paused") else live.total - live.cursor + live.redo
+    counts = {
+        "queued": live.total - ended - (live.flight - live.unstarted) - never + waiting,
+        "running": live.flight - live.unstarted - waiting,
+        "succeeded": live.succeeded,
+        "failed": live.failed,
+        "cancelled": live.cancelled + never,
+    }
+    state: SweepState = live.state
+    if live.ended_at is not None and live.state in ("running", "paused"):
+        state = "failed" if live.failed else "succeeded"
+    elif live.ended_at is None and live.state in ("cancelled", "stopped"):
+        state = "running"
+    until = live.ended_at or live.now
+    report = _report(sweep, state, counts, live.causes, live.created_at, live.ended_at, until, live.done_before)
+    return replace(report, executing=live.executing, held=live.held, waiting=dict(live.waiting))
+
+
+def _from_storage(storage: Storage, sweep: Sweep) -> SweepReport:
+    name, total = sweep.record.id, len(sweep.space)
+    counts = {"queued": 0, "running": 0, "succeeded": 0, "failed": 0, "cancelled": 0}
+    failed = []
+    for _, paths in storage.run_folders(name):
+        end = paths.end()
+        counts[end.state if end else "running"] += 1
+        failed += [failure_of(end)] if end and end.state == "failed" else []
+    left = total - sum(counts.values())
+    cancelled = storage.is_cancelled(name)
+    counts["cancelled" if cancelled else "queued"] += left
+    state: SweepState = "cancelled" if cancelled else "running" if left or counts["running"] else "succeeded"
+    if state == "succeeded" and counts["failed"]:
+        state = "failed"
+    return _report(sweep, state, counts, grouped(failed), sweep.record.created_at, None, time.time())
+
+
+def add_reasons(storage: Storage, sweep: Sweep, report: SweepReport) -> SweepReport:
+    """The report with why the examples of its first causes failed, in their own words, where they can be read."""
+    return replace(report, failures=tuple(
+        replace(group, reason=_reason(storage, sweep, group.example)) if position < MAX_REASONS else group
+        for position, group in enumerate(report.failures)
+    ))  # fmt: skip
+
+
+def _reason(storage: Storage, sweep: Sweep, run: str) -> str:
+    try:
+        end = sweep.paths(storage, sweep.run_id(RunId.parse(run).index)).end()
+    except (NotFoundError, StorageError):
+        return ""
+    return reason_of(end.message) if end else ""
+
+
+def failures_on_storage(storage: Storage, sweep: str) -> tuple[FailureGroup, ...]:
+    """The failed runs of a sweep by cause, from their ends. Raises StorageError."""
+    ends = (paths.end() for _, paths in storage.run_folders(sweep))
+    return grouped(failure_of(end) for end in ends if end is not None and end.state == "failed")
+
+
+def counts_on_storage(storage: Storage, sweep: str) -> dict[str, int]:
+    """How many runs of a sweep have ended in each way, from their ends. Raises StorageError."""
+    counts = {"succeeded": 0, "failed": 0, "cancelled": 0}
+    for _, paths in storage.run_folders(sweep):
+        end = paths.end()
+        if end is not None:
+            counts[end.state] += 1
+    return counts
+
+
+def failure_of(end: RunRecord) -> tuple[str, str, bool]:
+    """A failed run, its cause, and whether it shares the failure of another run's execution."""
+    failed = next((step for step in end.steps if step.state == "failed"), None)
+    return end.run, cause_of(end.message), failed is not None and failed.attempts == 0
+
+
+def _report(
+    sweep: Sweep,
+    state: SweepState,
+    counts: dict[str, int],
+    causes: tuple[FailureGroup, ...],
+    created_at: float,
+    ended_at: float | None,
+    now: float,
+    done_before: int = 0,
+) -> SweepReport:
+    done = max(0, counts["succeeded"] + counts["failed"] - done_before)
+    seconds = max(now - created_at, 1e-3)
+    rate = done / seconds if done else None
+    waiting = counts["queued"] + counts["running"]
+    return SweepReport(
+        sweep=sweep.record.id,
+        name=sweep.record.name or sweep.record.id,
+        state=state,
+        total=len(sweep.space),
+        counts=counts,
+        failures=causes,
+        created_at=created_at,
+        ended_at=ended_at,
+        runs_per_second=rate,
+        seconds_left=waiting / rate if rate and state == "running" else None,
+    )

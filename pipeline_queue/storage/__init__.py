@@ -1,0 +1,1 @@
+"""The one door to the shared files: layout, atomic operations, snapshots, access rights."""

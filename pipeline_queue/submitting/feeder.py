@@ -1,0 +1,96 @@
+"""Takes a sweep's next runs into its window and rings them; what a submitter starts, workers keep going."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pipeline_queue.contract.errors import StorageError
+from pipeline_queue.contract.ids import RunId
+from pipeline_queue.index.run_index import Ledger, LiveWorker
+from pipeline_queue.planning.planner import messages, remaining
+from pipeline_queue.planning.sweep import Sweep
+from pipeline_queue.storage.storage import RUN_END, Storage
+from pipeline_queue.submitting.canvas import START_PRIORITY, ring_new
+
+logger = logging.getLogger(__name__)
+
+_FEWEST_UNSTARTED = 8
+_UNSTARTED_FOR_EACH_SLOT = 2
+_FEWEST_IN_FLIGHT = 200
+_IN_FLIGHT_FOR_EACH_SLOT = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How many runs of a sweep may wait for their first step, and how many may be under way in all.
+
+    The first keeps slots busy without putting much in front of another sweep; the second bounds what a slow later
+    queue may hold in Redis.
+    """
+
+    unstarted: int
+    in_flight: int
+
+
+def window_for(workers: Iterable[LiveWorker], queue: str) -> Window:
+    """The window of a sweep whose first step goes to `queue`."""
+    live = list(workers)
+    first = sum(worker.slots for worker in live if queue in worker.queues)
+    every = sum(worker.slots for worker in live)
+    return Window(
+        unstarted=max(_FEWEST_UNSTARTED, _UNSTARTED_FOR_EACH_SLOT * first),
+        in_flight=max(_FEWEST_IN_FLIGHT, _IN_FLIGHT_FOR_EACH_SLOT * every),
+    )
+
+
+def feed(ledger: Ledger, storage: Storage, sweep: Sweep, workers: Sequence[LiveWorker]) -> int:
+    """Rings the next runs of a sweep until its window is full; how many. Raises BrokerError and StorageError."""
+    window = window_for(workers, sweep.pipeline.steps[0].queue)
+    fed = 0
+    while True:
+        taken = ledger.sweeps.allot(sweep.record.id, window.unstarted, window.in_flight)
+        if not taken.again and not taken.fresh:
+            return fed
+        if taken.again:
+            _ring_again(ledger, storage, sweep, taken.again)
+        if taken.fresh:
+            ring_runs(ledger, sweep, taken.fresh)
+        fed += len(taken.again) + len(taken.fresh)
+
+
+def enqueue_held(ledger: Ledger, storage: Storage, sweep: Sweep) -> None:
+    """Has the runs go on that were held while the sweep was paused. Raises BrokerError and StorageError."""
+    held = ledger.sweeps.release_held(sweep.record.id)
+    if held:
+        _ring_again(ledger, storage, sweep, held)
+
+
+def _ring_again(ledger: Ledger, storage: Storage, sweep: Sweep, runs: Iterable[RunId]) -> None:
+    """Rings runs from their first unpublished step; at the priority of first steps, so that other sweeps get theirs."""
+    chains = []
+    published: dict[RunId, int] = {}
+    for run in runs:
+        paths = sweep.paths(storage, run)
+        try:
+            end = paths.end()
+            todo = remaining(sweep.pipeline, run, sweep.parameters(run), paths.names() - {RUN_END})
+        except (StorageError, OSError) as error:
+            # In flight without a message: the reconciler comes to it again.
+            logger.warning("not rung run=%s: %s", run, error)
+            continue
+        if end is not None:
+            ledger.close_run(run, end.state)
+        else:
+            chains.append(todo)
+            published[run] = len(sweep.pipeline.steps) - len(todo)
+    if chains:
+        ledger.sweeps.note_published(published)
+        ring_new(ledger, sweep.pipeline, chains, START_PRIORITY[sweep.settings.priority])
+
+
+def ring_runs(ledger: Ledger, sweep: Sweep, runs: Iterable[RunId]) -> None:
+    """Rings runs from their first step. Raises BrokerError."""
+    chains = (messages(sweep.pipeline, run, sweep.space[run.index]) for run in runs)
+    ring_new(ledger, sweep.pipeline, chains, START_PRIORITY[sweep.settings.priority])

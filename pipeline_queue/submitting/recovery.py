@@ -1,0 +1,130 @@
+"""Takes sweeps up again from the storage: after a server came back empty, nothing accepted is lost."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from pipeline_queue.contract.errors import NotFoundError, StorageError
+from pipeline_queue.contract.ids import RunId
+from pipeline_queue.index.run_index import Ledger
+from pipeline_queue.index.sweep_index import Opening
+from pipeline_queue.planning.sweep import Sweep
+from pipeline_queue.storage.storage import RunPaths, Storage
+from pipeline_queue.submitting.feeder import feed
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Resumed:
+    """What was taken up again: how many runs, and the queues that their steps need.
+
+    `failed`: how many sweeps could not be read just now, and are to be tried again.
+    """
+
+    runs: int = 0
+    failed: int = 0
+    queues: set[str] = field(default_factory=set)
+
+
+def resume_unfinished(storage: Storage, ledger: Ledger) -> Resumed:
+    """Takes up every sweep of the storage that has not ended. Raises BrokerError, StorageError."""
+    resumed = Resumed()
+    for name in storage.sweeps():
+        try:
+            sweep = Sweep.read(storage, name)
+            unfinished = take_up(ledger, storage, sweep)
+        except NotFoundError:
+            continue  # its submitter was stopped before the commit point: it does not exist
+        except StorageError as error:
+            logger.error("passed over: %s", error)
+            continue
+        except OSError as error:
+            logger.error("passed over for now sweep=%s: %s", name, error)
+            resumed.failed += 1
+            continue
+        if unfinished:
+            resumed.runs += unfinished
+            resumed.queues |= {step.queue for step in sweep.pipeline.steps}
+    return resumed
+
+
+def take_up(ledger: Ledger, storage: Storage, sweep: Sweep) -> int:
+    """Makes a sweep known to the ledger as the storage has it, and rings it; how many runs have not ended.
+
+    Safe to repeat, and for a sweep that was never begun. Raises BrokerError, StorageError.
+    """
+    name, total = sweep.record.id, len(sweep.space)
+    if storage.sweep_end(name) is not None:
+        return 0
+    ended: dict[int, str] = {}
+    cursor = 0
+    for index, paths in storage.run_folders(name):
+        cursor = max(cursor, index + 1)
+        state = _end_state(paths)
+        if state is not None:
+            ended[index] = state
+    cancelled = storage.is_cancelled(name)
+    if len(ended) == total == 1:
+        return 0
+    chosen = storage.retry_choice(name)
+    begun = range(cursor) if chosen is None else sorted(chosen)
+    again = [index for index in begun if index not in ended]
+    passed_over = 0
+    if chosen is not None:
+        # A part of an ended sweep is done again: the rest stays as it is.
+        cursor, passed_over = total, total - len(ended) - len(again)
+    states = list(ended.values())
+    allowed = sweep.failures_allowed()
+    stopped = allowed is not None and states.count("failed") > allowed
+    is_over = (cursor == total or stopped) and not again
+    if not is_over and not cancelled:
+        # A server that came back with an older memory may know a sweep as ended that was opened again since.
+        ledger.sweeps.drop_ended(name, again)
+    is_paused = storage.is_paused(name)
+    opening = Opening(
+        sweep=name,
+        total=total,
+        max_parallel=sweep.settings.max_parallel,
+        max_failures=allowed,
+        state="stopped" if stopped else "paused" if is_paused else "running",
+        cursor=cursor,
+        succeeded=states.count("succeeded"),
+        failed=states.count("failed"),
+        cancelled=states.count("cancelled") + passed_over,
+    )
+    is_new = ledger.sweeps.open(opening)
+    if not is_new:
+        ledger.sweeps.restore(opening, ended)
+    if cancelled or is_over:
+        ledger.sweeps.cancel(name) if cancelled else ledger.sweeps.end(name)
+        return 0
+    if not is_new:
+        ledger.sweeps.pause(name) if is_paused else ledger.sweeps.resume(name)
+    ledger.sweeps.redo(name, dict.fromkeys(again, ""))
+    ledger.sweeps.note_published(_published(storage, sweep, ledger.sweeps.in_flight(name) & frozenset(again)))
+    feed(ledger, storage, sweep, ledger.workers())
+    return total - len(ended) - passed_over
+
+
+def _published(storage: Storage, sweep: Sweep, indexes: Iterable[int]) -> dict[RunId, int]:
+    """How many of their first steps are published, of runs that workers had in hand while the server was emptied."""
+    published = {}
+    for run in (sweep.run_id(index) for index in indexes):
+        with suppress(OSError):  # then its next step says so
+            names = sweep.paths(storage, run).names()
+            published[run] = sum(step.name in names for step in sweep.pipeline.steps)
+    return published
+
+
+def _end_state(paths: RunPaths) -> str | None:
+    """How a run ended, None while it has not. One whose end is damaged has failed: its sweep goes on without it."""
+    try:
+        end = paths.end()
+    except StorageError as error:
+        logger.error("counted as failed: %s", error)
+        return "failed"
+    return end.state if end else None

@@ -1,0 +1,164 @@
+"""Does again what of a sweep did not succeed: on the storage first, which is the truth, then in the ledger.
+
+A run is opened again by renaming its `run.json`; what it published stays, so it goes on where it ended. Killed at any
+moment and called again, this does what was left: a run without an end that is not in flight is one to be done again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from pipeline_queue.contract.errors import InputError, StorageError
+from pipeline_queue.contract.records import Scalar
+from pipeline_queue.index.run_index import Ledger
+from pipeline_queue.index.sweep_index import LiveSweep
+from pipeline_queue.model.conditions import Condition, parse
+from pipeline_queue.planning.sweep import Sweep
+from pipeline_queue.reporting.results import parameter_column
+from pipeline_queue.storage.storage import CANCELLED, RUN_END, RunPaths, Storage
+from pipeline_queue.submitting.feeder import feed
+from pipeline_queue.submitting.recovery import take_up
+
+_SETTLE_SECONDS = 5.0
+_INTERVAL_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """Which runs were asked for."""
+
+    sweep: Sweep
+    only: int | None
+    condition: Condition | None
+
+    @property
+    def is_all(self) -> bool:
+        return self.only is None and self.condition is None
+
+    def takes(self, index: int, state: str) -> bool:
+        if self.only is not None and index != self.only:
+            return False
+        if self.condition is None:
+            return True
+        row: dict[str, Scalar | None] = {"index": index, "state": state}
+        row.update({parameter_column(name): value for name, value in self.sweep.space[index].items()})
+        return self.condition.holds(row)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A run that has a folder: what it ended as, or did before it was last retried; '' when it never ended."""
+
+    paths: RunPaths
+    state: str
+    has_ended: bool
+    was_retried: bool
+
+
+def retry(
+    ledger: Ledger,
+    storage: Storage,
+    sweep: Sweep,
+    only: int | None = None,
+    where: str | None = None,
+    reopened: Callable[[], None] = lambda: None,
+) -> int:
+    """Has runs of the sweep done again: `only` one of them, or those for which `where` holds; how many.
+
+    `reopened` is called when there are any, once the storage has them open and before they are enqueued.
+    Raises InputError for a condition that cannot be read and for a sweep that is just being ended.
+    """
+    names = [parameter_column(parameter.name) for parameter in sweep.pipeline.parameters]
+    choice = _Choice(sweep, only, parse(where, ["index", "state", *names]) if where else None)
+    live = _settled(ledger, storage, sweep)
+    ledger.sweeps.forget_shared(sweep.record.id)
+    if live is not None and live.ended_at is None:
+        return _retry_running(ledger, storage, choice, reopened)
+    return _retry_ended(ledger, storage, choice, live is not None, reopened)
+
+
+def _settled(ledger: Ledger, storage: Storage, sweep: Sweep) -> LiveSweep | None:
+    """What the ledger knows, once nobody is about to write down the end of the sweep any more."""
+    name = sweep.record.id
+    until = time.monotonic() + _SETTLE_SECONDS
+    while True:
+        live = ledger.sweeps.read(name)
+        if live is None or (live.ended_at is None and live.state in ("running", "paused")):
+            return live
+        if live.ended_at is not None and (name not in ledger.sweeps.unended() or not ledger.workers()):
+            return live
+        if time.monotonic() > until:
+            if live.ended_at is not None:
+                return live
+            raise InputError(f"sweep {name} is being ended; retry it when its last runs have ended")
+        time.sleep(_INTERVAL_SECONDS)
+
+
+def _retry_running(ledger: Ledger, storage: Storage, choice: _Choice, reopened: Callable[[], None]) -> int:
+    """The sweep goes on: what has ended of it joins what waits."""
+    sweep = choice.sweep
+    name = sweep.record.id
+    known = dict(_known(storage, name))
+    # Looked at after the storage: a run that is written down as ended and still in flight is about to be counted.
+    flight = ledger.sweeps.in_flight(name)
+    again = {
+        index: run
+        for index, run in known.items()
+        if index not in flight and run.state in ("failed", "cancelled") and choice.takes(index, run.state)
+        if run.has_ended or run.was_retried
+    }
+    chosen = storage.retry_choice(name)
+    if chosen is not None:
+        storage.choose_retry(name, chosen | again.keys())
+    for run in again.values():
+        run.paths.reopen()
+    if again:
+        reopened()
+    count = ledger.sweeps.redo(name, {index: run.state for index, run in again.items()})
+    feed(ledger, storage, sweep, ledger.workers())
+    return count
+
+
+def _retry_ended(
+    ledger: Ledger, storage: Storage, choice: _Choice, has_ended: bool, reopened: Callable[[], None]
+) -> int:
+    """The sweep has ended, or the ledger has lost it: it is opened again and taken up from the storage."""
+    sweep = choice.sweep
+    name, total = sweep.record.id, len(sweep.space)
+    known = dict(_known(storage, name))
+    states = {index: run.state or "cancelled" for index, run in known.items()}
+    again = {
+        index
+        for index in (range(total) if choice.only is None else (choice.only,))
+        if not (index in known and known[index].has_ended and states[index] == "succeeded")
+        and choice.takes(index, states.get(index, "cancelled"))
+    }
+    has_ended = has_ended or total == 1 or storage.sweep_end(name) is not None
+    if not again and has_ended:
+        return 0
+    former = None if has_ended else storage.retry_choice(name)
+    if has_ended:
+        storage.choose_retry(name, None if choice.is_all or total == 1 else again)
+    elif former is not None:
+        storage.choose_retry(name, None if choice.is_all else former | again)
+    for index in again & known.keys():
+        known[index].paths.reopen()
+    storage.reopen_sweep(name)
+    reopened()
+    ledger.sweeps.drop_ended(name, again)
+    take_up(ledger, storage, sweep)
+    return len(again)
+
+
+def _known(storage: Storage, name: str) -> Iterator[tuple[int, _Known]]:
+    for index, paths in storage.run_folders(name):
+        try:
+            names = paths.names()
+            end = paths.end() if RUN_END in names else None
+            former = end or paths.former_end(names)
+        except OSError as error:
+            raise StorageError(f"{paths.folder} cannot be read: {error.strerror}") from error
+        state = former.state if former else "cancelled" if CANCELLED in names else ""
+        yield index, _Known(paths, state, end is not None, former is not None and end is None)

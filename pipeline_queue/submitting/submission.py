@@ -1,0 +1,136 @@
+"""A pipeline file and values -> everything a submission needs, checked, with nothing written yet."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pipeline_queue.contract.errors import InputError, SnapshotError, StorageError
+from pipeline_queue.contract.ids import RunId, named_sweep_id, new_sweep_id
+from pipeline_queue.contract.records import SweepRecord
+from pipeline_queue.loading.loader import LoadedPipeline
+from pipeline_queue.loading.sweep import BuiltSpace
+from pipeline_queue.model.parameters import Given, resolve_values
+from pipeline_queue.model.sweep_settings import SweepSettings
+from pipeline_queue.planning.inputs import sources_digest, unmatched
+from pipeline_queue.planning.planner import check_sizes
+from pipeline_queue.planning.sweep import Sweep
+from pipeline_queue.space import Points, Space
+from pipeline_queue.storage.snapshot import IGNORE_FILE, Snapshot, take_snapshot
+from pipeline_queue.storage.storage import Storage
+
+_MOST_NAMES_TRIED = 10
+_MOST_SIZED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """Close it by closing `snapshot`."""
+
+    loaded: LoadedPipeline
+    space: Space
+    snapshot: Snapshot
+    settings: SweepSettings
+    name: str = ""
+
+    def commit(self, storage: Storage, note: Callable[[str], None] = lambda _: None) -> Sweep:
+        """Writes the snapshot and then `sweep.json`, which makes it exist. Raises StorageError.
+
+        `note` is told its name just before.
+        """
+        self.snapshot.store(storage)
+        try:
+            if self.name:
+                return self._commit_named(storage, note)
+            for _ in range(_MOST_NAMES_TRIED):
+                record = self._record(new_sweep_id(self.loaded.pipeline.name))
+                note(record.id)
+                if storage.commit_sweep(record, self.loaded.text.encode()):
+                    return Sweep(record, self.loaded.pipeline, self.space, self.settings)
+        except OSError as error:
+            raise StorageError(f"the submission cannot be written to {storage.root}: {error.strerror}") from error
+        raise StorageError(f"no free name for a sweep of '{self.loaded.pipeline.name}' in {storage.root}")
+
+    def notes(self) -> list[str]:
+        """What whoever submits this should know beforehand."""
+        note = self.snapshot.size_note()
+        return [note] if note and not all(step.sources for step in self.loaded.pipeline.steps) else []
+
+    def _commit_named(self, storage: Storage, note: Callable[[str], None]) -> Sweep:
+        """Finds the sweep of this name if it is the same one. Raises InputError when it is another."""
+        record = self._record(named_sweep_id(self.loaded.pipeline.name, self.name))
+        note(record.id)
+        if storage.commit_sweep(record, self.loaded.text.encode(), may_exist=True):
+            return Sweep(record, self.loaded.pipeline, self.space, self.settings)
+        known = storage.read_sweep(record.id)
+        record = SweepRecord.model_validate_json(record.model_dump_json())
+        if (known.pipeline, known.snapshot, known.space) != (record.pipeline, record.snapshot, record.space):
+            raise InputError(
+                f"a sweep named '{self.name}' was accepted with another pipeline, folder or values ({record.id}); "
+                "choose another name"
+            )
+        return Sweep.read(storage, record.id)
+
+    def _record(self, sweep: str) -> SweepRecord:
+        return SweepRecord(
+            id=sweep,
+            pipeline=self.loaded.pipeline.as_json(),
+            snapshot=self.snapshot.digest,
+            sources={
+                step.name: sources_digest(step, self.snapshot.contents)
+                for step in self.loaded.pipeline.steps
+                if step.sources
+            },
+            space=self.space.as_json(),
+            total=len(self.space),
+            created_at=time.time(),
+            submitted_by=_submitter(),
+            source=self.loaded.path.name,
+            name=self.name,
+            settings=asdict(self.settings),
+        )
+
+
+def prepare_run(loaded: LoadedPipeline, given: Mapping[str, Given], storage_root: Path | None) -> Submission:
+    """A sweep of one point.
+
+    Raises ValuesError for the values and SnapshotError for the folder; nothing was written then.
+    """
+    point = resolve_values(loaded.pipeline, given, loaded.places)
+    check_sizes(loaded.pipeline, RunId(new_sweep_id(loaded.pipeline.name), 0), point)
+    return Submission(loaded, Points((point,)), _snapshot(loaded, storage_root), SweepSettings())
+
+
+def prepare_sweep(loaded: LoadedPipeline, built: BuiltSpace, name: str, storage_root: Path | None) -> Submission:
+    """A sweep of many points; its first ones are tried for size.
+
+    Raises ValuesError for them and SnapshotError for the folder; nothing was written then.
+    """
+    run = RunId(new_sweep_id(loaded.pipeline.name), 0)
+    for index in range(min(len(built.space), _MOST_SIZED)):
+        check_sizes(loaded.pipeline, run, built.space[index])
+    return Submission(loaded, built.space, _snapshot(loaded, storage_root), built.settings, name)
+
+
+def _snapshot(loaded: LoadedPipeline, storage_root: Path | None) -> Snapshot:
+    snapshot = take_snapshot(loaded.folder, storage_root, loaded.pipeline.links)
+    for step in loaded.pipeline.steps:
+        missing = unmatched(step, [*snapshot.contents, *loaded.pipeline.links])
+        if missing:
+            snapshot.tar.close()
+            raise SnapshotError(
+                f"{loaded.path}: step {step.name}: nothing in the pipeline's folder matches its source "
+                f"'{missing[0][:100]}' (what {IGNORE_FILE} names is not there for steps)"
+            )
+    return snapshot
+
+
+def _submitter() -> str:
+    try:
+        return f"{getpass.getuser()}@{socket.gethostname()}"
+    except (OSError, KeyError):
+        return socket.gethostname()

@@ -1,0 +1,114 @@
+"""A worker that lives removes what killed ones left, and files that were kept for too long."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from pipeline_queue.storage.storage import Storage
+from tests.conftest import wait_until
+from tests.integration.test_workspace import Bench
+from workers.agents.cleaner import Tidier
+from workers.workspace import Workspaces
+
+
+def attempt_of(storage: Storage, name: str) -> Path:
+    attempt = storage.sweep("demo-7k3m9q2x") / "runs" / "0" / name
+    (attempt / "kept").mkdir(parents=True)
+    (attempt / "kept" / "a.ckpt").write_text("x")
+    (attempt / "log").write_text("log")
+    return attempt
+
+
+def test_kept_files_go_when_their_day_is_over(tmp_path: Path) -> None:
+    storage = Storage.open(tmp_path / "storage")
+    old, young = attempt_of(storage, "a.attempt-1-0a"), attempt_of(storage, "a.attempt-2-0b")
+    storage.note_kept(old, date(2026, 1, 1))
+    storage.note_kept(young, date(2026, 1, 2))
+    assert storage.remove_kept(before=date(2026, 1, 2)) == 1
+    assert sorted(path.name for path in old.iterdir()) == ["log"]
+    assert (young / "kept" / "a.ckpt").exists()
+    assert [path.name for path in (storage.root / "kept").iterdir()] == ["2026-01-02"]
+
+
+def test_a_link_among_the_kept_that_leads_outside_removes_nothing(tmp_path: Path) -> None:
+    storage = Storage.open(tmp_path / "storage")
+    outside = tmp_path / "outside"
+    (outside / "kept").mkdir(parents=True)
+    day = storage.root / "kept" / "2026-01-01"
+    day.mkdir(parents=True)
+    (day / "x").symlink_to(outside)
+    assert storage.remove_kept(before=date(2026, 1, 2)) == 0
+    assert (outside / "kept").is_dir()
+
+
+def test_folders_of_killed_workers_go_while_another_lives(tmp_path: Path) -> None:
+    storage = Storage.open(tmp_path / "storage")
+    workspaces = Workspaces(tmp_path / "scratch", storage)
+    left = tmp_path / "scratch" / "work" / "0a0b"
+    left.mkdir()
+    os.utime(left, (1, 1))
+    tidier = Tidier(workspaces, storage, keep_days=7)
+    tidier.start()
+    try:
+        wait_until(lambda: not left.exists(), "the folder is removed")
+    finally:
+        tidier.stop()
+
+
+def test_one_entry_that_is_no_link_of_ours_keeps_no_others_from_going(tmp_path: Path) -> None:
+    storage = Storage.open(tmp_path / "storage")
+    first, second = attempt_of(storage, "a.attempt-1-0a"), attempt_of(storage, "a.attempt-2-0b")
+    storage.note_kept(first, date(2026, 1, 1))
+    storage.note_kept(second, date(2026, 1, 2))
+    (storage.root / "kept" / "2026-01-01" / "0").write_text("no link")
+    assert storage.remove_kept(before=date(2026, 1, 3)) == 2
+    assert not (first / "kept").exists() and not (second / "kept").exists()
+
+
+def test_kept_files_of_an_attempt_that_lost_its_lease_go_too(tmp_path: Path) -> None:
+    storage = Storage.open(tmp_path / "storage")
+    attempt = attempt_of(storage, "a.attempt-1-0a")
+    storage.note_kept(attempt, date(2026, 1, 1))
+    lost = attempt.rename(attempt.with_name(f"{attempt.name}.lost"))
+    storage.remove_kept(before=date(2026, 1, 2))
+    assert sorted(path.name for path in lost.iterdir()) == ["log"]
+
+
+def test_any_number_of_days_is_kept(tmp_path: Path) -> None:
+    storage = Storage.open(tmp_path / "storage")
+    attempt = attempt_of(storage, "a.attempt-1-0a")
+    storage.note_kept(attempt, date(2026, 1, 1))
+    workspaces = Workspaces(tmp_path / "scratch", storage)
+    left = tmp_path / "scratch" / "work" / "0a0b"
+    tidier = Tidier(workspaces, storage, keep_days=10**17)
+    left.mkdir()
+    os.utime(left, (1, 1))
+    tidier.start()
+    try:
+        wait_until(lambda: not left.exists(), "the folder is removed")
+    finally:
+        tidier.stop()
+    assert (attempt / "kept").is_dir()
+
+
+@pytest.mark.parametrize("gone", ["", "work", "snapshots"])
+def test_a_scratch_folder_that_was_cleaned_away_is_made_again(tmp_path: Path, gone: str) -> None:
+    """As what cleans a system's temporary folder does, when a worker had nothing to do for days."""
+    bench = Bench(tmp_path)
+    (bench.source / "a").write_text("x")
+    bench.step(lambda folder: (folder / "b").write_text("y"))
+    shutil.rmtree(bench.scratch / gone)
+    assert bench.next_finds() == {"a": "x", "b": "y"}
+    shutil.rmtree(bench.scratch / gone)
+    tidier = Tidier(bench.workspaces, bench.storage, keep_days=7)
+    tidier.start()
+    try:
+        wait_until((bench.scratch / "work").is_dir, "the folder is made again")
+    finally:
+        tidier.stop()
+    assert bench.scratch.stat().st_mode & 0o777 == 0o700

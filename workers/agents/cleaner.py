@@ -1,0 +1,51 @@
+"""Removes what nobody needs any more while the worker runs: folders of killed workers, files kept for too long."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from datetime import UTC, datetime, timedelta
+
+from pipeline_queue.contract.errors import StorageError
+from pipeline_queue.storage.storage import Storage
+from workers.workspace import Workspaces
+
+logger = logging.getLogger(__name__)
+
+_ABANDONED_SECONDS = 60.0
+_KEPT_ROUNDS = 60
+_MAX_DAYS = 36_500
+
+
+class Tidier:
+    """A thread of its own; what it cannot remove now it tries again the next time."""
+
+    def __init__(self, workspaces: Workspaces, storage: Storage, keep_days: int) -> None:
+        self._workspaces = workspaces
+        self._storage = storage
+        self._keep_days = min(keep_days, _MAX_DAYS)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="tidier", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def _run(self) -> None:
+        rounds = 0
+        while True:
+            try:
+                # First, as no step is taken while the scratch folder is not there.
+                self._workspaces.make_again()
+                self._workspaces.remove_abandoned()
+                if rounds % _KEPT_ROUNDS == 0:
+                    self._storage.remove_kept(before=datetime.now(UTC).date() - timedelta(days=self._keep_days))
+            except (OSError, StorageError) as error:
+                logger.warning("tidying failed: %s", error)
+            except Exception:
+                logger.exception("tidying failed")
+            rounds += 1
+            if self._stopped.wait(_ABANDONED_SECONDS):
+                return

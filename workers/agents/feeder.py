@@ -1,0 +1,71 @@
+"""Keeps the windows of sweeps full, from a thread of its own, off the way of the steps."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Sequence
+
+from pipeline_queue.broker.step_message import StepMessage
+from pipeline_queue.contract.errors import PipelineQueueError
+from pipeline_queue.index.run_index import Ledger, LiveWorker
+from pipeline_queue.model.pipeline import Pipeline
+from pipeline_queue.storage.storage import Storage
+from pipeline_queue.submitting.canvas import ring_begun
+from pipeline_queue.submitting.feeder import feed
+from workers.context import SweepCache
+
+logger = logging.getLogger(__name__)
+
+_WORKERS_SECONDS = 2.0
+
+_Chains = tuple[Pipeline, Sequence[Sequence[StepMessage]]]
+
+
+class Feeder:
+    """`ledger` is this thread's own."""
+
+    def __init__(self, ledger: Ledger, storage: Storage, sweeps: SweepCache) -> None:
+        self._ledger = ledger
+        self._storage = storage
+        self._sweeps = sweeps
+        self._wanted: queue.SimpleQueue[str | _Chains | None] = queue.SimpleQueue()
+        self._workers: list[LiveWorker] = []
+        self._workers_at = 0.0
+        self._thread = threading.Thread(target=self._run, name="feeder", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._wanted.put(None)
+        self._thread.join(timeout=10)
+
+    def poke(self, sweep: str) -> None:
+        """The sweep may have room in its window."""
+        self._wanted.put(sweep)
+
+    def ring(self, pipeline: Pipeline, chains: Sequence[Sequence[StepMessage]]) -> None:
+        """Runs that have begun are to go on."""
+        self._wanted.put((pipeline, chains))
+
+    def _run(self) -> None:
+        while (wanted := self._wanted.get()) is not None:
+            try:
+                if isinstance(wanted, str):
+                    feed(self._ledger, self._storage, self._sweeps.get(wanted), self._live())
+                else:
+                    ring_begun(self._ledger, *wanted)
+            except PipelineQueueError as error:
+                # The reconciler looks after every sweep again, and rings parked runs after a while.
+                logger.warning("not fed: %s", error)
+            except Exception:
+                logger.exception("not fed")
+
+    def _live(self) -> list[LiveWorker]:
+        if time.monotonic() - self._workers_at > _WORKERS_SECONDS:
+            self._workers = self._ledger.workers()
+            self._workers_at = time.monotonic()
+        return self._workers

@@ -1,0 +1,125 @@
+"""Keeps the leases of this worker alive from a thread of its own, and ends steps whose lease is gone.
+
+A lease is trusted for two thirds of its length after the last renewal was *asked for*, on a clock of
+this machine that runs on while it is suspended: then this worker has ended the step before anybody else may start it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pipeline_queue.contract.errors import BrokerError
+from pipeline_queue.index.run_index import LEASE_SECONDS, Lease, Ledger
+from workers.supervisor.protocol import lease_clock
+
+logger = logging.getLogger(__name__)
+
+TRUSTED_SECONDS = LEASE_SECONDS * 2 / 3
+_INTERVAL_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class Held:
+    """A lease while its attempt runs; only LeaseKeeper writes it, but for `is_ending`.
+
+    That is set when the ledger is about to be told of the attempt's end: it gives up the lease with that.
+    """
+
+    lease: Lease
+    asked_at: float
+    lost: bool = False
+    cancelled: bool = False
+    is_ending: bool = False
+
+    def is_valid(self) -> bool:
+        """Whether this worker may still write for the attempt."""
+        return not self.lost and lease_clock() < self.asked_at + TRUSTED_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What the keeper may ask of the supervisor, by the attempt's uid."""
+
+    renew: Callable[[list[str], float, float], None]
+    stop: Callable[[str, str], None]
+    kill: Callable[[str, str], None]
+
+
+class LeaseKeeper:
+    """`ledger` is this thread's own, so that a slow call elsewhere never delays a renewal; `worker` names this one."""
+
+    def __init__(self, worker: str, ledger: Ledger, orders: Orders, announce: Callable[[Ledger, int], None]) -> None:
+        self._worker = worker
+        self._ledger = ledger
+        self._orders = orders
+        self._announce = announce
+        self._held: dict[str, Held] = {}
+        self._lock = threading.Condition()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=10)
+
+    @contextmanager
+    def keep(self, uid: str, lease: Lease, claimed_at: float) -> Iterator[Held]:
+        """Renews the lease while the block runs; `claimed_at` is `lease_clock()` before the claim."""
+        held = Held(lease, asked_at=claimed_at)
+        with self._lock:
+            self._held[uid] = held
+        try:
+            yield held
+        finally:
+            with self._lock:
+                del self._held[uid]
+                self._lock.notify_all()
+
+    def wait_until_none(self, timeout_seconds: float) -> bool:
+        """Blocks while any attempt runs, at most so long; whether none does."""
+        with self._lock:
+            return self._lock.wait_for(lambda: not self._held, timeout_seconds)
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                held = dict(self._held)
+            try:
+                self._renew(held)
+                self._announce(self._ledger, len(held))
+            except BrokerError as error:
+                logger.warning("leases not renewed: %s", error)
+            except Exception:
+                logger.exception("leases not renewed")
+            if self._stopping.wait(_INTERVAL_SECONDS):
+                return
+
+    def _renew(self, held: dict[str, Held]) -> None:
+        if not held:
+            return
+        asked_at = lease_clock()
+        answers = self._ledger.renew([one.lease for one in held.values()], self._worker)
+        kept: list[str] = []
+        for (uid, one), answer in zip(held.items(), answers, strict=True):
+            if answer == "lost" and one.is_ending:
+                continue  # given up; and had it been lost before, the ledger has said so to who told it of the end
+            if answer == "lost":
+                logger.warning("lease lost run=%s step=%s attempt=%d", one.lease.run, one.lease.step, one.lease.attempt)
+                one.lost = True
+                self._orders.kill(uid, "lease lost")
+                continue
+            one.asked_at = asked_at
+            kept.append(uid)
+            if answer == "cancelled":
+                one.cancelled = True
+                # Each time: the first may have come before the step's process was started.
+                self._orders.stop(uid, "cancelled")
+        self._orders.renew(kept, TRUSTED_SECONDS, asked_at)

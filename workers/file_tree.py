@@ -1,0 +1,191 @@
+"""Files and folders as steps leave them: walked, copied, moved and removed whatever their modes and names."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import stat
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline_queue.storage.sparse_files import copy_content, copy_file
+
+LONGEST_NAME_BYTES = 3_000
+"""Of a name relative to its tree; the system takes 4,095 bytes, and the tree is moved to a longer place."""
+
+_YOUNGEST_NS = 1_000_000_000
+
+_RIGHTS_OF_OWNER = stat.S_ISUID | stat.S_ISGID
+
+Mark = tuple[int, int, int, int]
+"""Inode, size, mtime and ctime (ns): what changes when a file is written."""
+
+
+def walk(root: Path) -> Iterator[Path]:
+    """Everything below `root`, without following links; folders that cannot be read are opened up.
+
+    What lies in folders of another user that this one may not read is passed over.
+    """
+    longest = len(os.fsencode(root)) + 1 + LONGEST_NAME_BYTES
+    pending = [root]
+    while pending:
+        for item in _listed(pending.pop()):
+            path = Path(item.path)
+            yield path
+            if item.is_dir(follow_symlinks=False) and len(os.fsencode(item.path)) <= longest:
+                pending.append(path)
+
+
+def names_in(folder: Path) -> list[str]:
+    """What lies in a folder, in order; nothing when it is none or a link to one. One without rights is opened up."""
+    try:
+        status = folder.lstat()
+    except OSError:
+        return []
+    if not stat.S_ISDIR(status.st_mode):
+        return []
+    if status.st_mode & stat.S_IRWXU != stat.S_IRWXU:
+        folder.chmod(stat.S_IMODE(status.st_mode) | stat.S_IRWXU)
+    return sorted(item.name for item in _listed(folder))
+
+
+def is_closed(path: Path, status: os.stat_result) -> bool:
+    """Whether a file or folder is another user's and closed to this one, such as what a container left."""
+    if status.st_uid == os.geteuid() or stat.S_ISLNK(status.st_mode):
+        return False
+    needed = os.R_OK | os.X_OK if stat.S_ISDIR(status.st_mode) else os.R_OK
+    return not os.access(path, needed, effective_ids=True)
+
+
+def mark_of(status: os.stat_result) -> Mark | None:
+    """None for a folder."""
+    if stat.S_ISDIR(status.st_mode):
+        return None
+    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def copy_entry(source: Path, target: Path) -> Mark | None:
+    """Copies a file, link or folder (without its content); the mark of a file or link, None of a folder."""
+    status = source.lstat()
+    if stat.S_ISDIR(status.st_mode):
+        target.mkdir(exist_ok=True)
+        return None
+    if stat.S_ISLNK(status.st_mode):
+        target.symlink_to(source.readlink())
+        return mark_of(target.lstat())
+    if not stat.S_ISREG(status.st_mode):
+        # Reading a pipe would never end.
+        raise OSError(errno.EINVAL, "neither a file, a folder nor a link", str(source))
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    with source.open("rb", buffering=0) as reader:
+        writer = os.open(target, flags, (status.st_mode & 0o777) | stat.S_IWUSR)
+        try:
+            copy_content(reader.fileno(), writer, status.st_size)
+            # Never younger than this: a write in the same tick of the kernel's clock must change the mark.
+            written_ns = min(status.st_mtime_ns, time.time_ns() - _YOUNGEST_NS)
+            os.utime(writer, ns=(written_ns, written_ns))
+            return mark_of(os.fstat(writer))
+        finally:
+            os.close(writer)
+
+
+def move_entry(source: Path, destination: Path, root: Path) -> None:
+    """Moves a file or link; a link to something inside `root` stays one to it, as a relative link.
+
+    One that was moved stays moved: safe to repeat, after a disk was full.
+    """
+    try:
+        status = source.lstat()
+    except FileNotFoundError:
+        if os.path.lexists(destination):
+            return
+        raise
+    if stat.S_ISLNK(status.st_mode):
+        target = Path(os.path.normpath(source.parent / source.readlink()))
+        with contextlib.suppress(FileExistsError):
+            destination.symlink_to(os.path.relpath(target, source.parent) if target.is_relative_to(root) else target)
+        return
+    is_anothers_with_rights = status.st_uid != os.geteuid() and status.st_mode & _RIGHTS_OF_OWNER
+    if status.st_nlink > 1 or is_anothers_with_rights:
+        # Its other name may lie outside, where somebody goes on writing to it. Of another user's, only a copy can lose
+        # the right to act as that user.
+        _copy_whole(source, destination)
+        return
+    make_readable(source)
+    try:
+        source.rename(destination)
+    except OSError:
+        _copy_whole(source, destination)
+        with contextlib.suppress(OSError):
+            source.unlink()
+
+
+def make_readable(path: Path) -> None:
+    """Gives a file of this user's the right to be read, and takes from it the rights to act as its owner or group.
+
+    Not those of another user's file, or of one that has another name, which may lie outside; their copies have none.
+    """
+    status = path.lstat()
+    mode = stat.S_IMODE(status.st_mode)
+    wanted = (mode & 0o777 if status.st_nlink == 1 else mode) | stat.S_IRUSR
+    if stat.S_ISREG(status.st_mode) and mode != wanted and os.geteuid() in (0, status.st_uid):
+        path.chmod(wanted)
+
+
+def _copy_whole(source: Path, destination: Path) -> None:
+    """The file with its times and mode, or nothing: half of it would take the room that somebody else waits for."""
+    make_readable(source)
+    try:
+        copy_file(source, destination)
+        destination.chmod(destination.stat().st_mode & 0o777)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            destination.unlink()
+        raise
+
+
+def remove_entry(path: Path) -> None:
+    """Removes a file, link or whole folder; nothing happens when it is not there."""
+    if path.is_dir() and not path.is_symlink():
+        remove_tree(path)
+    else:
+        with contextlib.suppress(NotADirectoryError):
+            path.unlink(missing_ok=True)
+
+
+def remove_tree(folder: Path) -> None:
+    """Removes a folder whatever is in it: folders without rights, nesting beyond Python's recursion. Never raises."""
+    with contextlib.suppress(OSError, RecursionError):
+        shutil.rmtree(folder)
+    if not os.path.lexists(folder):
+        return
+    _open_up(folder)
+    with contextlib.suppress(OSError):
+        command = ["rm", "-rf", "--", str(folder)]
+        subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+
+
+def _listed(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as items:
+            return list(items)
+    except PermissionError:
+        if folder.lstat().st_uid != os.geteuid():
+            return []
+        folder.chmod(0o700)
+        with os.scandir(folder) as items:
+            return list(items)
+
+
+def _open_up(folder: Path) -> None:
+    pending = [folder]
+    while pending:
+        current = pending.pop()
+        with contextlib.suppress(OSError):
+            current.chmod(0o700)
+            with os.scandir(current) as items:
+                pending.extend(Path(item.path) for item in items if item.is_dir(follow_symlinks=False))
