@@ -92,7 +92,7 @@ class Site:
 
     def _is_ready(self, worker: Worker) -> bool:
         worker.check_alive()
-        # Alive for the ledger comes first; a consumer of the queue is what makes it ready.
+        # Alive for the index comes first; a consumer of the queue is what makes it ready.
         known = any(live.name == f"{worker.name}@benchmark" for live in self.client.workers())
         return known and b" ready." in worker.log.read_bytes()
 

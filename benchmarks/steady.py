@@ -21,7 +21,7 @@ from benchmarks.warm import Importing, Seeded
 from benchmarks.work import ROOT
 
 _PARTS = 20
-_MOST_GROWTH = 0.05
+_MAX_GROWTH = 0.05
 _HELPERS = {"pq-guard": "guard", "pipeline_queue: warm": "warm"}
 """How their commands begin -> role."""
 _ROLES = ("worker", "supervisor", *_HELPERS.values())
@@ -107,7 +107,7 @@ def _verdict(samples: list[Sample], left: list[str]) -> int:
         first, *_, last = [sample[role] for sample in second_half if role in sample]
         growth = last[0] / first[0] - 1
         # Files may be fewer or more by what a connection to the broker does at that moment.
-        good = good and growth < _MOST_GROWTH and last[1] <= first[1] + 2
+        good = good and growth < _MAX_GROWTH and last[1] <= first[1] + 2
         print(f"{role}: {growth:+.1%} over the second half, {first[1]} and {last[1]} files")
     print(f"left behind: {left or 'nothing'}")
     print("flat" if good else "NOT flat")

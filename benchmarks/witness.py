@@ -17,7 +17,7 @@ MARKED = PIPELINES / "marked"
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class FileStamp:
     """`words` are what the step was given."""
 
     process: int
@@ -35,11 +35,11 @@ class Witness:
     def environment(self) -> dict[str, str]:
         return {WITNESS: str(self.path)}
 
-    def marks(self) -> list[Mark]:
+    def marks(self) -> list[FileStamp]:
         if not self.path.exists():
             return []
         lines = (line.split(" ", 2) for line in self.path.read_text().splitlines())
-        return [Mark(int(process), moment, words) for process, moment, words in lines]
+        return [FileStamp(int(process), moment, words) for process, moment, words in lines]
 
     def executed(self) -> Counter[str]:
         """What was given to a step -> how often one began with it."""

@@ -8,13 +8,13 @@ import sys
 
 from pipeline_queue.contract.errors import PipelineQueueError
 from pipeline_queue.contract.settings import settings_from
-from pipeline_queue.index.run_index import Ledger
+from pipeline_queue.index.run_index import RunIndex
 
 
 def main() -> int:
     host = socket.gethostname()
     try:
-        names = [worker.name for worker in Ledger(settings_from(os.environ).broker_url).workers()]
+        names = [worker.name for worker in RunIndex(settings_from(os.environ).broker_url).workers()]
     except PipelineQueueError as error:
         print(f"error: {error}")
         return 1

@@ -36,7 +36,7 @@ from pipeline_queue.contract.records import RunRecord
 from pipeline_queue.contract.settings import Settings, settings_from
 from pipeline_queue.contract.states import ENDED
 from pipeline_queue.contract.warm_python import WarmPython
-from pipeline_queue.index.run_index import Ledger, LiveWorker
+from pipeline_queue.index.run_index import LiveWorker, RunIndex
 from pipeline_queue.index.storage_match import open_storage
 from pipeline_queue.model.parameters import Given
 from pipeline_queue.model.pipeline import Value
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from pipeline_queue.submitting.submission import Submission
 
 _FIRST_POLL_SECONDS = 0.02
-_LONGEST_POLL_SECONDS = 0.5
+_MAX_POLL_SECONDS = 0.5
 _SETTLE_SECONDS = 5.0
 _MAX_NAMES_SHOWN = 5
 
@@ -82,7 +82,7 @@ class Client:
         """`settings` None: no broker; reading works, submitting and cancelling raise BrokerError."""
         self._root = storage
         self._settings = settings
-        self._ledger = Ledger.of(settings) if settings else None
+        self._run_index = RunIndex.of(settings) if settings else None
         self._environments = EnvironmentFolder(settings.environments) if settings and settings.environments else None
         self._app: Celery | None = None
         self._opened: Storage | None = None
@@ -119,8 +119,8 @@ class Client:
             wait_until_ended(data, note)
 
     def close(self) -> None:
-        if self._ledger:
-            self._ledger.close()
+        if self._run_index:
+            self._run_index.close()
         if self._app:
             self._app.close()
 
@@ -173,29 +173,29 @@ class Client:
         of this name was accepted with others, which it keeps.
         """
         with submission.snapshot:
-            ledger, storage = self._live(), self._writable()
-            now = ledger.time()
+            run_index, storage = self._live(), self._writable()
+            now = run_index.time()
             self._celery()  # refuses an unusable signing key
 
             # Lost after the commit, it is started by the reconciler.
             def prepare(name: str) -> None:
-                ledger.sweeps.note_submission(name, now)
+                run_index.sweeps.note_submission(name, now)
                 self._send_environment(name, note or (lambda _: None))
 
             sweep = submission.commit(storage, prepare)
         self._start(sweep, is_new=not submission.name)
-        ledger.sweeps.forget_submission(sweep.record.id)
+        run_index.sweeps.forget_submission(sweep.record.id)
         return sweep.record.id
 
     def sweep(self, sweep: str) -> SweepReport:
         """The sweep as it is now. Raises NotFoundError."""
         found = self._find_sweep(sweep)
-        live = self._ledger.sweeps.read(found.record.id) if self._ledger else None
+        live = self._run_index.sweeps.read(found.record.id) if self._run_index else None
         report = read_sweep(self._storage(), found, live)
-        if self._ledger is None or live is None or not live.adds_up or report.state in ENDED_SWEEP:
+        if self._run_index is None or live is None or not live.adds_up or report.state in ENDED_SWEEP:
             return report
         if self._steps is None:
-            self._steps = StepCounter(self._ledger, self._storage())
+            self._steps = StepCounter(self._run_index, self._storage())
         return self._steps.counted(found, live, report)
 
     def with_reasons(self, report: SweepReport) -> SweepReport:
@@ -213,17 +213,17 @@ class Client:
         while (report := self.sweep(sweep)).state not in ENDED_SWEEP:
             if until is not None and time.monotonic() > until:
                 raise TimeoutError(f"sweep {report.sweep} is still {report.state} after {timeout_seconds} s")
-            time.sleep(_LONGEST_POLL_SECONDS / 4)
+            time.sleep(_MAX_POLL_SECONDS / 4)
         return report
 
     def cancel_sweep(self, sweep: str) -> SweepReport:
         """Nothing of the sweep starts any more; what runs is ended within seconds. The sweep as it stands then."""
         found = self._find_sweep(sweep)
-        ledger = self._live()
+        run_index = self._live()
         if self.sweep(found.record.id).state not in ENDED_SWEEP:
             storage = self._writable()
             storage.request_cancel(found.record.id)
-            ledger.sweeps.cancel(found.record.id)
+            run_index.sweeps.cancel(found.record.id)
             self._enqueue_held(found)
         return self.sweep(found.record.id)
 
@@ -259,12 +259,12 @@ class Client:
             raise InputError(f"{text} is one run of sweep {name}; only the whole sweep can be forgotten")
         state = self.sweep(name).state
         dropped = True
-        if state in ENDED_SWEEP and self._ledger:
-            dropped = self._ledger.sweeps.drop_ended(name, [0] if len(found.space) == 1 else [])
+        if state in ENDED_SWEEP and self._run_index:
+            dropped = self._run_index.sweeps.drop_ended(name, [0] if len(found.space) == 1 else [])
         if state not in ENDED_SWEEP or not dropped:
             raise InputError(f"{name} has not ended ({state}); cancel it first")
-        if self._ledger:
-            self._ledger.sweeps.note_forgotten(name)
+        if self._run_index:
+            self._run_index.sweeps.note_forgotten(name)
         remove_sweep(self._writable(), found.record)
         return name
 
@@ -301,7 +301,7 @@ class Client:
         sweep, run_id = self._find(run)
         storage = self._storage()
         ended = sweep.paths(storage, run_id).end() is not None
-        live = None if ended or self._ledger is None else self._ledger.run(run_id)
+        live = None if ended or self._run_index is None else self._run_index.run(run_id)
         return read_run(storage, sweep, run_id, live)
 
     def runs(self) -> Iterator[RunRecord]:
@@ -352,7 +352,7 @@ class Client:
             yield from changes
             if report.state in ENDED:
                 return
-            delay = _FIRST_POLL_SECONDS if changes else min(delay * 1.3, _LONGEST_POLL_SECONDS)
+            delay = _FIRST_POLL_SECONDS if changes else min(delay * 1.3, _MAX_POLL_SECONDS)
             time.sleep(delay)
 
     def wait(self, run: str, timeout_seconds: float | None = None, check: bool = False) -> RunRecord:
@@ -366,7 +366,7 @@ class Client:
             if until is not None and time.monotonic() > until:
                 raise TimeoutError(f"run {report.run} is still {report.state} after {timeout_seconds} s")
             time.sleep(delay)
-            delay = min(delay * 1.3, _LONGEST_POLL_SECONDS)
+            delay = min(delay * 1.3, _MAX_POLL_SECONDS)
         if check and report.state != "succeeded":
             raise RunFailedError(f"run {report.run} {report.state}: {report.message}")
         return report
@@ -426,13 +426,13 @@ class Client:
     def cancel(self, run: str) -> RunRecord:
         """Asks for the end of a run; steps that run are ended within seconds. The run as it stands then."""
         sweep, run_id = self._find(run)
-        storage, ledger = self._storage(), self._live()
+        storage, run_index = self._storage(), self._live()
         paths = sweep.paths(storage, run_id)
         if paths.end() is None:
             try:
                 make_folder(paths.folder, exist_ok=True)
                 create_exclusive(paths.folder / CANCELLED, b"", durable=True)
-                if ledger.cancel(run_id) == "idle":
+                if run_index.cancel(run_id) == "idle":
                     steps = find_steps(sweep, paths, paths.names())
                     record = end_of_run(sweep, run_id, steps, "cancelled", "cancelled")
                     create_exclusive(paths.folder / RUN_END, record.model_dump_json().encode())
@@ -465,15 +465,15 @@ class Client:
 
     def is_served(self) -> bool:
         """Whether a worker lives; False too without a broker to ask, when no service runs."""
-        return bool(self._ledger and self.workers())
+        return bool(self._run_index and self.workers())
 
     def warm_python(self) -> WarmPython:
         """Of all live workers together; nothing when no broker is there to ask."""
-        return sum((worker.warm for worker in self.workers()), WarmPython()) if self._ledger else WarmPython()
+        return sum((worker.warm for worker in self.workers()), WarmPython()) if self._run_index else WarmPython()
 
     def holds(self) -> list[tuple[str, str]]:
         """Worker and reason, for every reason why one takes no steps now; empty without a broker."""
-        workers = self._ledger.workers() if self._ledger else []
+        workers = self._run_index.workers() if self._run_index else []
         return [(worker.name, hold) for worker in workers for hold in worker.holds]
 
     def unserved_queues(self, pipeline: LoadedPipeline) -> dict[str, str]:
@@ -536,19 +536,19 @@ class Client:
         return Sweep.read(self._storage(), RunId.parse(self.resolve(text)).sweep)
 
     def _start(self, sweep: Sweep, is_new: bool) -> None:
-        """Makes the sweep known and rings its first runs; one that may have been begun is read from the storage."""
+        """Makes the sweep known and enqueues its first runs; one that may have been begun is read from the storage."""
         from pipeline_queue.index.sweep_index import Opening
         from pipeline_queue.submitting.feeder import feed
-        from pipeline_queue.submitting.recovery import take_up
+        from pipeline_queue.submitting.recovery import restore_sweep
 
-        ledger, storage = self._live(), self._writable()
+        run_index, storage = self._live(), self._writable()
         name = sweep.record.id
-        if not is_new and ledger.sweeps.read(name) is None:
-            take_up(ledger, storage, sweep)
+        if not is_new and run_index.sweeps.read(name) is None:
+            restore_sweep(run_index, storage, sweep)
             return
         settings = sweep.settings
-        ledger.sweeps.open(Opening(name, len(sweep.space), settings.max_parallel, sweep.failures_allowed()))
-        feed(ledger, storage, sweep, ledger.workers())
+        run_index.sweeps.open(Opening(name, len(sweep.space), settings.max_parallel, sweep.failures_allowed()))
+        feed(run_index, storage, sweep, run_index.workers())
 
     def _enqueue_held(self, sweep: Sweep) -> None:
         from pipeline_queue.submitting.feeder import enqueue_held
@@ -582,15 +582,15 @@ class Client:
             self._app = make_app(self._settings.broker_url, self._settings.signing_key_file)
         return self._app
 
-    def _live(self) -> Ledger:
-        if self._ledger is None:
+    def _live(self) -> RunIndex:
+        if self._run_index is None:
             raise BrokerError("no broker is configured and no service runs here; start one with `pipeline-queue up`")
-        return self._ledger
+        return self._run_index
 
     def _writable(self) -> Storage:
         """The storage, made ready once; the broker's own, if there is one to ask."""
         if self._opened is None:
-            self._opened = open_storage(self._root, self._ledger) if self._ledger else Storage.open(self._root)
+            self._opened = open_storage(self._root, self._run_index) if self._run_index else Storage.open(self._root)
         return self._opened
 
     def _storage(self) -> Storage:

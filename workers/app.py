@@ -22,16 +22,16 @@ from celery.worker import state
 
 from pipeline_queue import __version__
 from pipeline_queue.broker.app import harmless_commands, make_app
-from pipeline_queue.broker.transport import hold_messages, screen_messages
+from pipeline_queue.broker.transport import pause_messages, screen_messages
 from pipeline_queue.contract.errors import BrokerError, PipelineQueueError
 from pipeline_queue.contract.hangup import release_lost_terminal
 from pipeline_queue.contract.settings import Settings, settings_from
-from pipeline_queue.index.run_index import Ledger
+from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.index.storage_match import open_storage
 from pipeline_queue.storage.submitted_environment import EnvironmentFolder
-from workers.agents.admission import Intake
-from workers.agents.cleaner import Tidier
-from workers.agents.disk_monitor import Disks
+from workers.agents.admission import Admission
+from workers.agents.cleaner import Cleaner
+from workers.agents.disk_monitor import DiskMonitor
 from workers.agents.feeder import Feeder
 from workers.agents.lease_keeper import LeaseKeeper, Orders
 from workers.agents.reconciler import Reconciler
@@ -85,8 +85,8 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
         super().__init__(parent, **options)
         self._reconciler: Reconciler | None = None
         self._feeder: Feeder | None = None
-        self._disks: Disks | None = None
-        self._tidier: Tidier | None = None
+        self._disks: DiskMonitor | None = None
+        self._tidier: Cleaner | None = None
         self._grace_seconds = 0.0
 
     def start(self, parent: Any) -> None:
@@ -102,7 +102,7 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
         """
         worker: WorkerContext | None = getattr(parent.app, "worker_context", None)
         if worker is not None:
-            worker.intake.hold("stop", _STOPPING)
+            worker.admission.hold("stop", _STOPPING)
             if not _ended_within(worker, self._grace_seconds):
                 worker.executor.end_all(_STOPPING)
                 _ended_within(worker, _TERM_SECONDS)
@@ -122,12 +122,12 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
         if self._tidier:
             self._tidier.stop()
         worker.executor.close()
-        # Steps have been ended now; leases and ledger stay until every attempt has recorded that.
+        # Steps have been ended now; leases and index stay until every attempt has recorded that.
         parent.pool.stop()
         worker.leases.stop()
         with contextlib.suppress(BrokerError):  # a worker that says nothing any more is forgotten too, only later
-            worker.ledger.withdraw(worker.name)
-        worker.ledger.close()
+            worker.run_index.withdraw(worker.name)
+        worker.run_index.close()
         parent.app.worker_context = None
 
     def _start(self, parent: Any, settings: Settings) -> None:
@@ -136,40 +136,40 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
         commands = harmless_commands(parent.app.amqp.queues.consume_from)
         if not wait_for_broker(settings.broker_url, commands, settings.waits_for_broker, _is_told_to_stop):
             raise SystemExit(0)
-        ledger = Ledger.of(settings)
-        storage = open_storage(settings.storage, ledger)
-        intake = Intake()
+        run_index = RunIndex.of(settings)
+        storage = open_storage(settings.storage, run_index)
+        admission = Admission()
         executor = Executor()
         executor.start()
         name = str(parent.hostname)
         slots = int(parent.concurrency)
         consumed = parent.app.amqp.queues.consume_from
 
-        def announce(own: Ledger, busy: int) -> None:
-            about = {"storage_token": disks.token, "holds": intake.reasons()}
+        def announce(own: RunIndex, busy: int) -> None:
+            about = {"storage_token": disks.token, "holds": admission.reasons()}
             own.announce(name, {**_facts(executor), **about, "queues": sorted(consumed), "slots": slots, "busy": busy})
 
         orders = Orders(renew=executor.renew, stop=executor.stop, kill=executor.kill)
-        refusals = Refusals(ledger.dead, name)
+        refusals = Refusals(run_index.dead, name)
         screen_messages(refusals.screen)
-        leases = LeaseKeeper(name, Ledger.of(settings), orders, announce)
+        leases = LeaseKeeper(name, RunIndex.of(settings), orders, announce)
         sweeps = SweepCache(storage)
         workspaces = Workspaces(settings.scratch, storage)
-        disks = Disks(storage, settings.scratch, Ledger.of(settings), intake)
+        disks = DiskMonitor(storage, settings.scratch, RunIndex.of(settings), admission)
         self._disks = disks
-        self._feeder = Feeder(Ledger.of(settings), storage, sweeps)
+        self._feeder = Feeder(RunIndex.of(settings), storage, sweeps)
         parent.app.worker_context = WorkerContext(
             name=name,
             storage=storage,
-            ledger=ledger,
+            run_index=run_index,
             executor=executor,
             leases=leases,
             workspaces=workspaces,
             sweeps=sweeps,
             refuse=refusals.refuse,
             feed_soon=self._feeder.poke,
-            ring_soon=self._feeder.ring,
-            intake=intake,
+            enqueue_soon=self._feeder.enqueue,
+            admission=admission,
             disks=disks,
             log_limit_bytes=settings.log_limit_bytes,
             environment=dict(os.environ),
@@ -177,13 +177,13 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
             keep_limit_bytes=settings.keep_limit_bytes,
             environments=EnvironmentFolder(settings.environments) if settings.environments else None,
         )
-        hold_messages(lambda: not intake.is_open())
-        _when_told_to_stop(lambda: intake.hold("stop", _STOPPING))
+        pause_messages(lambda: not admission.is_open())
+        _when_told_to_stop(lambda: admission.hold("stop", _STOPPING))
         _when_ready(leases.start)
         disks.start()
-        self._tidier = Tidier(workspaces, storage, settings.keep_days)
+        self._tidier = Cleaner(workspaces, storage, settings.keep_days)
         self._tidier.start()
-        self._reconciler = Reconciler(name, Ledger.of(settings), storage, sweeps, intake.is_open)
+        self._reconciler = Reconciler(name, RunIndex.of(settings), storage, sweeps, admission.is_open)
         self._reconciler.start()
         self._feeder.start()
         # What a worker has imported lives as long as it does: not looked through again at every collection.

@@ -7,7 +7,7 @@ import secrets
 import time
 from dataclasses import replace
 
-from pipeline_queue.broker.celery_message import Caller
+from pipeline_queue.broker.celery_message import ParentTask
 from pipeline_queue.broker.step_message import StepMessage
 from pipeline_queue.contract.errors import BrokerError, NotFoundError, StorageError, SupervisorError
 from pipeline_queue.contract.records import StepRecord
@@ -18,7 +18,7 @@ from workers.agents.lease_keeper import Held
 from workers.context import WorkerContext
 from workers.executor import ExecutionResult
 from workers.file_tree import remove_tree
-from workers.job import Job, LeaseLostError, Try, job_of
+from workers.job import Attempt, Job, LeaseLostError, job_of
 from workers.keeping import keep_files
 from workers.launch import command_of, execute
 from workers.outcome import (
@@ -47,10 +47,10 @@ from workers.workspace import DamagedError
 
 logger = logging.getLogger(__name__)
 
-_RING_SECONDS = 1.0
+_ENQUEUE_SECONDS = 1.0
 
 
-def attempt(worker: WorkerContext, message: StepMessage, caller: Caller | None = None) -> Outcome:
+def attempt_step(worker: WorkerContext, message: StepMessage, caller: ParentTask | None = None) -> Outcome:
     """Executes one step if it is this worker's to execute, and says what becomes of the Celery task.
 
     `caller` is that task: the next step's names it as what it follows.
@@ -60,11 +60,11 @@ def attempt(worker: WorkerContext, message: StepMessage, caller: Caller | None =
     try:
         job = job_of(worker, message, caller)
     except NotFoundError:
-        if worker.ledger.sweeps.was_forgotten(message.run.sweep):
+        if worker.run_index.sweeps.was_forgotten(message.run.sweep):
             return Outcome("dropped", "its sweep was forgotten")
         raise
     try:
-        settled = _settled(worker, job)
+        settled = _already_decided(worker, job)
         if settled:
             return settled
         joined = join_shared(worker, job)
@@ -73,10 +73,10 @@ def attempt(worker: WorkerContext, message: StepMessage, caller: Caller | None =
         uid = secrets.token_hex(6)
         claimed_at = lease_clock()
         leads = (job.shared.scope, job.shared.name) if job.shared else None
-        lease = worker.ledger.claim(job.run, job.step, uid, worker.name, job.attempts_made(), leads)
+        lease = worker.run_index.claim(job.run, job.step, uid, worker.name, job.attempts_made(), leads)
         if isinstance(lease, Refusal):
             return _refused(worker, job, lease)
-        if lease.is_hungry:
+        if lease.wants_more:
             worker.feed_soon(job.run.sweep)
         with worker.leases.keep(uid, lease, claimed_at) as held:
             try:
@@ -89,18 +89,18 @@ def attempt(worker: WorkerContext, message: StepMessage, caller: Caller | None =
         raise StorageError(f"run {job.run}, step {job.step}: {worker.disks.explain(error)}") from error
 
 
-def _settled(worker: WorkerContext, job: Job) -> Outcome | None:
+def _already_decided(worker: WorkerContext, job: Job) -> Outcome | None:
     """What the storage has decided already, None when the step is still to be done."""
     if RUN_END in job.names:
         end = job.paths.end()
         if end is not None:
-            worker.ledger.close_run(job.run, end.state)
+            worker.run_index.close_run(job.run, end.state)
         return Outcome("dropped", "the run has ended")
     if job.step in job.names:
         return record_published(worker, job)
     if CANCELLED in job.names or _is_sweep_cancelled(worker, job):
         # Whoever runs a step of it ends that, with its grace, and then the run.
-        if worker.ledger.cancel(job.run) == "running":
+        if worker.run_index.cancel(job.run) == "running":
             return Outcome("dropped", "the run is being cancelled")
         return record_cancelled(worker, job)
     missing = job.first_unpublished()
@@ -108,7 +108,7 @@ def _settled(worker: WorkerContext, job: Job) -> Outcome | None:
 
 
 def _is_sweep_cancelled(worker: WorkerContext, job: Job) -> bool:
-    """A message may come long after the ledger has forgotten that its sweep was cancelled."""
+    """A message may come long after the index has forgotten that its sweep was cancelled."""
     return len(job.sweep.space) > 1 and worker.storage.is_cancelled(job.run.sweep)
 
 
@@ -129,52 +129,54 @@ def _refused(worker: WorkerContext, job: Job, refusal: Refusal) -> Outcome:
 
 
 def _out_of_turn(worker: WorkerContext, job: Job, missing: str) -> Outcome:
-    worker.ledger.ring_later(job.run, job.step, _RING_SECONDS)
+    worker.run_index.enqueue_later(job.run, job.step, _ENQUEUE_SECONDS)
     logger.warning("out of turn run=%s step=%s: step %s is not published", job.run, job.step, missing)
     return Outcome("dropped", f"step {missing} is not published")
 
 
 def _execute_and_record(worker: WorkerContext, job: Job, lease: Lease, held: Held, uid: str) -> Outcome:
-    this = _begun(worker, job, lease, held, uid)
+    attempt = _begin(worker, job, lease, held, uid)
     try:
-        return _executed(worker, this)
+        return _execute(worker, attempt)
     except (LeaseLostError, BrokerError):
         # What is decided is on the storage by then; without a broker nobody can be told yet.
         raise
     except SupervisorError as error:
         if worker.executor.is_closing():
-            remove_tree(this.folder / OUTPUTS)
-            return record_failure(worker, this, handed_back(job.step, str(error)))
-        return _died(worker, this, Failure("lost", f"step {job.step} was ended: {error}", infrastructure=True))
+            remove_tree(attempt.folder / OUTPUTS)
+            return record_failure(worker, attempt, handed_back(job.step, str(error)))
+        return _record_death(
+            worker, attempt, Failure("lost", f"step {job.step} was ended: {error}", infrastructure=True)
+        )
     except CancelledError:
-        remove_tree(this.folder / OUTPUTS)
-        return record_failure(worker, this, _cancelled(job.step))
+        remove_tree(attempt.folder / OUTPUTS)
+        return record_failure(worker, attempt, _cancelled(job.step))
     except DamagedError as error:
         # Another worker would find it so, too: no death of this one's.
-        return record_failure(worker, this, storage_failure(job.step, str(error), error))
+        return record_failure(worker, attempt, storage_failure(job.step, str(error), error))
     except (StorageError, OSError) as error:
-        this.check_lease()
-        remove_tree(this.folder / OUTPUTS)  # half of them, and perhaps what fills the disk
-        return _died(worker, this, storage_failure(job.step, worker.disks.explain(error), error))
+        attempt.check_lease()
+        remove_tree(attempt.folder / OUTPUTS)  # half of them, and perhaps what fills the disk
+        return _record_death(worker, attempt, storage_failure(job.step, worker.disks.explain(error), error))
     except Exception as error:
         # A fault of this program: handed back at once, instead of when the lease has run out.
         text = f"step {job.step}: internal error: {type(error).__name__}: {error}"
-        _died(worker, this, Failure("lost", text, True))
+        _record_death(worker, attempt, Failure("lost", text, True))
         raise
 
 
-def _died(worker: WorkerContext, this: Try, failure: Failure) -> Outcome:
+def _record_death(worker: WorkerContext, attempt: Attempt, failure: Failure) -> Outcome:
     """Records the end of an attempt that is not the step's doing; too many in a row are this worker's.
 
     Not those of a worker that was cut off or paused: then every step that runs here ends at once.
     """
-    this.check_lease()
+    attempt.check_lease()
     if failure.is_death:
-        worker.intake.note_death(f"{this.job.run} {this.job.step}", failure.message)
-    return record_failure(worker, this, failure)
+        worker.admission.note_death(f"{attempt.job.run} {attempt.job.step}", failure.message)
+    return record_failure(worker, attempt, failure)
 
 
-def _begun(worker: WorkerContext, job: Job, lease: Lease, held: Held, uid: str) -> Try:
+def _begin(worker: WorkerContext, job: Job, lease: Lease, held: Held, uid: str) -> Attempt:
     base = base_of(worker, job.run.sweep)
     started = StepRecord(
         run=str(job.run),
@@ -187,37 +189,37 @@ def _begun(worker: WorkerContext, job: Job, lease: Lease, held: Held, uid: str) 
         started_at=time.time(),
         notes=base.notes,
     )
-    return Try(job, lease, held, uid, job.paths.attempt(job.step, lease.attempt, uid), started, base)
+    return Attempt(job, lease, held, uid, job.paths.attempt(job.step, lease.attempt, uid), started, base)
 
 
-def _executed(worker: WorkerContext, this: Try) -> Outcome:
-    step = this.job.plan.step
-    if this.lease.attempt > 1:
-        this.check_lease()
-        this.job.paths.fence_off(step.name, this.lease.attempt)
-        if read_step(this.job.target) is not None:
-            return record_published(worker, this.job)
-    _make_folder(worker, this)
-    pipeline = this.job.sweep.pipeline
+def _execute(worker: WorkerContext, attempt: Attempt) -> Outcome:
+    step = attempt.job.plan.step
+    if attempt.lease.attempt > 1:
+        attempt.check_lease()
+        attempt.job.paths.fence_off(step.name, attempt.lease.attempt)
+        if read_step(attempt.job.target) is not None:
+            return record_published(worker, attempt.job)
+    _make_folder(worker, attempt)
+    pipeline = attempt.job.sweep.pipeline
     missing = missing_link(step.name, pipeline.links)
     if missing is not None:
-        return _died(worker, this, missing)
-    snapshot = this.job.sweep.record.snapshot
-    workspace = worker.workspaces.stage(this.uid, snapshot, this.job.earlier(), step, pipeline.links)
+        return _record_death(worker, attempt, missing)
+    snapshot = attempt.job.sweep.record.snapshot
+    workspace = worker.workspaces.stage(attempt.uid, snapshot, attempt.job.earlier(), step, pipeline.links)
     # Staging may have taken long, and whoever lost the lease or cancelled meanwhile found no process to end.
-    this.check_lease()
-    if this.held.cancelled:
-        return record_failure(worker, this, _cancelled(step.name))
-    result = execute(worker, this, workspace)
-    this.check_lease()
+    attempt.check_lease()
+    if attempt.held.cancelled:
+        return record_failure(worker, attempt, _cancelled(step.name))
+    result = execute(worker, attempt, workspace)
+    attempt.check_lease()
     found = find_outputs(workspace, step.outputs) if result.exit_code == 0 else None
     failure = failure_of(step, result, found)
     if failure is not None:
-        failure = _really(worker, this, result, failure)
-    ended = _ended(this, result, failure)
+        failure = _reclassify_failure(worker, attempt, result, failure)
+    ended = _with_result(attempt, result, failure)
     if failure is not None and failure.infrastructure:
-        return _died(worker, ended, failure)
-    worker.intake.note_end()
+        return _record_death(worker, ended, failure)
+    worker.admission.note_end()
     if failure is None and found is not None:
         return publish_attempt(worker, ended, workspace, found)
     failure = failure or Failure("lost", "the step vanished", True)
@@ -226,40 +228,40 @@ def _executed(worker: WorkerContext, this: Try) -> Outcome:
     return record_failure(worker, ended, failure)
 
 
-def _really(worker: WorkerContext, this: Try, result: ExecutionResult, failure: Failure) -> Failure:
+def _reclassify_failure(worker: WorkerContext, attempt: Attempt, result: ExecutionResult, failure: Failure) -> Failure:
     """What a failure was really of: a cancel, this worker's own stop, or a disk."""
-    if this.held.cancelled:
-        return _cancelled(this.job.step)
+    if attempt.held.cancelled:
+        return _cancelled(attempt.job.step)
     if result.cause is Cause.STOPPED:
-        return handed_back(this.job.step, f"its worker stops: {result.reason}")
+        return handed_back(attempt.job.step, f"its worker stops: {result.reason}")
     if failure.cause == "not_started" and failure.infrastructure:
         return not_begun(failure, worker.disks.trouble("storage", is_suspect=True))
     return blamed_on_disk(failure, worker.disks.trouble("scratch") or worker.disks.trouble("storage"))
 
 
-def _make_folder(worker: WorkerContext, this: Try) -> None:
+def _make_folder(worker: WorkerContext, attempt: Attempt) -> None:
     try:
-        this.folder.mkdir()
-        inherit_access(this.folder)
-        inherit_access(this.folder)
+        attempt.folder.mkdir()
+        inherit_access(attempt.folder)
+        inherit_access(attempt.folder)
     except FileNotFoundError:
-        worker.storage.make_run_folder(this.job.run.sweep, this.folder)
+        worker.storage.make_run_folder(attempt.job.run.sweep, attempt.folder)
 
 
 def _cancelled(step: str) -> Failure:
     return Failure("cancelled", f"step {step} was cancelled")
 
 
-def _ended(this: Try, result: ExecutionResult, failure: Failure | None) -> Try:
-    record = this.record.model_copy(
+def _with_result(attempt: Attempt, result: ExecutionResult, failure: Failure | None) -> Attempt:
+    record = attempt.record.model_copy(
         update={
-            "ended_at": this.record.started_at + result.seconds,
+            "ended_at": attempt.record.started_at + result.seconds,
             "seconds": round(result.seconds, 6),
             "exit_code": result.exit_code,
             "signal": result.signal,
-            "notes": (*this.base.notes, *result.notes),
+            "notes": (*attempt.base.notes, *result.notes),
             "state": "failed" if failure else "succeeded",
             "silent": failure is None and result.log_bytes == result.log_dropped_bytes == 0,
         }
     )
-    return replace(this, record=record)
+    return replace(attempt, record=record)

@@ -9,20 +9,20 @@ from pathlib import Path
 from threading import Lock
 
 from pipeline_queue.broker.step_message import StepMessage
-from pipeline_queue.index.run_index import Ledger
+from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.model.pipeline import Pipeline
 from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.storage.storage import Storage
 from pipeline_queue.storage.submitted_environment import EnvironmentFolder
-from workers.agents.admission import Intake
-from workers.agents.disk_monitor import Disks
+from workers.agents.admission import Admission
+from workers.agents.disk_monitor import DiskMonitor
 from workers.agents.lease_keeper import LeaseKeeper
 from workers.executor import Executor
 from workers.workspace import Workspaces
 
-_MOST_SWEEPS, _FEWEST_SWEEPS = 64, 4
+_MAX_SWEEPS, _MIN_SWEEPS = 64, 4
 # On the disk; in memory a list of points is about four times as long.
-_MOST_BYTES = 32 * 2**20
+_MAX_BYTES = 32 * 2**20
 
 
 class SweepCache:
@@ -52,7 +52,7 @@ class SweepCache:
 
     def _is_too_much(self) -> bool:
         held = sum(size for _, size in self._sweeps.values())
-        return len(self._sweeps) > (_FEWEST_SWEEPS if held > _MOST_BYTES else _MOST_SWEEPS)
+        return len(self._sweeps) > (_MIN_SWEEPS if held > _MAX_BYTES else _MAX_SWEEPS)
 
 
 @dataclass(frozen=True)
@@ -64,16 +64,16 @@ class WorkerContext:
 
     name: str
     storage: Storage
-    ledger: Ledger
+    run_index: RunIndex
     executor: Executor
     leases: LeaseKeeper
     workspaces: Workspaces
     sweeps: SweepCache
     refuse: Callable[[bytes, str, str], None]
     feed_soon: Callable[[str], None]
-    ring_soon: Callable[[Pipeline, Sequence[Sequence[StepMessage]]], None]
-    intake: Intake
-    disks: Disks
+    enqueue_soon: Callable[[Pipeline, Sequence[Sequence[StepMessage]]], None]
+    admission: Admission
+    disks: DiskMonitor
     log_limit_bytes: int
     environment: dict[str, str]
     python: Path

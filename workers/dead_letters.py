@@ -6,7 +6,7 @@ import logging
 
 from pipeline_queue.broker.validation import fault_of
 from pipeline_queue.contract.errors import BrokerError
-from pipeline_queue.index.dead_letters import DeadList, printable
+from pipeline_queue.index.dead_letters import DeadLetters, printable
 
 logger = logging.getLogger(__name__)
 
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 class Refusals:
     """Thread-safe; never raises, for what comes after a bad message must be executed."""
 
-    def __init__(self, dead: DeadList, worker: str) -> None:
+    def __init__(self, dead: DeadLetters, worker: str) -> None:
         self._dead = dead
         self._worker = worker
 

@@ -11,7 +11,7 @@ from typing import Any
 from celery import bootsteps
 
 _INTERVAL_SECONDS = 0.1
-_MOST_BUFFERED = 500
+_MAX_BUFFERED = 500
 
 
 class EventPacer(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -28,7 +28,7 @@ class EventPacer(bootsteps.StartStopStep):  # type: ignore[misc]
         if parent.hub is None or dispatcher is None:
             return
         dispatcher.on_send_buffered = None
-        dispatcher.buffer_limit = _MOST_BUFFERED
+        dispatcher.buffer_limit = _MAX_BUFFERED
         self._timer = parent.timer.call_repeatedly(_INTERVAL_SECONDS, dispatcher.flush)
 
     def stop(self, parent: Any) -> None:

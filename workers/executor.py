@@ -15,7 +15,7 @@ from workers.supervisor_link import SupervisorLink
 
 logger = logging.getLogger(__name__)
 
-_MOST_NOTES = 20
+_MAX_NOTES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,15 +115,15 @@ class Executor:
     def renew(self, ids: Iterable[str], lease_seconds: float, leased_at: float | None = None) -> None:
         """The leases of these executions now hold until `leased_at + lease_seconds` of `lease_clock()`."""
         moment = lease_clock() if leased_at is None else leased_at
-        self._tell("renew", {"ids": list(ids), "lease_seconds": lease_seconds, "leased_at": moment})
+        self._send("renew", {"ids": list(ids), "lease_seconds": lease_seconds, "leased_at": moment})
 
     def stop(self, id: str, reason: str) -> None:
         """End one execution: TERM to its tree, KILL after its grace. Nothing happens if it has ended."""
-        self._tell("stop", {"id": id, "reason": reason})
+        self._send("stop", {"id": id, "reason": reason})
 
     def kill(self, id: str, reason: str) -> None:
         """End one execution at once."""
-        self._tell("kill", {"id": id, "reason": reason})
+        self._send("kill", {"id": id, "reason": reason})
 
     def end_all(self, reason: str) -> None:
         """Start nothing any more, and end every execution: TERM to its tree, KILL after its grace."""
@@ -161,13 +161,13 @@ class Executor:
     def _note_cold(self, notes: Iterable[str]) -> None:
         for note in notes:
             with self._lock:
-                is_new = note not in self._cold_notes and len(self._cold_notes) < _MOST_NOTES
+                is_new = note not in self._cold_notes and len(self._cold_notes) < _MAX_NOTES
                 if is_new:
                     self._cold_notes[note] = None
             if is_new:
                 logger.warning("warm Python: a step was %s", note)
 
-    def _tell(self, kind: str, frame: Mapping[str, object]) -> None:
+    def _send(self, kind: str, frame: Mapping[str, object]) -> None:
         with self._lock:
             link = self._link
         if link is not None:
@@ -180,12 +180,12 @@ class Executor:
             return self._link
         try:
             become_subreaper()
-            self._link = SupervisorLink(self._take, self._lose)
+            self._link = SupervisorLink(self._handle_frame, self._report_lost)
         except OSError as error:
             raise SupervisorError(f"the supervisor cannot be started: {error}") from error
         return self._link
 
-    def _take(self, _link: SupervisorLink, frame: dict[str, object]) -> None:
+    def _handle_frame(self, _link: SupervisorLink, frame: dict[str, object]) -> None:
         if frame.get("type") != "ended":
             return
         warm = frame.get("warm")
@@ -198,7 +198,7 @@ class Executor:
             self._note_cold(result.notes)
             waiting.inbox.put(result)
 
-    def _lose(self, link: SupervisorLink, text: str) -> None:
+    def _report_lost(self, link: SupervisorLink, text: str) -> None:
         """The supervisor of this link is dead, and its steps are."""
         with self._lock:
             if self._link is link:

@@ -14,14 +14,14 @@ from pathlib import Path
 
 from pipeline_queue.storage.sparse_files import copy_content, copy_file
 
-LONGEST_NAME_BYTES = 3_000
+MAX_NAME_BYTES = 3_000
 """Of a name relative to its tree; the system takes 4,095 bytes, and the tree is moved to a longer place."""
 
 _YOUNGEST_NS = 1_000_000_000
 
 _RIGHTS_OF_OWNER = stat.S_ISUID | stat.S_ISGID
 
-Mark = tuple[int, int, int, int]
+FileStamp = tuple[int, int, int, int]
 """Inode, size, mtime and ctime (ns): what changes when a file is written."""
 
 
@@ -30,7 +30,7 @@ def walk(root: Path) -> Iterator[Path]:
 
     What lies in folders of another user that this one may not read is passed over.
     """
-    longest = len(os.fsencode(root)) + 1 + LONGEST_NAME_BYTES
+    longest = len(os.fsencode(root)) + 1 + MAX_NAME_BYTES
     pending = [root]
     while pending:
         for item in _listed(pending.pop()):
@@ -61,14 +61,14 @@ def is_closed(path: Path, status: os.stat_result) -> bool:
     return not os.access(path, needed, effective_ids=True)
 
 
-def mark_of(status: os.stat_result) -> Mark | None:
+def stamp_of(status: os.stat_result) -> FileStamp | None:
     """None for a folder."""
     if stat.S_ISDIR(status.st_mode):
         return None
     return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
-def copy_entry(source: Path, target: Path) -> Mark | None:
+def copy_entry(source: Path, target: Path) -> FileStamp | None:
     """Copies a file, link or folder (without its content); the mark of a file or link, None of a folder."""
     status = source.lstat()
     if stat.S_ISDIR(status.st_mode):
@@ -76,7 +76,7 @@ def copy_entry(source: Path, target: Path) -> Mark | None:
         return None
     if stat.S_ISLNK(status.st_mode):
         target.symlink_to(source.readlink())
-        return mark_of(target.lstat())
+        return stamp_of(target.lstat())
     if not stat.S_ISREG(status.st_mode):
         # Reading a pipe would never end.
         raise OSError(errno.EINVAL, "neither a file, a folder nor a link", str(source))
@@ -88,7 +88,7 @@ def copy_entry(source: Path, target: Path) -> Mark | None:
             # Never younger than this: a write in the same tick of the kernel's clock must change the mark.
             written_ns = min(status.st_mtime_ns, time.time_ns() - _YOUNGEST_NS)
             os.utime(writer, ns=(written_ns, written_ns))
-            return mark_of(os.fstat(writer))
+            return stamp_of(os.fstat(writer))
         finally:
             os.close(writer)
 

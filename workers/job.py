@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline_queue.broker.celery_message import Caller
+from pipeline_queue.broker.celery_message import ParentTask
 from pipeline_queue.broker.step_message import StepMessage
 from pipeline_queue.contract.errors import MessageError, StorageError
 from pipeline_queue.contract.ids import RunId
@@ -48,7 +48,7 @@ class Job:
     paths: RunPaths
     names: frozenset[str]
     shared: SharedStep | None = None
-    caller: Caller | None = None
+    caller: ParentTask | None = None
     """The Celery task that brought it."""
 
     @property
@@ -98,7 +98,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Try:
+class Attempt:
     """A job with its lease, and the folder and record that this attempt writes."""
 
     job: Job
@@ -115,7 +115,7 @@ class Try:
             raise LeaseLostError
 
 
-def job_of(worker: WorkerContext, message: StepMessage, caller: Caller | None = None) -> Job:
+def job_of(worker: WorkerContext, message: StepMessage, caller: ParentTask | None = None) -> Job:
     """Raises InputError for a run or step that does not exist, MessageError for values that were not accepted."""
     try:
         sweep = worker.sweeps.get(message.run.sweep)
@@ -129,7 +129,7 @@ def job_of(worker: WorkerContext, message: StepMessage, caller: Caller | None = 
 
 
 def _shared(worker: WorkerContext, sweep: Sweep, step: Step, run: RunId) -> SharedStep | None:
-    identity = sweep.shared_identity(step.name, run)
+    identity = sweep.shared_step_key(step.name, run)
     if identity is None:
         return None
     name = f"{step.name}-{identity}"

@@ -11,7 +11,7 @@ from pipeline_queue.storage.disk import room_of
 from pipeline_queue.storage.storage import KEPT, attempt_number
 from workers.context import WorkerContext
 from workers.file_tree import remove_tree
-from workers.job import Try
+from workers.job import Attempt
 from workers.outputs import Found, Workspace, find_outputs, move_outputs
 
 logger = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ SHARE_OF_FREE = 10
 _BLOCK_BYTES = 512
 
 
-def keep_files(worker: WorkerContext, this: Try, workspace: Workspace) -> Try:
+def keep_files(worker: WorkerContext, attempt: Attempt, workspace: Workspace) -> Attempt:
     """The attempt with what was kept of it, in the folder `kept` beside its log, and with notes on what was not.
 
     Never raises for files that cannot be kept: the step has failed already, and that is to be recorded.
@@ -36,21 +36,21 @@ def keep_files(worker: WorkerContext, this: Try, workspace: Workspace) -> Try:
         chosen, left_out = _newest_within(workspace, found, limit_bytes)
         notes = found.notes
         kept: tuple[OutputFile, ...] = ()
-        if this.job.plan.step.keep == "on_failure" and chosen.outputs:
-            this.check_lease()
+        if attempt.job.plan.step.keep == "on_failure" and chosen.outputs:
+            attempt.check_lease()
             # First, so that they are found when they are old even if this worker is killed meanwhile.
-            worker.storage.note_kept(this.folder, datetime.now(UTC).date())
-            move_outputs(workspace, chosen, this.folder / KEPT)
+            worker.storage.note_kept(attempt.folder, datetime.now(UTC).date())
+            move_outputs(workspace, chosen, attempt.folder / KEPT)
             kept = chosen.outputs
-            _drop_earlier(this)
-        if this.job.plan.step.keep == "on_failure" and left_out:
+            _drop_earlier(attempt)
+        if attempt.job.plan.step.keep == "on_failure" and left_out:
             notes = (*notes, f"not kept of what it left: {left_out:,} file{'s' if left_out > 1 else ''} ({why})")
     except OSError as error:
-        logger.warning("not kept run=%s step=%s: %s", this.job.run, this.job.step, error)
-        remove_tree(this.folder / KEPT)
+        logger.warning("not kept run=%s step=%s: %s", attempt.job.run, attempt.job.step, error)
+        remove_tree(attempt.folder / KEPT)
         kept, notes = (), (*notes, f"what it left could not be kept: {error.strerror or error}")
-    record = this.record.model_copy(update={"kept": kept, "notes": (*this.record.notes, *notes)})
-    return replace(this, record=record)
+    record = attempt.record.model_copy(update={"kept": kept, "notes": (*attempt.record.notes, *notes)})
+    return replace(attempt, record=record)
 
 
 def _limit(worker: WorkerContext) -> tuple[int, str]:
@@ -81,10 +81,10 @@ def _newest_within(workspace: Workspace, found: Found, limit_bytes: int) -> tupl
     return replace(found, outputs=outputs), len(found.outputs) - len(outputs)
 
 
-def _drop_earlier(this: Try) -> None:
+def _drop_earlier(attempt: Attempt) -> None:
     """The last attempt's files are what is looked at; those of earlier ones go."""
-    paths = this.job.paths
+    paths = attempt.job.paths
     for name in paths.names():
-        number = attempt_number(this.job.step, name)
-        if number is not None and number < this.lease.attempt:
+        number = attempt_number(attempt.job.step, name)
+        if number is not None and number < attempt.lease.attempt:
             remove_tree(paths.folder / name / KEPT)

@@ -11,29 +11,29 @@ from pipeline_queue.storage.storage import LOG
 from workers.agents.lease_keeper import TRUSTED_SECONDS
 from workers.context import WorkerContext
 from workers.executor import ExecutionRequest, ExecutionResult
-from workers.job import Try
+from workers.job import Attempt
 from workers.outputs import Workspace
 from workers.preload import late_variables
 from workers.step_base import Base
 from workers.supervisor.protocol import ATTEMPT_MARKER
 
 
-def execute(worker: WorkerContext, this: Try, workspace: Workspace) -> ExecutionResult:
-    step = this.job.plan.step
-    env = _environment(this, workspace.folder, worker.workspaces.ceiling)
+def execute(worker: WorkerContext, attempt: Attempt, workspace: Workspace) -> ExecutionResult:
+    step = attempt.job.plan.step
+    env = _environment(attempt, workspace.folder, worker.workspaces.ceiling)
     return worker.executor.run(
         ExecutionRequest(
-            id=this.uid,
-            argv=this.record.argv,
+            id=attempt.uid,
+            argv=attempt.record.argv,
             cwd=str(workspace.folder),
             env=env,
-            log=str(this.folder / LOG),
+            log=str(attempt.folder / LOG),
             log_limit_bytes=worker.log_limit_bytes,
             timeout_seconds=step.timeout_seconds,
             memory_bytes=step.memory_bytes,
             grace_seconds=worker.grace_seconds,
             lease_seconds=TRUSTED_SECONDS,
-            leased_at=this.held.asked_at,
+            leased_at=attempt.held.asked_at,
             preload=step.preload,
             late=late_variables(step, [*env, ATTEMPT_MARKER]),
         )
@@ -44,12 +44,12 @@ def command_of(base: Base, plan: StepPlan) -> tuple[str, ...]:
     return (str(base.python), *plan.argv) if plan.step.python else plan.argv
 
 
-def _environment(this: Try, folder: Path, ceiling: Path) -> dict[str, str]:
+def _environment(attempt: Attempt, folder: Path, ceiling: Path) -> dict[str, str]:
     """The base without our settings (the broker's URL holds a password), and the step's own.
 
     PWD is the step's folder, as a shell would set it: programs that trust it must not find the submitter's.
     """
-    job, base = this.job, this.base
+    job, base = attempt.job, attempt.base
     inherited = {name: value for name, value in base.variables.items() if not name.startswith(RESERVED_PREFIX)}
     path = f"{base.python.parent}{os.pathsep}{inherited.get('PATH', os.defpath)}"
     inherited["PATH"] = path

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from pipeline_queue.contract.records import OutputFile
 from pipeline_queue.planning.inputs import WILDCARDS, unmatched_patterns
-from workers.file_tree import LONGEST_NAME_BYTES, Mark, is_closed, make_readable, mark_of, move_entry, names_in, walk
+from workers.file_tree import MAX_NAME_BYTES, FileStamp, is_closed, make_readable, move_entry, names_in, stamp_of, walk
 
 _NEVER_PUBLISHED_FOLDERS = frozenset({"__pycache__", ".ipynb_checkpoints"})
-_MOST_NOTES = 20
-_MAX_STRAYS = 10
-_MAX_STRAY_CHARACTERS = 200
+_MAX_NOTES = 20
+_MAX_ESCAPED = 10
+_MAX_ESCAPED_CHARACTERS = 200
 _MAX_CHECKED_BYTES = 64 * 1024 * 1024
 _MAX_CHECKED_BYTES_TOGETHER = 256 * 1024 * 1024
 
@@ -31,9 +31,9 @@ class Workspace:
     """`staged` maps every name that was put there, relative with `/`, to its mark (None: a folder)."""
 
     folder: Path
-    staged: Mapping[str, Mark | None]
+    staged: Mapping[str, FileStamp | None]
 
-    def strays(self) -> list[str]:
+    def escaped(self) -> list[str]:
         """What the step wrote beside its folder, in the folders of its attempt: paths such as `../results/a.txt`."""
         found: list[str] = []
         for depth, (above, names) in enumerate(self._around(), start=1):
@@ -104,7 +104,7 @@ def find_outputs(workspace: Workspace, declared: tuple[str, ...]) -> Found:
         is_folder = stat.S_ISDIR(status.st_mode)
         if is_folder and staged.get(name) is not None:
             replaced.append(name)
-        if name in staged and staged[name] == mark_of(status):
+        if name in staged and staged[name] == stamp_of(status):
             continue
         refused = _refused(name, path, status, root)
         if refused:
@@ -116,10 +116,10 @@ def find_outputs(workspace: Workspace, declared: tuple[str, ...]) -> Found:
     notes = _cut(notes)
     if not is_there:
         notes.append("the step removed its own folder, or put something else in its place: nothing in it was published")
-    strays = workspace.strays()
-    if strays:
-        named = ", ".join(f"{name[:_MAX_STRAY_CHARACTERS]!a}"[1:-1] for name in strays[:_MAX_STRAYS])
-        more = f" and {len(strays) - _MAX_STRAYS:,} more" if len(strays) > _MAX_STRAYS else ""
+    escaped = workspace.escaped()
+    if escaped:
+        named = ", ".join(f"{name[:_MAX_ESCAPED_CHARACTERS]!a}"[1:-1] for name in escaped[:_MAX_ESCAPED])
+        more = f" and {len(escaped) - _MAX_ESCAPED:,} more" if len(escaped) > _MAX_ESCAPED else ""
         notes.append(f"written outside the step's folder, and not published: {named}{more}")
     filled = {name.rpartition("/")[0] for name in seen}
     outputs += [OutputFile(path=f"{name}/", size=None) for name in folders if name not in filled]
@@ -169,8 +169,8 @@ def _refused(name: str, path: Path, status: os.stat_result, root: Path) -> str:
         length = len(name.encode())
     except UnicodeEncodeError:
         return f"{name[:200]!a} is not a name in UTF-8, and was not published"
-    if length > LONGEST_NAME_BYTES:
-        return f"{name[:200]}… lies too deep (over {LONGEST_NAME_BYTES:,} bytes), and was not published"
+    if length > MAX_NAME_BYTES:
+        return f"{name[:200]}… lies too deep (over {MAX_NAME_BYTES:,} bytes), and was not published"
     if is_closed(path, status):
         return f"{name} belongs to another user and cannot be read, and was not published"
     inside = not stat.S_ISLNK(status.st_mode) or _stays_inside(path, root)
@@ -180,9 +180,9 @@ def _refused(name: str, path: Path, status: os.stat_result, root: Path) -> str:
 
 
 def _cut(notes: list[str]) -> list[str]:
-    if len(notes) <= _MOST_NOTES:
+    if len(notes) <= _MAX_NOTES:
         return notes
-    return [*notes[:_MOST_NOTES], f"and {len(notes) - _MOST_NOTES} more were not published"]
+    return [*notes[:_MAX_NOTES], f"and {len(notes) - _MAX_NOTES} more were not published"]
 
 
 def _is_junk(name: str) -> bool:

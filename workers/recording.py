@@ -1,4 +1,4 @@
-"""Writes how an attempt ended: on the storage first, which is the truth, then in the ledger.
+"""Writes how an attempt ended: on the storage first, which is the truth, then in the index.
 
 Promises kept here: outputs appear whole or not at all and from one attempt (the rename of `publish`); a worker whose
 lease is gone writes nothing.
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from pipeline_queue.broker.celery_message import Letter
+from pipeline_queue.broker.celery_message import Message
 from pipeline_queue.broker.step_message import StepMessage
 from pipeline_queue.contract.errors import NotFoundError, SupervisorError
 from pipeline_queue.contract.records import StepRecord
@@ -36,7 +36,7 @@ from pipeline_queue.storage.storage import (
 from pipeline_queue.submitting.canvas import chain
 from workers.context import WorkerContext
 from workers.file_tree import remove_tree
-from workers.job import Job, LeaseLostError, Try
+from workers.job import Attempt, Job, LeaseLostError
 from workers.metrics import read_metrics
 from workers.outcome import Failure, Outcome, with_tail
 from workers.outputs import Found, Workspace, move_outputs, with_checksums
@@ -52,41 +52,41 @@ class CancelledError(Exception):
     """The run was cancelled while its outputs waited for room."""
 
 
-def publish_attempt(worker: WorkerContext, this: Try, workspace: Workspace, found: Found) -> Outcome:
-    job = this.job
+def publish_attempt(worker: WorkerContext, attempt: Attempt, workspace: Workspace, found: Found) -> Outcome:
+    job = attempt.job
     is_there = found.has("metrics.json")
     metrics, metric_notes = read_metrics(workspace.folder / "metrics.json") if is_there else ({}, ())
-    record = this.record.model_copy(
+    record = attempt.record.model_copy(
         update={
             "outputs": found.outputs,
             "deleted": found.deleted,
-            "notes": (*this.record.notes, *found.notes, *metric_notes),
+            "notes": (*attempt.record.notes, *found.notes, *metric_notes),
             "metrics": metrics,
         }
     )
 
-    def patiently(action: Callable[[], _T]) -> _T:
-        this.check_lease()
-        return worker.disks.patiently(lambda: _check_publishing(worker, this), action)
+    def when_writable(action: Callable[[], _T]) -> _T:
+        attempt.check_lease()
+        return worker.disks.when_writable(lambda: _check_publishing(worker, attempt), action)
 
-    this.check_lease()
+    attempt.check_lease()
     found = with_checksums(workspace, found)
     record = record.model_copy(update={"outputs": found.outputs})
-    patiently(lambda: move_outputs(workspace, found, this.folder / OUTPUTS))
+    when_writable(lambda: move_outputs(workspace, found, attempt.folder / OUTPUTS))
     if record.silent:
-        patiently(lambda: (this.folder / LOG).unlink(missing_ok=True))
-    inherit_access_below(this.folder)
-    patiently(lambda: replace_file(this.folder / STEP_RECORD, record.model_dump_json().encode()))
-    if not patiently(lambda: _published(this)):
-        logger.info("publication lost run=%s step=%s attempt=%d", job.run, job.step, this.lease.attempt)
-        remove_tree(this.folder)
+        when_writable(lambda: (attempt.folder / LOG).unlink(missing_ok=True))
+    inherit_access_below(attempt.folder)
+    when_writable(lambda: replace_file(attempt.folder / STEP_RECORD, record.model_dump_json().encode()))
+    if not when_writable(lambda: _published(attempt)):
+        logger.info("publication lost run=%s step=%s attempt=%d", job.run, job.step, attempt.lease.attempt)
+        remove_tree(attempt.folder)
         return record_published(worker, job)
-    worker.disks.patiently(lambda: _check_ending(worker, this), lambda: _finish_run(job, record))
+    worker.disks.when_writable(lambda: _check_ending(worker, attempt), lambda: _finish_run(job, record))
     state: RunState = "succeeded" if job.is_last else "running"
     ending = Ending("succeeded", state, record.seconds, record.exit_code, published=job.number)
-    this.held.is_ending = True
-    if not worker.ledger.record(this.lease, ending, _following(worker, job)):
-        # Whoever holds the lease now will find it published; if the ledger forgot all, nobody would go on.
+    attempt.held.is_ending = True
+    if not worker.run_index.record(attempt.lease, ending, _following(worker, job)):
+        # Whoever holds the lease now will find it published; if the index forgot all, nobody would go on.
         return record_published(worker, job)
     release_shared(worker, job)
     if job.is_last:
@@ -95,27 +95,27 @@ def publish_attempt(worker: WorkerContext, this: Try, workspace: Workspace, foun
     return Outcome("go_on", f"published {len(found.outputs)} outputs after {record.seconds:.3g} s")
 
 
-def _check_publishing(worker: WorkerContext, this: Try) -> None:
+def _check_publishing(worker: WorkerContext, attempt: Attempt) -> None:
     """Raises what ends the wait for room: the lease, a cancel, or this worker's own end."""
-    this.check_lease()
-    if this.held.cancelled:
+    attempt.check_lease()
+    if attempt.held.cancelled:
         raise CancelledError
     if worker.executor.is_closing():
         raise SupervisorError("the worker is stopping; its outputs could not be written yet")
 
 
-def _check_ending(worker: WorkerContext, this: Try) -> None:
-    this.check_lease()
+def _check_ending(worker: WorkerContext, attempt: Attempt) -> None:
+    attempt.check_lease()
     if worker.executor.is_closing():
         raise SupervisorError("the worker is stopping; the end of the run could not be written yet")
 
 
-def _published(this: Try) -> bool:
+def _published(attempt: Attempt) -> bool:
     """False when another attempt was first."""
-    job = this.job
+    job = attempt.job
     if job.shared:
         make_folder(job.shared.path.parent, exist_ok=True)
-    return publish(this.folder, job.target, this.uid)
+    return publish(attempt.folder, job.target, attempt.uid)
 
 
 def _finish_run(job: Job, record: StepRecord) -> None:
@@ -126,27 +126,27 @@ def _finish_run(job: Job, record: StepRecord) -> None:
         _end_run(job, "succeeded", "", StepFiles(job.step, job.step, True, record))
 
 
-def record_failure(worker: WorkerContext, this: Try, failure: Failure) -> Outcome:
-    job, lease = this.job, this.lease
-    this.check_lease()
+def record_failure(worker: WorkerContext, attempt: Attempt, failure: Failure) -> Outcome:
+    job, lease = attempt.job, attempt.lease
+    attempt.check_lease()
     retries = job.plan.step.retries
     cancelled = failure.cause == "cancelled"
     failures = 0 if failure.infrastructure or cancelled else 1
     # A server that was emptied has forgotten them.
     before = max(lease.failures, job.failures_made() if lease.attempt > 1 else 0)
     again = failure.infrastructure or (not cancelled and before + failures <= retries)
-    text = failure.message if cancelled else with_tail(failure.message, this.folder / LOG)
+    text = failure.message if cancelled else with_tail(failure.message, attempt.folder / LOG)
     state = "cancelled" if cancelled else "retrying" if again else "failed"
-    record = this.record.model_copy(
+    record = attempt.record.model_copy(
         update={
             "state": state,
             "cause": failure.cause,
             "message": text,
-            "ended_at": this.record.ended_at or time.time(),
+            "ended_at": attempt.record.ended_at or time.time(),
         }
     )
-    inherit_access_below(this.folder)
-    _write_quietly(this.folder / STEP_RECORD, record)
+    inherit_access_below(attempt.folder)
+    _write_quietly(attempt.folder / STEP_RECORD, record)
     logger.info("%s run=%s step=%s attempt=%d: %s", state, job.run, job.step, lease.attempt, failure.message)
     ending = Ending(
         step_state=record.state,
@@ -160,14 +160,14 @@ def record_failure(worker: WorkerContext, this: Try, failure: Failure) -> Outcom
         retry_seconds=failure.delay_seconds if failure.infrastructure else retry_delay_seconds(before + failures),
     )
     if not again:
-        last = StepFiles(job.step, this.folder.name, False, record)
+        last = StepFiles(job.step, attempt.folder.name, False, record)
         # From the attempt's folder, which is taken away once somebody else has the lease.
-        worker.disks.patiently(
-            lambda: _check_ending(worker, this),
-            lambda: _end_run(job, ending.run_state, text, last, this.folder),
+        worker.disks.when_writable(
+            lambda: _check_ending(worker, attempt),
+            lambda: _end_run(job, ending.run_state, text, last, attempt.folder),
         )
-    this.held.is_ending = True
-    if not worker.ledger.record(lease, ending):
+    attempt.held.is_ending = True
+    if not worker.run_index.record(lease, ending):
         raise LeaseLostError
     if not again:
         release_shared(worker, job, "" if cancelled else text)
@@ -184,14 +184,14 @@ def record_published(worker: WorkerContext, job: Job) -> Outcome:
         _end_run(job, "succeeded", "", None)
     state: RunState = "succeeded" if job.is_last else "running"
     ending = Ending("succeeded", state, published=job.number)
-    worker.ledger.record(Lease.decided(job.run, job.step), ending, _following(worker, job))
+    worker.run_index.record(Lease.decided(job.run, job.step), ending, _following(worker, job))
     release_shared(worker, job)
     return Outcome("go_on", "published before")
 
 
 def record_cancelled(worker: WorkerContext, job: Job) -> Outcome:
     _end_run(job, "cancelled", "cancelled", None)
-    worker.ledger.record(Lease.decided(job.run, job.step), Ending("cancelled", "cancelled", message="cancelled"))
+    worker.run_index.record(Lease.decided(job.run, job.step), Ending("cancelled", "cancelled", message="cancelled"))
     release_shared(worker, job)
     return Outcome("cancelled", "cancelled")
 
@@ -210,22 +210,22 @@ def record_shared_failure(worker: WorkerContext, job: Job, text: str, is_own: bo
     """The step failed without an attempt of this run now; `is_own`: attempts of this run were before."""
     _end_run(job, "failed", text, None)
     ending = Ending("failed", "failed", message=text, cause=cause_of(text) + ("" if is_own else SHARED_FAILURE))
-    worker.ledger.record(Lease.decided(job.run, job.step), ending)
+    worker.run_index.record(Lease.decided(job.run, job.step), ending)
     return Outcome("failed", text)
 
 
 def record_denied(worker: WorkerContext, message: StepMessage, text: str) -> Outcome:
     """The storage denies this worker's user what the run needs; `text` says what.
 
-    Another worker may be allowed to, so this counts as a death of the step. After a few the run ends, in the ledger
+    Another worker may be allowed to, so this counts as a death of the step. After a few the run ends, in the index
     alone.
     """
     run, step = message.run, message.step
-    worker.intake.note_death(f"{run} {step}", text)
-    lease = worker.ledger.claim(run, step, secrets.token_hex(6), worker.name, 0)
+    worker.admission.note_death(f"{run} {step}", text)
+    lease = worker.run_index.claim(run, step, secrets.token_hex(6), worker.name, 0)
     if isinstance(lease, Lease):
         again = Ending("retrying", "running", message=text, cause=text, deaths=1, retry_seconds=_DENIED_DELAY_SECONDS)
-        worker.ledger.record(lease, again)
+        worker.run_index.record(lease, again)
         return Outcome("retry", text)
     logger.error("not written run=%s step=%s: %s", run, step, text)
     state: Literal["cancelled", "failed"] = "cancelled" if lease.reason == "cancelled" else "failed"
@@ -233,15 +233,15 @@ def record_denied(worker: WorkerContext, message: StepMessage, text: str) -> Out
         return Outcome("dropped", f"{lease.reason} {lease.detail}".strip())
     end = f"run {run} has {state}, which cannot be written to the storage: {text}"
     ending = Ending(state, state, message=end, cause=text.partition(";")[0], is_unwritten=True)
-    worker.ledger.record(Lease.decided(run, step), ending)
+    worker.run_index.record(Lease.decided(run, step), ending)
     return Outcome(state, end)
 
 
 def release_shared(worker: WorkerContext, job: Job, failure: str = "") -> None:
-    """Rings the runs that waited for this step: they find it published, share its failure, or one of them leads."""
+    """Enqueues the runs that waited for this step: they find it published, share its failure, or one of them leads."""
     if job.shared is None:
         return
-    parked = worker.ledger.sweeps.release(job.run.sweep, job.shared.name, job.shared.scope, failure)
+    parked = worker.run_index.sweeps.release(job.run.sweep, job.shared.name, job.shared.scope, failure)
     for name in {run.sweep for run in parked}:
         try:
             sweep = worker.sweeps.get(name)
@@ -250,14 +250,14 @@ def release_shared(worker: WorkerContext, job: Job, failure: str = "") -> None:
         pipeline = sweep.pipeline
         position = [step.name for step in pipeline.steps].index(job.step)
         runs = [run for run in parked if run.sweep == name]
-        worker.ring_soon(pipeline, [messages(pipeline, run, sweep.space[run.index])[position:] for run in runs])
+        worker.enqueue_soon(pipeline, [messages(pipeline, run, sweep.space[run.index])[position:] for run in runs])
 
 
-def _following(worker: WorkerContext, job: Job) -> Letter | None:
+def _following(worker: WorkerContext, job: Job) -> Message | None:
     """The message of the next step and of those after it."""
     every = messages(job.sweep.pipeline, job.run, job.sweep.parameters(job.run))
     later = every[[message.step for message in every].index(job.step) + 1 :]
-    return chain(job.sweep.pipeline, later, caller=job.caller, key=worker.ledger.signing_key) if later else None
+    return chain(job.sweep.pipeline, later, caller=job.caller, key=worker.run_index.signing_key) if later else None
 
 
 def _end_run(job: Job, state: RunState, message: str, last: StepFiles | None, within: Path | None = None) -> None:

@@ -15,16 +15,16 @@ def join_shared(worker: WorkerContext, job: Job) -> Outcome | None:
     """What becomes of a shared step's message; None when this run is to execute it, or it is not shared."""
     if job.shared is None:
         return None
-    joined = worker.ledger.sweeps.join(job.run, job.step, job.shared.name, job.shared.scope)
-    # Asked after joining: whoever published before has let its parked runs go by then, or has not and rings this one.
+    joined = worker.run_index.sweeps.join(job.run, job.step, job.shared.name, job.shared.scope)
+    # Asked after joining: whoever published before has let its parked runs go by then, or has not and enqueues this one.
     if read_step(job.shared.path) is not None:
         return record_published(worker, job)
     if joined.answer == "failed":
         return record_shared_failure(worker, job, joined.detail)
     if joined.answer == "parked":
-        # Rung when the leader's step has ended; this is for a worker that is lost before it can.
-        worker.ledger.ring_later(job.run, job.step, _WAIT_SECONDS)
-        if worker.ledger.sweeps.begin(job.run):
+        # Enqueued when the leader's step has ended; this is for a worker that is lost before it can.
+        worker.run_index.enqueue_later(job.run, job.step, _WAIT_SECONDS)
+        if worker.run_index.sweeps.begin(job.run):
             worker.feed_soon(job.run.sweep)
         return Outcome("waiting", f"waits for run {joined.detail}, which executes the same step")
     return None

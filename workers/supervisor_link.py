@@ -13,14 +13,14 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from workers.orphaned_steps import end_strays
-from workers.supervisor.process_tag import tree_mark
+from workers.orphaned_steps import kill_orphans
+from workers.supervisor.process_tag import process_tag
 from workers.supervisor.protocol import decode_frame, encode_frame
 
 _RECEIVE_BYTES = 65536
 _SEND_SECONDS = 10
 _EXIT_SECONDS = 10.0
-_STRAYS_SECONDS = 10.0
+_ORPHANS_SECONDS = 10.0
 
 
 class SupervisorLink:
@@ -48,7 +48,7 @@ class SupervisorLink:
             except OSError:
                 self._channel.close()
                 raise
-        self._mark = tree_mark(self.pid)
+        self._process_tag = process_tag(self.pid)
         self._send_lock = threading.Lock()
         self._running_lock = threading.Lock()
         self._running: dict[str, int | None] = {}
@@ -90,8 +90,8 @@ class SupervisorLink:
         while data := self._receive():
             *lines, received = (received + data).split(b"\n")
             for line in lines:
-                self._take(decode_frame(line))
-        self._bury()
+                self._handle_frame(decode_frame(line))
+        self._report_death()
 
     def _receive(self) -> bytes:
         try:
@@ -99,7 +99,7 @@ class SupervisorLink:
         except OSError:
             return b""
 
-    def _take(self, frame: dict[str, object]) -> None:
+    def _handle_frame(self, frame: dict[str, object]) -> None:
         step_id, pid = str(frame.get("id")), frame.get("pid")
         with self._running_lock:
             if frame.get("type") == "ended":
@@ -108,7 +108,7 @@ class SupervisorLink:
                 self._running[step_id] = pid
         self._on_frame(self, frame)
 
-    def _bury(self) -> None:
+    def _report_death(self) -> None:
         """Make sure that neither the supervisor nor anything it started lives."""
         try:
             status = self._process.wait(_EXIT_SECONDS)
@@ -116,15 +116,15 @@ class SupervisorLink:
             self._process.kill()
             status = self._process.wait()
         with self._running_lock:
-            # In the supervisor's session are its warm processes, what was forked from them a moment ago, and its guard.
+            # In the supervisor's session are its warm processes, what was forked from them a moment ago, and its watchdog.
             steps = {pid for pid in self._running.values() if pid is not None}
-            left = end_strays(set(self._running), steps, self.pid, self._mark, _STRAYS_SECONDS)
+            left = kill_orphans(set(self._running), steps, self.pid, self._process_tag, _ORPHANS_SECONDS)
         # Not before now: a thread that still sends must not meet another socket under this number.
         with self._send_lock:
             self._channel.close()
-        self._on_lost(self, self._epitaph(status, left))
+        self._on_lost(self, self._describe_death(status, left))
 
-    def _epitaph(self, status: int, left: int) -> str:
+    def _describe_death(self, status: int, left: int) -> str:
         if self._is_closing:
             text = "the worker is closing; the step was ended"
         elif status < 0:

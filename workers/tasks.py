@@ -12,11 +12,11 @@ from celery.exceptions import Ignore, Reject, Retry
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from pipeline_queue.broker.celery_message import Caller
+from pipeline_queue.broker.celery_message import ParentTask
 from pipeline_queue.broker.step_message import TASK_NAME, StepMessage, decode
 from pipeline_queue.contract.errors import BrokerError, InputError, MessageError, StepFailedError, StorageError
 from pipeline_queue.storage.access import is_denied
-from workers.attempt import attempt
+from workers.attempt import attempt_step
 from workers.context import WorkerContext
 from workers.outcome import Outcome
 from workers.recording import record_denied
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 _BROKER_SECONDS = 30.0
 _PAUSE_SECONDS = 1.0
-_RING_SECONDS = 5.0
+_ENQUEUE_SECONDS = 5.0
 
 
 class StepTask(Task):  # type: ignore[misc]
@@ -41,7 +41,7 @@ def register(app: Celery) -> None:
     # Positional-only, so that parameters may be called `self` and `envelope`.
     def step(self: Task, envelope: object, /, **parameters: Any) -> str:
         worker: WorkerContext = self.app.worker_context
-        if not worker.intake.is_open():
+        if not worker.admission.is_open():
             # It was asked for before: back to where another worker finds it.
             raise Reject("this worker takes no steps now", requeue=True)
         try:
@@ -50,7 +50,7 @@ def register(app: Celery) -> None:
             worker.refuse(json.dumps([envelope, parameters]).encode(), str(error), _queue(self))
             raise
         except (BrokerError, StorageError) as error:
-            # Not the step's failure: the run is rung again.
+            # Not the step's failure: the run is enqueued again.
             logger.error("gave up task=%s: %s", self.request.id, error)
             raise
         # The next step's message was sent with the record of this one: Celery is not to send it again.
@@ -60,8 +60,8 @@ def register(app: Celery) -> None:
     app.task(name=TASK_NAME, base=StepTask, bind=True, typing=False, shared=False)(step)
 
 
-def _caller(request: Any) -> Caller:
-    return Caller(request.id, request.root_id or request.id)
+def _caller(request: Any) -> ParentTask:
+    return ParentTask(request.id, request.root_id or request.id)
 
 
 def _checked(task: Task, envelope: object, parameters: dict[str, Any]) -> StepMessage:
@@ -77,16 +77,16 @@ def _queue(task: Task) -> str:
     return str(task.request.delivery_info["routing_key"])
 
 
-def _attempted(worker: WorkerContext, message: StepMessage, caller: Caller) -> Outcome:
+def _attempted(worker: WorkerContext, message: StepMessage, caller: ParentTask) -> Outcome:
     """Attempts the step; without a broker again and again for a while, for this message would be the only one."""
     give_up_at = time.monotonic() + _BROKER_SECONDS
     while True:
         try:
-            return attempt(worker, message, caller)
+            return attempt_step(worker, message, caller)
         except StorageError as error:
             if is_denied(error.__cause__):
                 return record_denied(worker, message, str(error))
-            worker.ledger.ring_later(message.run, message.step, _RING_SECONDS)
+            worker.run_index.enqueue_later(message.run, message.step, _ENQUEUE_SECONDS)
             raise
         except BrokerError as error:
             if time.monotonic() > give_up_at or worker.executor.is_closing():
@@ -102,7 +102,7 @@ def _translated(task: Task, outcome: Outcome) -> str:
         case "failed":
             raise StepFailedError(outcome.text)
         case "retry":
-            # Only the state that Flower shows: the retry itself waits in the ledger, not in Celery.
+            # Only the state that Flower shows: the retry itself waits in the index, not in Celery.
             raise Retry(message=outcome.text, exc=StepFailedError(outcome.text))
         case "cancelled":
             _send_event(task, "task-revoked", terminated=True, signum=None, expired=False)

@@ -21,15 +21,15 @@ from pipeline_queue.contract.records import OutputFile
 from pipeline_queue.model.pipeline import Step
 from pipeline_queue.planning.inputs import select_sources
 from pipeline_queue.storage.storage import OUTPUTS, Storage, read_step
-from workers.file_tree import Mark, copy_entry, mark_of, names_in, remove_entry, remove_tree, walk
+from workers.file_tree import FileStamp, copy_entry, names_in, remove_entry, remove_tree, stamp_of, walk
 from workers.outputs import WITHIN, Workspace, sha256_of
 
 _YOUNG_SECONDS = 60.0
 _UNUSED_SECONDS = 7 * 24 * 3600.0
 
-_MOST_KEPT = 64
+_MAX_KEPT = 64
 
-_Staged = dict[str, Mark | None]
+_Staged = dict[str, FileStamp | None]
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
@@ -204,7 +204,7 @@ def private_folder(folder: Path) -> Path:
 def _keep(kept: dict[_Key, _Value], key: _Key, value: _Value) -> None:
     """A worker lives for months and meets many snapshots: the oldest goes."""
     kept[key] = value
-    while len(kept) > _MOST_KEPT:
+    while len(kept) > _MAX_KEPT:
         del kept[next(iter(kept))]
 
 
@@ -218,7 +218,7 @@ def _link(folder: Path, links: Mapping[str, str], staged: _Staged) -> None:
     for name, target in links.items():
         _make_parents(name, folder, staged)
         (folder / name).symlink_to(target)
-        staged[name] = mark_of((folder / name).lstat())
+        staged[name] = stamp_of((folder / name).lstat())
 
 
 def _apply(step: Path, folder: Path, staged: _Staged) -> None:

@@ -30,7 +30,7 @@ def measure(conditions: Conditions) -> list[Figure]:
         sweep, more = _accepted_by_command(site, values)
         figures += more
         figures.append(_status(site, sweep, "before any worker"))
-        figures += _executed(site, sweep, runs)
+        figures += _execute(site, sweep, runs)
         figures.append(_status(site, sweep, "while it is worked on"))
         figures.append(_status_in_process(site, sweep))
         figures += _cancelled(site, sweep, side * side)
@@ -74,7 +74,7 @@ def _status_in_process(site: Site, sweep: str) -> Figure:
     return Figure("the same, Python API", 1000 * (time.monotonic() - began), "ms")
 
 
-def _executed(site: Site, sweep: str, runs: int) -> list[Figure]:
+def _execute(site: Site, sweep: str, runs: int) -> list[Figure]:
     site.start_workers(1)
     began, most = time.monotonic(), 0.0
 

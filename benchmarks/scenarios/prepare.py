@@ -11,7 +11,7 @@ from benchmarks.progress import say
 from benchmarks.scenarios.conditions import Conditions
 from benchmarks.side import BenchmarkError, wait_until
 from benchmarks.site import Site, Worker
-from benchmarks.witness import MARKED, Mark, Witness, tally
+from benchmarks.witness import MARKED, FileStamp, Witness, tally
 
 _SLOTS = 4
 _PREPARE, _PREPARE_SECONDS = "prepare", 1.0
@@ -81,11 +81,11 @@ def _counts(witness: Witness, runs: int, when: str, aim: Aim) -> list[Figure]:
     ]
 
 
-def _prepares(witness: Witness, moment: str) -> list[Mark]:
+def _prepares(witness: Witness, moment: str) -> list[FileStamp]:
     return [mark for mark in witness.marks() if (mark.moment, mark.words) == (moment, _PREPARE)]
 
 
-def _holder(workers: list[Worker], mark: Mark) -> Worker:
+def _holder(workers: list[Worker], mark: FileStamp) -> Worker:
     """The worker that executes the step, by its processes alone."""
     above = _ancestors(mark.process)
     found = [worker for worker in workers if worker.process.pid in above]

@@ -35,10 +35,10 @@ def measure(conditions: Conditions) -> list[Figure]:
         after = _published(site, report["sweep"])
     changed = sum(after.get(path) != inode for path, inode in before.items())
     succeeded = retried["counts"]["succeeded"]
-    return [*_executed(witness, bad), *_files(len(before), changed), Figure("succeeded", succeeded, "", exactly(runs))]
+    return [*_execute(witness, bad), *_files(len(before), changed), Figure("succeeded", succeeded, "", exactly(runs))]
 
 
-def _executed(witness: Witness, bad: list[int]) -> list[Figure]:
+def _execute(witness: Witness, bad: list[int]) -> list[Figure]:
     found = tally(witness.executed(), [f"{step} {n}" for step in ("two", "three") for n in bad])
     return [
         Figure("steps that `retry` executed, as they tell", found.executed, "", exactly(2 * len(bad))),

@@ -1,6 +1,6 @@
 """How a Celery task lies in a list of Redis: what kombu and Celery would write for a chain, made by hand.
 
-The only place that knows it. A message of ours is then one string, which a script of the ledger can put on a queue in
+The only place that knows it. A message of ours is then one string, which a script of the index can put on a queue in
 the same atomic step as it writes down why. `tests/integration/test_celery_message.py` holds it against what Celery itself
 writes. Celery's message protocol 2, kombu's virtual transport with the default exchange and body encoding.
 """
@@ -48,7 +48,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class ParentTask:
     """The task after which another follows."""
 
     id: str
@@ -56,7 +56,7 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class Message:
     """A message ready to be put on its list."""
 
     list: str
@@ -74,7 +74,7 @@ def lists_of(queue: str) -> list[str]:
     return [list_of(queue, priority) for priority in PRIORITIES]
 
 
-def letter(chain: Sequence[Task], priority: int, caller: Caller | None = None) -> Letter:
+def encode(chain: Sequence[Task], priority: int, caller: ParentTask | None = None) -> Message:
     """The message of the first task; the others travel in it, the last one first, as in Celery's own chains.
 
     `priority` is one of PRIORITIES and the first task's alone.
@@ -89,7 +89,7 @@ def letter(chain: Sequence[Task], priority: int, caller: Caller | None = None) -
         "headers": _headers(first, caller),
         "properties": _properties(first, priority),
     }
-    return Letter(list_of(first.queue, priority), json.dumps(payload), first.message)
+    return Message(list_of(first.queue, priority), json.dumps(payload), first.message)
 
 
 def run_of(payload: str) -> RunId | None:
@@ -101,7 +101,7 @@ def run_of(payload: str) -> RunId | None:
         return None
 
 
-def _headers(task: Task, caller: Caller | None) -> dict[str, Any]:
+def _headers(task: Task, caller: ParentTask | None) -> dict[str, Any]:
     return {
         "lang": "py",
         "task": TASK_NAME,

@@ -1,6 +1,6 @@
 """The signature of a message: who knows the key wrote it, for this run, step, queue and values.
 
-It says nothing of when: a copy of a signed message is good for ever, and harmless, for storage and ledger decide what
+It says nothing of when: a copy of a signed message is good for ever, and harmless, for storage and index decide what
 is still to be done.
 """
 
@@ -15,9 +15,9 @@ from pathlib import Path
 from pipeline_queue.broker.step_message import SIGNATURE, VERSION, StepMessage
 from pipeline_queue.contract.errors import MessageError, SettingsError
 
-FEWEST_KEY_BYTES = 32
-_MOST_KEYS = 2
-_MOST_FILE_BYTES = 8192
+MIN_KEY_BYTES = 32
+_MAX_KEYS = 2
+_MAX_FILE_BYTES = 8192
 _VERSION = 1
 
 
@@ -58,18 +58,17 @@ def read_signing_key(path: Path) -> SigningKey:
         raise SettingsError(f"the signing key {path} cannot be read: {reason}") from None
     try:
         _check_file(path, os.fstat(descriptor))
-        content = os.read(descriptor, _MOST_FILE_BYTES + 1)
+        content = os.read(descriptor, _MAX_FILE_BYTES + 1)
     finally:
         os.close(descriptor)
     keys = [line.strip() for line in content.splitlines() if line.strip()]
-    if not 1 <= len(keys) <= _MOST_KEYS or len(content) > _MOST_FILE_BYTES:
+    if not 1 <= len(keys) <= _MAX_KEYS or len(content) > _MAX_FILE_BYTES:
         raise SettingsError(
             f"the signing key {path} must hold one line, or two: the key, and an older one still accepted"
         )
-    if any(len(key) < FEWEST_KEY_BYTES for key in keys):
+    if any(len(key) < MIN_KEY_BYTES for key in keys):
         raise SettingsError(
-            f"the signing key {path} must be at least {FEWEST_KEY_BYTES} bytes long; "
-            "make one with `openssl rand -hex 32`"
+            f"the signing key {path} must be at least {MIN_KEY_BYTES} bytes long; make one with `openssl rand -hex 32`"
         )
     return SigningKey(*keys)
 

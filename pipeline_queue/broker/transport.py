@@ -6,7 +6,7 @@ callbacks each time: a tenth of a worker's time on short steps. Clients are thre
 either way.
 
 kombu also notes in Redis what each worker has taken, to deliver it again after the visibility timeout. Leases decide
-who executes what, and the ledger finds what nobody claimed far sooner: redelivery brought only messages that come
+who executes what, and the index finds what nobody claimed far sooner: redelivery brought only messages that come
 twice, and cost two transactions a task.
 """
 
@@ -26,7 +26,7 @@ class Taken(virtual.QoS):  # type: ignore[misc]
     """What a worker has taken from its queues and not ended, in its memory only: bounds how much it takes."""
 
     def restore_unacked(self) -> list[Any]:
-        """Puts it back when the worker stops or loses its connection; what cannot be, is looked for by the ledger."""
+        """Puts it back when the worker stops or loses its connection; what cannot be, is looked for by the index."""
         self._flush()
         try:
             for message in list(self._delivered.values()):
@@ -100,7 +100,7 @@ def _screened(parse_response: Callable[..., Any], screen: Screen, separator: str
     return parse
 
 
-def hold_messages(is_held: Callable[[], bool]) -> None:
+def pause_messages(is_held: Callable[[], bool]) -> None:
     """While that is true, channels of this process ask for no message; one that was asked for already may come."""
     Channel.is_held = staticmethod(is_held)
 

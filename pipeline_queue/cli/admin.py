@@ -148,17 +148,17 @@ def doctor(dead: bool, clear_dead: bool, adopt_storage: bool, as_json: bool) -> 
 
 def _dead_messages(settings: Settings | None, show: bool, clear: bool, as_json: bool) -> None:
     from pipeline_queue.contract.errors import BrokerError
-    from pipeline_queue.index.run_index import Ledger
+    from pipeline_queue.index.run_index import RunIndex
     from pipeline_queue.reporting.doctor import shown_dead
 
     if settings is None:
         raise BrokerError("no broker is configured and no service runs here, so there are no refused messages")
-    ledger = Ledger(settings.broker_url)
+    run_index = RunIndex(settings.broker_url)
     try:
-        found = ledger.dead.latest() if show else []
-        removed = ledger.dead.clear() if clear else 0
+        found = run_index.dead.latest() if show else []
+        removed = run_index.dead.clear() if clear else 0
     finally:
-        ledger.close()
+        run_index.close()
     if as_json:
         echo_json(json.dumps({"dead": [asdict(one) for one in found], "removed": removed}, indent=2))
         return

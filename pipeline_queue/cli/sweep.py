@@ -30,7 +30,7 @@ from pipeline_queue.space import Space
 from pipeline_queue.submitting.submission import prepare_sweep
 
 _SHOWN_POINTS = 5
-_MOST_COUNTED = 200_000
+_MAX_COUNTED = 200_000
 
 
 @click.command()
@@ -124,7 +124,7 @@ def _number(option: str, text: str | None) -> int | None:
 
 def _print_plan(pipeline: Pipeline, space: Space, as_json: bool) -> None:
     points = [space[index] for index in range(min(len(space), _SHOWN_POINTS))]
-    counted = distinct_executions(pipeline, space, _MOST_COUNTED)
+    counted = distinct_executions(pipeline, space, _MAX_COUNTED)
     steps = len(space) * len(pipeline.steps)
     if as_json:
         distinct = counted[0] if counted else None

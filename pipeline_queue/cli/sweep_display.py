@@ -27,7 +27,7 @@ _POLL_SECONDS = 0.2
 _LINE_SECONDS = 5.0
 _MAX_CAUSES = 10
 _GAP = "  "
-_LEAST_OF_A_TEXT = 6
+_MIN_OF_A_TEXT = 6
 _NUMBER = re.compile(r"[-+]?\.?[0-9]|[-+]?(?:nan|inf)\b")
 
 
@@ -184,7 +184,7 @@ def _fitting(facts: Sequence[str], width: int | None) -> str:
 def _cut(fact: str, width: int) -> str:
     """The beginning of `name=text` with an ellipsis; empty for a number, of which a part says something else."""
     name, equals, value = fact.partition("=")
-    if not equals or _NUMBER.match(value) or width < cell_len(name) + _LEAST_OF_A_TEXT:
+    if not equals or _NUMBER.match(value) or width < cell_len(name) + _MIN_OF_A_TEXT:
         return ""
     return fact if cell_len(fact) <= width else f"{set_cell_size(fact, width - 1).rstrip()}…"
 

@@ -66,7 +66,7 @@ _DEFAULT_KEEP_LIMIT_BYTES = 1024 * 1024 * 1024
 _DEFAULT_KEEP_DAYS = 7
 # Kubernetes kills after 30 s.
 _DEFAULT_STOP_GRACE_SECONDS = 20.0
-_LONGEST_STOP_GRACE_SECONDS = 30 * 24 * 3600.0
+_MAX_STOP_GRACE_SECONDS = 30 * 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +238,6 @@ def _stop_grace(environment: Mapping[str, str]) -> float:
         seconds = float(text)
     except ValueError:
         seconds = -1.0
-    if not 0 <= seconds <= _LONGEST_STOP_GRACE_SECONDS:
+    if not 0 <= seconds <= _MAX_STOP_GRACE_SECONDS:
         raise SettingsError(f"{STOP_GRACE} must be a number of seconds from 0 to 30 days, not '{text[:40]}'")
     return seconds

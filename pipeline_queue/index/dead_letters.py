@@ -12,10 +12,10 @@ from pipeline_queue.index.connection import broker_errors
 if TYPE_CHECKING:
     from redis import Redis
 
-MOST_ROWS = 500
+MAX_ROWS = 500
 """The oldest go first."""
-MOST_PAYLOAD_BYTES = 2000
-_MOST_TEXT_BYTES = 400
+MAX_PAYLOAD_BYTES = 2000
+_MAX_TEXT_BYTES = 400
 _VERSION = 1
 
 # Keeps a refused message. A row is the JSON of `v`, `at` (Unix seconds by Redis), `reason`, `queue`, `worker`, `bytes`
@@ -32,7 +32,7 @@ return redis.call('LLEN', KEYS[1])
 
 
 @dataclass(frozen=True, slots=True)
-class DeadMessage:
+class DeadLetter:
     """One refused message. All texts are printable; `size_bytes` is the whole message's, `payload` its beginning."""
 
     at: float
@@ -43,7 +43,7 @@ class DeadMessage:
     payload: str
 
 
-class DeadList:
+class DeadLetters:
     """Thread-safe; every method raises BrokerError when Redis is not there."""
 
     def __init__(self, redis: Redis, broker_url: str) -> None:
@@ -54,20 +54,20 @@ class DeadList:
     def keep(self, payload: bytes, reason: str, queue: str, worker: str) -> None:
         row = {
             "v": _VERSION,
-            "reason": _cut(printable(reason), _MOST_TEXT_BYTES),
-            "queue": _cut(printable(queue), _MOST_TEXT_BYTES),
-            "worker": _cut(printable(worker), _MOST_TEXT_BYTES),
+            "reason": _cut(printable(reason), _MAX_TEXT_BYTES),
+            "queue": _cut(printable(queue), _MAX_TEXT_BYTES),
+            "worker": _cut(printable(worker), _MAX_TEXT_BYTES),
             "bytes": len(payload),
-            "payload": _cut(_shown(payload), MOST_PAYLOAD_BYTES),
+            "payload": _cut(_shown(payload), MAX_PAYLOAD_BYTES),
         }
         with broker_errors(self._url):
-            self._keep(keys=[keys.DEAD], args=[json.dumps(row, ensure_ascii=False)[:-1], MOST_ROWS])
+            self._keep(keys=[keys.DEAD], args=[json.dumps(row, ensure_ascii=False)[:-1], MAX_ROWS])
 
     def count(self) -> int:
         with broker_errors(self._url):
             return self._redis.llen(keys.DEAD)
 
-    def latest(self, most: int = MOST_ROWS) -> list[DeadMessage]:
+    def latest(self, most: int = MAX_ROWS) -> list[DeadLetter]:
         """The newest first. Rows that another version wrote are left out."""
         with broker_errors(self._url):
             rows = [json.loads(row) for row in cast(list[str], self._redis.lrange(keys.DEAD, 0, most - 1))]
@@ -88,12 +88,12 @@ def printable(text: str) -> str:
 
 
 def _shown(payload: bytes) -> str:
-    return printable(payload[:MOST_PAYLOAD_BYTES].decode(errors="backslashreplace"))
+    return printable(payload[:MAX_PAYLOAD_BYTES].decode(errors="backslashreplace"))
 
 
 def _cut(text: str, most_bytes: int) -> str:
     return text.encode()[:most_bytes].decode(errors="ignore")
 
 
-def _message(row: dict[str, Any]) -> DeadMessage:
-    return DeadMessage(row["at"], row["reason"], row["queue"], row["worker"], row["bytes"], row["payload"])
+def _message(row: dict[str, Any]) -> DeadLetter:
+    return DeadLetter(row["at"], row["reason"], row["queue"], row["worker"], row["bytes"], row["payload"])

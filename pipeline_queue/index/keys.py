@@ -68,7 +68,7 @@ def shared_failures_key(sweep: str) -> str:
     return f"{_PREFIX}shared-failures:{sweep}"
 
 
-def redo_key(sweep: str) -> str:
+def reopened_key(sweep: str) -> str:
     """A bitmap: the indexes of runs that wait to be taken into the window again."""
     return f"{_PREFIX}redo:{sweep}"
 

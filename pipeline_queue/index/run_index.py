@@ -1,6 +1,6 @@
 """The live index of runs in Redis: the only reader and writer of it.
 
-It can be lost at any time: the storage is the truth, and what is missing here is made again by the next ring.
+It can be lost at any time: the storage is the truth, and what is missing here is made again by the next time it is enqueued.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from pipeline_queue.broker.celery_message import Letter
+from pipeline_queue.broker.celery_message import Message
 from pipeline_queue.broker.signing import SigningKey, read_signing_key
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.contract.settings import Settings
@@ -20,14 +20,14 @@ from pipeline_queue.contract.states import RunState, StepState
 from pipeline_queue.contract.warm_python import WarmPython
 from pipeline_queue.index import keys, scripts
 from pipeline_queue.index.connection import broker_errors, connect
-from pipeline_queue.index.dead_letters import DeadList
-from pipeline_queue.index.sweep_index import SHARED_SECONDS, SweepLedger
+from pipeline_queue.index.dead_letters import DeadLetters
+from pipeline_queue.index.sweep_index import SHARED_SECONDS, SweepIndex
 
 if TYPE_CHECKING:
     from redis import Redis
 
 LEASE_SECONDS = 15.0
-MOST_DEATHS = 3
+MAX_DEATHS = 3
 """Infrastructure deaths of one step after which it is given up."""
 
 _REMEMBER_SECONDS = 300
@@ -35,8 +35,8 @@ _REMEMBER_UNWRITTEN_SECONDS = 7 * 24 * 3600
 _REMEMBER_FILLING_SECONDS = 24 * 3600
 _WORKER_SECONDS = 15.0
 _PUT_OFF_SECONDS = 15.0
-_MOST_DUE = 200
-_MOST_SENT = 200
+_MAX_DUE = 200
+_MAX_SENT = 200
 """After which a message that nobody claimed is looked for."""
 
 
@@ -49,7 +49,7 @@ class Lease:
     attempt: int
     token: str
     failures: int
-    is_hungry: bool = False
+    wants_more: bool = False
     """The claim began a run of a sweep that is to take more into its window."""
     leads: tuple[str, str] | None = None
     """Scope and name of the shared step that it executes."""
@@ -70,7 +70,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How an attempt ended, as the ledger keeps it."""
+    """How an attempt ended, as the index keeps it."""
 
     step_state: StepState
     run_state: RunState
@@ -90,7 +90,7 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class LiveStep:
-    """One step as the ledger knows it."""
+    """One step as the index knows it."""
 
     state: StepState
     attempts: int
@@ -103,7 +103,7 @@ class LiveStep:
 
 @dataclass(frozen=True, slots=True)
 class LiveRun:
-    """One run as the ledger knows it; times are Unix seconds by Redis' clock."""
+    """One run as the index knows it; times are Unix seconds by Redis' clock."""
 
     state: RunState
     cancelling: bool
@@ -138,7 +138,7 @@ class Filling:
     mark: str
 
 
-class Ledger:
+class RunIndex:
     """Thread-safe; every method raises BrokerError when Redis is not there."""
 
     def __init__(self, broker_url: str, timeout_seconds: float = 5.0, signing_key: SigningKey | None = None) -> None:
@@ -147,8 +147,8 @@ class Ledger:
         self.signing_key = signing_key
         self._redis = connect(broker_url, timeout_seconds)
         self._own = threading.local()
-        self.sweeps = SweepLedger(self._redis, broker_url)
-        self.dead = DeadList(self._redis, broker_url)
+        self.sweeps = SweepIndex(self._redis, broker_url)
+        self.dead = DeadLetters(self._redis, broker_url)
         register = self._redis.register_script
         self._close = register(scripts.CLOSE)
         self._claim = register(scripts.CLAIM)
@@ -162,7 +162,7 @@ class Ledger:
         self._note_complete = register(scripts.NOTE_COMPLETE)
 
     @classmethod
-    def of(cls, settings: Settings) -> Ledger:
+    def of(cls, settings: Settings) -> RunIndex:
         """Raises SettingsError for a signing key that cannot be used."""
         file = settings.signing_key_file
         return cls(settings.broker_url, signing_key=read_signing_key(file) if file else None)
@@ -240,11 +240,11 @@ class Ledger:
                     keys.sweep_key(run.sweep),
                     keys.held_key(run.sweep),
                 ],
-                args=[str(run), step, holder, worker, int(LEASE_SECONDS * 1000), MOST_DEATHS, attempts],
+                args=[str(run), step, holder, worker, int(LEASE_SECONDS * 1000), MAX_DEATHS, attempts],
             )
         if reply[0] == "run":
-            number, token, failures, hungry = reply[1:]
-            return Lease(run, step, int(number), token, int(failures), bool(hungry), leads)
+            number, token, failures, wants_more = reply[1:]
+            return Lease(run, step, int(number), token, int(failures), bool(wants_more), leads)
         return Refusal(reply[0], " ".join(str(part) for part in reply[1:]))
 
     def renew(self, leases: Sequence[Lease], worker: str = "") -> list[Literal["held", "cancelled", "lost"]]:
@@ -267,16 +267,16 @@ class Ledger:
                 answers = self._renew_when_full(keys=names, args=args)
             return answers
 
-    def send(self, letters: Sequence[Letter]) -> None:
+    def send(self, messages: Sequence[Message]) -> None:
         """Puts messages on their queues."""
-        for first in range(0, len(letters), _MOST_SENT):
+        for first in range(0, len(messages), _MAX_SENT):
             with broker_errors(self._url):
                 pipe = self._redis.pipeline(transaction=False)
-                for letter in letters[first : first + _MOST_SENT]:
-                    pipe.lpush(letter.list, letter.payload)
+                for encode in messages[first : first + _MAX_SENT]:
+                    pipe.lpush(encode.list, encode.payload)
                 pipe.execute()
 
-    def record(self, lease: Lease, ending: Ending, following: Letter | None = None) -> bool:
+    def record(self, lease: Lease, ending: Ending, following: Message | None = None) -> bool:
         """False when the lease is another's by now; then nothing was written. `following` is sent in the same step."""
         with broker_errors(self._url):
             return bool(
@@ -328,18 +328,18 @@ class Ledger:
     def due(self) -> list[tuple[RunId, str]]:
         """Steps whose retry is due or whose lease ran out, each at most once in 15 s."""
         with broker_errors(self._url):
-            members = self._due(keys=[keys.LEASES, keys.RETRIES], args=[int(_PUT_OFF_SECONDS * 1000), _MOST_DUE])
+            members = self._due(keys=[keys.LEASES, keys.RETRIES], args=[int(_PUT_OFF_SECONDS * 1000), _MAX_DUE])
         pairs = (member.split(" ", 1) for member in members)
         return [(RunId.parse(run), step) for run, step in pairs]
 
-    def ring_later(self, run: RunId, step: str, seconds: float) -> None:
-        """Has the reconciler ring the run after this time, unless it is to do so sooner."""
+    def enqueue_later(self, run: RunId, step: str, seconds: float) -> None:
+        """Has the reconciler enqueue the run after this time, unless it is to do so sooner."""
         with broker_errors(self._url):
             member, due = f"{run} {step}", int((self.time() + seconds) * 1000)
             self._redis.zadd(keys.RETRIES, {member: due}, lt=True)
 
     def forget_due(self, run: RunId, step: str) -> None:
-        """The step needs no ring any more."""
+        """The step needs no message any more."""
         member = f"{run} {step}"
         with broker_errors(self._url):
             pipe = self._redis.pipeline(transaction=False)

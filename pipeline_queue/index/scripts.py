@@ -1,4 +1,4 @@
-"""The Lua scripts of the ledger: each decides and writes in one atomic step, on Redis' own clock.
+"""The Lua scripts of the index: each decides and writes in one atomic step, on Redis' own clock.
 
 A run's hash holds `state`, `created` (ms), `cancel`, and for every step that was ever claimed the fields
 `<step>|state`, `|attempts`, `|failures`, `|deaths`, `|holder`, `|token`, `|until` (ms), `|worker`,
@@ -130,7 +130,7 @@ return result
 # KEYS  1 sweep hash, 2 flight, 3 redo, 4 causes, 5 what the run hashes' names begin with
 # ARGV  index and state for each: as what the sweep counts the run, or '' when it is not counted
 # result how many wait now that did not
-REDO = (
+REOPEN = (
     _NOW
     + """
 if redis.call('EXISTS', KEYS[1]) == 0 or redis.call('HEXISTS', KEYS[1], 'ended') == 1 then return 0 end
@@ -268,7 +268,7 @@ redis.call('SREM', KEYS[2], ARGV[1])
 return {'lead'}
 """
 
-# A shared step has ended: gives the parked runs back, to be rung.
+# A shared step has ended: gives the parked runs back, to be enqueued.
 # KEYS  1 leaders, 2 parked runs, 3 failures of the sweep's shared steps
 # ARGV  1 shared step, 2 message of its failure, or '', 3 seconds to keep that
 # result the parked runs
@@ -363,8 +363,8 @@ redis.call('PERSIST', KEYS[1])
 redis.call('ZADD', KEYS[2], expiry, run..' '..step)
 redis.call('ZREM', KEYS[4], run..' '..step)
 redis.call('SADD', KEYS[5], run)
-local hungry = begin(KEYS[1], KEYS[6])
-return {'run', attempts + 1, token, tonumber(f[9] or 0), hungry}
+local wants_more = begin(KEYS[1], KEYS[6])
+return {'run', attempts + 1, token, tonumber(f[9] or 0), wants_more}
 """
 )
 
@@ -514,8 +514,8 @@ return 'idle'
 """
 )
 
-# What the reconciler should ring now: due retries and leases that ran out. Each is put off by the given time, so
-# that a ring that gets lost is repeated and one that works is not.
+# What the reconciler should enqueue now: due retries and leases that ran out. Each is put off by the given time, so
+# that a message that gets lost is repeated and one that works is not.
 # KEYS  1 leases, 2 retries
 # ARGV  1 ms to put off, 2 most members
 # result members '<run> <step>'

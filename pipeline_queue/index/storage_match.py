@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline_queue.index.run_index import Ledger
+from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.storage.storage import Storage
 
 
-def open_storage(root: Path, ledger: Ledger) -> Storage:
+def open_storage(root: Path, run_index: RunIndex) -> Storage:
     """The storage at `root`, made when it is new and the broker has none yet.
 
     Raises BrokerError, and StorageError when the broker's runs are in another one.
     """
-    storage = Storage.open(root, expected=ledger.storage_token())
-    storage.check(ledger.agree_on_storage(storage.token()))
+    storage = Storage.open(root, expected=run_index.storage_token())
+    storage.check(run_index.agree_on_storage(storage.token()))
     return storage

@@ -1,4 +1,4 @@
-"""The live index of sweeps in Redis: windows, counters and causes of failure. A part of the ledger."""
+"""The live index of sweeps in Redis: windows, counters and causes of failure. A part of the index."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Allotment:
 
 @dataclass(frozen=True, slots=True)
 class LiveSweep:
-    """A sweep as the ledger knows it; times are Unix seconds by Redis' clock, `now` the moment of reading.
+    """A sweep as the index knows it; times are Unix seconds by Redis' clock, `now` the moment of reading.
 
     `done_before`: how many runs had succeeded or failed when it was opened, at `created_at`.
     """
@@ -51,7 +51,7 @@ class LiveSweep:
     cursor: int
     unstarted: int
     flight: int
-    redo: int
+    reopened: int
     succeeded: int
     failed: int
     cancelled: int
@@ -77,14 +77,14 @@ class LiveSweep:
         """Whether its counts can be true; a server with an older memory may have some that cannot."""
         ended = self.succeeded + self.failed + self.cancelled
         least = min(
-            self.succeeded, self.failed, self.cancelled, self.unstarted, self.redo, self.flight - self.unstarted
+            self.succeeded, self.failed, self.cancelled, self.unstarted, self.reopened, self.flight - self.unstarted
         )
         return least >= 0 and ended + self.flight <= self.total and self.cursor <= self.total
 
     @property
     def has_more(self) -> bool:
         """Whether runs of it have yet to be taken into its window."""
-        return self.cursor < self.total or self.redo > 0
+        return self.cursor < self.total or self.reopened > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class LiveProgress:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What a sweep starts from; the counts are not 0 when it is taken up again from the storage."""
+    """What a sweep starts from; the counts are not 0 when it is restored from the storage."""
 
     sweep: str
     total: int
@@ -110,7 +110,7 @@ class Opening:
     cancelled: int = 0
 
 
-class SweepLedger:
+class SweepIndex:
     """Thread-safe; every method raises BrokerError when Redis is not there."""
 
     def __init__(self, redis: Redis, broker_url: str) -> None:
@@ -119,7 +119,7 @@ class SweepLedger:
         self._open = redis.register_script(scripts.OPEN_SWEEP)
         self._allot = redis.register_script(scripts.ALLOT)
         self._restore = redis.register_script(scripts.RESTORE_SWEEP)
-        self._redo = redis.register_script(scripts.REDO)
+        self._reopen = redis.register_script(scripts.REOPEN)
         self._drop = redis.register_script(scripts.DROP_SWEEP)
         self._cancel = redis.register_script(scripts.CANCEL_SWEEP)
         self._end = redis.register_script(scripts.END_SWEEP)
@@ -160,7 +160,7 @@ class SweepLedger:
         with broker_errors(self._url):
             return bool(
                 self._restore(
-                    keys=[keys.sweep_key(name), keys.flight_key(name), keys.redo_key(name), keys.runs_of(name)],
+                    keys=[keys.sweep_key(name), keys.flight_key(name), keys.reopened_key(name), keys.runs_of(name)],
                     args=[opening.cursor, opening.succeeded, opening.failed, opening.cancelled, *sorted(stale)],
                 )
             )
@@ -190,7 +190,7 @@ class SweepLedger:
             return cast(list[str], self._redis.zrangebyscore(keys.SUBMITTED, "-inf", at))
 
     def allot(self, sweep: str, most_unstarted: int, most_in_flight: int) -> Allotment:
-        """Takes the sweep's next runs into its window: the caller rings them. Empty while there are enough."""
+        """Takes the sweep's next runs into its window: the caller enqueues them. Empty while there are enough."""
         with broker_errors(self._url):
             again, *indexes = self._allot(
                 keys=[
@@ -198,14 +198,14 @@ class SweepLedger:
                     keys.flight_key(sweep),
                     keys.ACTIVE,
                     keys.runs_of(sweep),
-                    keys.redo_key(sweep),
+                    keys.reopened_key(sweep),
                 ],
                 args=[sweep, most_unstarted, most_in_flight],
             )
         runs = [RunId(sweep, int(index)) for index in indexes]
         return Allotment(again=tuple(runs[:again]), fresh=tuple(runs[again:]))
 
-    def redo(self, sweep: str, indexes: Mapping[int, str]) -> int:
+    def reopened(self, sweep: str, indexes: Mapping[int, str]) -> int:
         """Has these runs taken into the window again, unless they are in it; how many.
 
         The values say as what the sweep counts each (`failed`, `cancelled`), or '' where it does not.
@@ -213,7 +213,7 @@ class SweepLedger:
         names = [
             keys.sweep_key(sweep),
             keys.flight_key(sweep),
-            keys.redo_key(sweep),
+            keys.reopened_key(sweep),
             keys.causes_key(sweep),
             keys.runs_of(sweep),
         ]
@@ -221,7 +221,7 @@ class SweepLedger:
         with broker_errors(self._url):
             for some in _batches(indexes):
                 pairs = [part for index in some for part in (index, indexes[index])]
-                added += int(self._redo(keys=names, args=pairs))
+                added += int(self._reopen(keys=names, args=pairs))
         return added
 
     def in_flight(self, sweep: str) -> frozenset[int]:
@@ -235,7 +235,7 @@ class SweepLedger:
         names = [
             keys.sweep_key(sweep),
             keys.flight_key(sweep),
-            keys.redo_key(sweep),
+            keys.reopened_key(sweep),
             keys.causes_key(sweep),
             keys.SWEEPS,
             keys.runs_of(sweep),
@@ -304,7 +304,7 @@ class SweepLedger:
         with broker_errors(self._url):
             pipe = self._redis.pipeline()
             pipe.srem(keys.SWEEPS, sweep)
-            pipe.delete(keys.redo_key(sweep), keys.held_key(sweep))
+            pipe.delete(keys.reopened_key(sweep), keys.held_key(sweep))
             pipe.execute()
 
     def unended(self) -> list[str]:
@@ -342,7 +342,7 @@ class SweepLedger:
             return bool(self._begin(keys=[keys.run_key(run), keys.sweep_key(run.sweep)]))
 
     def release(self, sweep: str, shared: str, scope: str, failure: str = "") -> list[RunId]:
-        """The runs that were parked for a shared step; the caller rings them. A `failure` is the sweep's."""
+        """The runs that were parked for a shared step; the caller enqueues them. A `failure` is the sweep's."""
         names = [keys.leaders_key(scope), keys.parked_key(scope, shared), keys.shared_failures_key(sweep)]
         with broker_errors(self._url):
             runs = self._release(keys=names, args=[shared, failure, SHARED_SECONDS])
@@ -359,7 +359,7 @@ class SweepLedger:
             return None in pipe.execute()
 
     def untracked(self, sweep: str, steps: Iterable[str], seconds: float, most: int) -> list[RunId]:
-        """Runs in flight without a lease or a retry that waits: each is being rung, in the queue, or lost.
+        """Runs in flight without a lease or a retry that waits: each is being enqueued, in the queue, or lost.
 
         Each is asked about at most once in `seconds`, and not in the first after its allotment.
         """
@@ -402,7 +402,7 @@ class SweepLedger:
             cursor=int(fields["cursor"]),
             unstarted=int(fields["unstarted"]),
             flight=int(fields["flight"]),
-            redo=int(fields.get("redo", 0)),
+            reopened=int(fields.get("redo", 0)),
             succeeded=int(fields["succeeded"]),
             failed=int(fields["failed"]),
             cancelled=int(fields["cancelled"]),

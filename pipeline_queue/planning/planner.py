@@ -15,16 +15,16 @@ from pipeline_queue.model.pipeline import OptionalWords, Pipeline, Step, Templat
 from pipeline_queue.space import Point
 from pipeline_queue.storage.storage import RUN_END
 
-MOST_ELEMENT_BYTES = 131_071
+MAX_ELEMENT_BYTES = 131_071
 """One argv element or `NAME=value` on Linux (MAX_ARG_STRLEN less its end)."""
-MOST_COMMAND_BYTES = 1_500_000
+MAX_COMMAND_BYTES = 1_500_000
 """All of argv and the declared env; Linux takes about 2 MiB with what the worker's environment adds."""
 
-MOST_WORDS = 20_000
+MAX_WORDS = 20_000
 """Of one command, which lists may make of few references: each word costs the system more than its bytes."""
 
 _FIRST_RETRY_SECONDS = 1.0
-_LONGEST_RETRY_SECONDS = 60.0
+_MAX_RETRY_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def messages(pipeline: Pipeline, run: RunId, point: Point) -> tuple[StepMessage,
 
 
 def remaining(pipeline: Pipeline, run: RunId, point: Point, names: Container[str]) -> tuple[StepMessage, ...]:
-    """What a ring of this run carries; `names` is what lies in the run's folder. Empty when the run has ended.
+    """What a message of this run carries; `names` is what lies in the run's folder. Empty when the run has ended.
 
     When every step is published but the end was not written, the last step's message has that done.
     """
@@ -93,7 +93,7 @@ def check_sizes(pipeline: Pipeline, run: RunId, point: Point) -> None:
 
 def retry_delay_seconds(failures: int) -> float:
     """How long to wait after this many failures: 1 s, doubled each time, at most 60 s."""
-    return float(min(_FIRST_RETRY_SECONDS * 2.0 ** min(failures - 1, 10), _LONGEST_RETRY_SECONDS))
+    return float(min(_FIRST_RETRY_SECONDS * 2.0 ** min(failures - 1, 10), _MAX_RETRY_SECONDS))
 
 
 def step_named(pipeline: Pipeline, name: str) -> Step:
@@ -109,20 +109,20 @@ def _oversized(plan: StepPlan) -> list[Problem]:
     sizes = [len(word.encode()) for word in plan.argv]
     env_sizes = [len(f"{name}={value}".encode()) for name, value in plan.env.items()]
     problems = [
-        Problem(place, f"{what} would be {size:,} bytes long; the system takes at most {MOST_ELEMENT_BYTES:,}",
+        Problem(place, f"{what} would be {size:,} bytes long; the system takes at most {MAX_ELEMENT_BYTES:,}",
                 "write the value to a file and pass its path")
         for what, size in [
             *((f"argument {number}", size) for number, size in enumerate(sizes)),
             *((f"environment variable {name}", size) for name, size in zip(plan.env, env_sizes, strict=True)),
         ]
-        if size > MOST_ELEMENT_BYTES
+        if size > MAX_ELEMENT_BYTES
     ]  # fmt: skip
     total = sum(sizes) + sum(env_sizes)
-    if total > MOST_COMMAND_BYTES:
+    if total > MAX_COMMAND_BYTES:
         problems.append(
-            Problem(place, f"the whole command would be {total:,} bytes long; at most {MOST_COMMAND_BYTES:,} fit")
+            Problem(place, f"the whole command would be {total:,} bytes long; at most {MAX_COMMAND_BYTES:,} fit")
         )
-    if len(plan.argv) > MOST_WORDS:
-        message = f"the command would have {len(plan.argv):,} words; at most {MOST_WORDS:,} are possible"
+    if len(plan.argv) > MAX_WORDS:
+        message = f"the command would have {len(plan.argv):,} words; at most {MAX_WORDS:,} are possible"
         problems.append(Problem(place, message, "write long lists to a file and pass its path"))
     return problems

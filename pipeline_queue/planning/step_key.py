@@ -22,7 +22,7 @@ _DIGEST_BYTES = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class StepKey:
     """Of one step of one run, with its components; `before` is the digest of the step before it, or ''."""
 
     digest: str
@@ -67,9 +67,9 @@ def own_because(pipeline: Pipeline, space: Space, name: str) -> str | None:
     raise ValueError(f"no step {name}")
 
 
-def identities(
+def step_keys(
     pipeline: Pipeline, run: RunId, space: Space, snapshot: str, sources: Mapping[str, str]
-) -> Iterator[tuple[str, Identity]]:
+) -> Iterator[tuple[str, StepKey]]:
     """Every step of a run with its identity, in order; `sources`: digests of those steps that do not see all."""
     point, before = space[run.index], ""
     for step in pipeline.steps:
@@ -80,7 +80,7 @@ def identities(
             content.append(dict(pipeline.links))
         text = json.dumps(content, sort_keys=True).encode("utf-8", "surrogatepass")
         digest = hashlib.blake2b(text, digest_size=_DIGEST_BYTES).hexdigest()
-        yield step.name, Identity(digest, before, plan.argv, plan.env, step.outputs, source, repetition, pipeline.links)
+        yield step.name, StepKey(digest, before, plan.argv, plan.env, step.outputs, source, repetition, pipeline.links)
         before = digest
 
 

@@ -11,7 +11,7 @@ from pipeline_queue.contract.records import SweepRecord
 from pipeline_queue.model.parameters import text_of
 from pipeline_queue.model.pipeline import Pipeline
 from pipeline_queue.model.sweep_settings import SweepSettings
-from pipeline_queue.planning.step_key import Identity, identities, shareable_steps
+from pipeline_queue.planning.step_key import StepKey, shareable_steps, step_keys
 from pipeline_queue.space import Point, Space, space_from_json
 from pipeline_queue.storage.storage import SWEEP, RunPaths, Storage
 
@@ -43,14 +43,14 @@ class Sweep:
             raise NotFoundError(f"sweep '{self.record.id}' has {len(self.space)} runs, so no run {index}")
         return RunId(self.record.id, index)
 
-    def shared_identity(self, step: str, run: RunId) -> str | None:
+    def shared_step_key(self, step: str, run: RunId) -> str | None:
         """The identity of a step that other runs may share, None for one that is this run's alone."""
         return self.identity(step, run).digest if step in self._shareable else None
 
-    def identity(self, step: str, run: RunId) -> Identity:
+    def identity(self, step: str, run: RunId) -> StepKey:
         """Of one step of one run."""
         record = self.record
-        every = identities(self.pipeline, run, self.space, record.snapshot, record.sources)
+        every = step_keys(self.pipeline, run, self.space, record.snapshot, record.sources)
         return next(identity for name, identity in every if name == step)
 
     @cached_property

@@ -15,8 +15,8 @@ from pipeline_queue import __version__
 from pipeline_queue.broker.signing import read_signing_key
 from pipeline_queue.contract.errors import PipelineQueueError, SettingsError, StorageError
 from pipeline_queue.contract.settings import Settings, without_password
-from pipeline_queue.index.dead_letters import DeadMessage
-from pipeline_queue.index.run_index import Ledger
+from pipeline_queue.index.dead_letters import DeadLetter
+from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.storage.access import describe_denied, find_denied, is_denied
 from pipeline_queue.storage.disk import is_full, room_of, try_to_write
 from pipeline_queue.storage.storage import Storage
@@ -44,21 +44,21 @@ def examine(settings: Settings | None, storage: Path, embedded: bool, adopt: boo
     checks = [*_versions(), *_storage(storage)]
     if settings is None:
         return [*checks, Check("broker", "ok", "none configured; `run` starts an embedded server when it needs one")]
-    ledger = Ledger(settings.broker_url, timeout_seconds=3.0)
+    run_index = RunIndex(settings.broker_url, timeout_seconds=3.0)
     try:
         started = time.time()
-        clock = ledger.time()
-        info = ledger.ping()
+        clock = run_index.time()
+        info = run_index.ping()
         checks.append(_broker(settings, info))
-        checks += _keeping(ledger, info, embedded)
+        checks += _keeping(run_index, info, embedded)
         checks.append(_clock("clock", clock - (started + time.time()) / 2, "this machine and the broker"))
-        checks += _belonging(ledger, storage, adopt)
-        checks += _workers(ledger)
-        checks += [_dead(ledger), *_signing(settings)]
+        checks += _belonging(run_index, storage, adopt)
+        checks += _workers(run_index)
+        checks += [_dead(run_index), *_signing(settings)]
     except PipelineQueueError as error:
         checks.append(Check("broker", "fail", str(error)))
     finally:
-        ledger.close()
+        run_index.close()
     return checks
 
 
@@ -92,15 +92,15 @@ def _storage(root: Path) -> Iterator[Check]:
         yield Check("storage", "fail", f"{root} cannot be written: {error.strerror}{figures}")
 
 
-def _belonging(ledger: Ledger, root: Path, adopt: bool) -> Iterator[Check]:
+def _belonging(run_index: RunIndex, root: Path, adopt: bool) -> Iterator[Check]:
     """Whether this storage is the one that the broker's runs are in."""
     try:
         if adopt:
             storage = Storage.open(root)
-            ledger.agree_on_storage(storage.token(), anew=True)
+            run_index.agree_on_storage(storage.token(), anew=True)
             yield Check("storage of the broker", "ok", f"it is {root} ({storage.token()}) from now on")
             return
-        expected = ledger.storage_token()
+        expected = run_index.storage_token()
         if expected is not None:
             Storage(root).check(expected)
             yield Check("storage of the broker", "ok", f"it is this one ({expected})")
@@ -114,8 +114,8 @@ def _broker(settings: Settings, info: dict[str, object]) -> Check:
     return Check("broker", "ok", f"{without_password(settings.broker_url)} answers ({name} {shown})")
 
 
-def _keeping(ledger: Ledger, info: dict[str, object], embedded: bool) -> Iterator[Check]:
-    policy = ledger.configuration("maxmemory-policy") or str(info.get("maxmemory_policy", "unknown"))
+def _keeping(run_index: RunIndex, info: dict[str, object], embedded: bool) -> Iterator[Check]:
+    policy = run_index.configuration("maxmemory-policy") or str(info.get("maxmemory_policy", "unknown"))
     if policy == "noeviction":
         yield Check("eviction", "ok", "maxmemory-policy is noeviction")
     elif policy == "unknown":
@@ -135,8 +135,8 @@ def _clock(name: str, seconds: float, between: str) -> Check:
     return Check(name, state, f"{abs(seconds):.1f} s apart ({between}; only shown times depend on it)")
 
 
-def _workers(ledger: Ledger) -> Iterator[Check]:
-    workers = ledger.workers()
+def _workers(run_index: RunIndex) -> Iterator[Check]:
+    workers = run_index.workers()
     if not workers:
         yield Check("workers", "warn", "none is running; start one with `pipeline-queue worker`")
         return
@@ -160,17 +160,17 @@ def _workers(ledger: Ledger) -> Iterator[Check]:
     yield Check("queues", "ok", f"served: {served}")
 
 
-def shown_dead(dead: DeadMessage) -> str:
+def shown_dead(dead: DeadLetter) -> str:
     """A refused message on one line; its texts are printable."""
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(dead.at))
     return f"{when} queue {dead.queue}, worker {dead.worker}, {dead.size_bytes:,} bytes: {dead.reason}"
 
 
-def _dead(ledger: Ledger) -> Check:
-    count = ledger.dead.count()
+def _dead(run_index: RunIndex) -> Check:
+    count = run_index.dead.count()
     if not count:
         return Check("dead messages", "ok", "none was refused")
-    latest = "; ".join(shown_dead(dead) for dead in ledger.dead.latest(_DEAD_SHOWN))
+    latest = "; ".join(shown_dead(dead) for dead in run_index.dead.latest(_DEAD_SHOWN))
     how = "`doctor --dead` shows them, `doctor --clear-dead` removes them"
     return Check("dead messages", "warn", f"{count} kept that were refused: {how}. The latest: {latest}")
 

@@ -14,15 +14,15 @@ from pipeline_queue.contract.errors import NotFoundError, StorageError
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.planning.inputs import select_sources
 from pipeline_queue.planning.planner import step_named
-from pipeline_queue.planning.step_key import Identity, own_because
+from pipeline_queue.planning.step_key import StepKey, own_because
 from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.reporting.runs import StepFiles, find_steps
 from pipeline_queue.storage.snapshot import read_contents
 from pipeline_queue.storage.storage import Storage, read_step
 
-_MOST_NEIGHBOURS = 50
-_MOST_SWEEPS = 20
-_MOST_NAMES = 5
+_MAX_NEIGHBOURS = 50
+_MAX_SWEEPS = 20
+_MAX_NAMES = 5
 _SHOWN_CHARACTERS = 200
 
 Decision = Literal["executed", "reused", "running", "not yet", "not reached"]
@@ -90,7 +90,7 @@ def compare(
     storage: Storage, here: tuple[Sweep, RunId], there: tuple[Sweep, RunId], step: str
 ) -> tuple[Difference, ...]:
     """Every component in which the identities of the step, or of one before it, differ."""
-    mine, theirs = _identities(*here, step), _identities(*there, step)
+    mine, theirs = _step_keys(*here, step), _step_keys(*there, step)
     if list(mine) != list(theirs):
         return (Difference(step, "steps", ", ".join(mine), ", ".join(theirs)),)
     differences: list[Difference] = []
@@ -124,18 +124,18 @@ def _because(sweep: Sweep, step: str, files: StepFiles, run: RunId) -> str:
 
 def _others(storage: Storage, sweep: Sweep, run: RunId) -> Iterator[tuple[Sweep, RunId]]:
     """Runs worth comparing with: neighbours of the sweep, then of earlier sweeps of the same pipeline."""
-    before = range(run.index - 1, max(-1, run.index - 1 - _MOST_NEIGHBOURS), -1)
-    after = range(run.index + 1, min(len(sweep.space), run.index + 1 + _MOST_NEIGHBOURS))
+    before = range(run.index - 1, max(-1, run.index - 1 - _MAX_NEIGHBOURS), -1)
+    after = range(run.index + 1, min(len(sweep.space), run.index + 1 + _MAX_NEIGHBOURS))
     for index in (*before, *after):
         yield sweep, RunId(run.sweep, index)
     earlier = (name for name in storage.sweeps() if name != run.sweep and name.startswith(f"{sweep.pipeline.name}-"))
-    for name in islice(earlier, _MOST_SWEEPS):
+    for name in islice(earlier, _MAX_SWEEPS):
         try:
             other = Sweep.read(storage, name)
         except (NotFoundError, StorageError):
             continue
         if other.record.created_at <= sweep.record.created_at:
-            for index in range(min(len(other.space), _MOST_NEIGHBOURS)):
+            for index in range(min(len(other.space), _MAX_NEIGHBOURS)):
                 yield other, RunId(name, index)
 
 
@@ -144,9 +144,9 @@ def _nearest(
 ) -> Comparison | None:
     """The run whose step was executed and differs in the fewest parts; a later sweep before an earlier one."""
     best: tuple[int, tuple[Sweep, RunId]] | None = None
-    mine = _identities(*here, step)
+    mine = _step_keys(*here, step)
     for other in others:
-        distance = _distance(mine, _identities(*other, step))
+        distance = _distance(mine, _step_keys(*other, step))
         if (best is None or distance < best[0]) and _is_executed(storage, *other, step):
             best = distance, other
             if distance == 0:
@@ -160,9 +160,9 @@ def _is_executed(storage: Storage, sweep: Sweep, run: RunId, step: str) -> bool:
     return read_step(sweep.paths(storage, run).step(step)) is not None
 
 
-def _identities(sweep: Sweep, run: RunId, step: str) -> dict[str, Identity]:
+def _step_keys(sweep: Sweep, run: RunId, step: str) -> dict[str, StepKey]:
     """Of the steps up to and with this one; empty when there is no such step."""
-    known: dict[str, Identity] = {}
+    known: dict[str, StepKey] = {}
     for one in sweep.pipeline.steps:
         known[one.name] = sweep.identity(one.name, run)
         if one.name == step:
@@ -170,7 +170,7 @@ def _identities(sweep: Sweep, run: RunId, step: str) -> dict[str, Identity]:
     return {}
 
 
-def _distance(mine: Mapping[str, Identity], theirs: Mapping[str, Identity]) -> int:
+def _distance(mine: Mapping[str, StepKey], theirs: Mapping[str, StepKey]) -> int:
     """How many words, variables and components differ; much for other steps."""
     if list(mine) != list(theirs):
         return 1_000_000
@@ -179,7 +179,7 @@ def _distance(mine: Mapping[str, Identity], theirs: Mapping[str, Identity]) -> i
     )
 
 
-def _different(step: str, mine: Identity, theirs: Identity) -> list[Difference]:
+def _different(step: str, mine: StepKey, theirs: StepKey) -> list[Difference]:
     """The components but the source, whose files have to be looked at."""
     differences = []
     if len(mine.command) == len(theirs.command):
@@ -230,8 +230,8 @@ def _variable(name: str, value: str | None) -> str:
 
 
 def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
-    return ", ".join(names[:_MOST_NAMES]) + more
+    more = f" and {len(names) - _MAX_NAMES:,} more" if len(names) > _MAX_NAMES else ""
+    return ", ".join(names[:_MAX_NAMES]) + more
 
 
 def _shown(text: str) -> str:

@@ -15,7 +15,7 @@ from pipeline_queue.model.parameters import text_of
 from pipeline_queue.reporting.results import Row, to_columns
 
 # The largest that a Parquet column of integers holds.
-_LARGEST_INTEGER = 2**63 - 1
+_MAX_INTEGER = 2**63 - 1
 
 
 def to_csv(rows: Sequence[Row], names: Sequence[str] | None = None) -> str:
@@ -53,7 +53,7 @@ def _of_one_type(values: list[Scalar | None]) -> list[Any]:
     """As they are when a column can hold them, else all as texts."""
     kinds = {float if isinstance(value, int | float) and type(value) is not bool else type(value)
              for value in values if value is not None}  # fmt: skip
-    too_large = any(type(value) is int and abs(value) > _LARGEST_INTEGER for value in values)
+    too_large = any(type(value) is int and abs(value) > _MAX_INTEGER for value in values)
     if len(kinds) > 1 or too_large:
         return [None if value is None else text_of(value) for value in values]
     return values

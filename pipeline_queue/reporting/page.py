@@ -22,7 +22,7 @@ from pipeline_queue.reporting.results import OWN_NAMES, Row, find_columns, to_co
 _PLACEHOLDER = re.compile(r"@@([A-Z]+)@@")
 # In a data block only `<` could end it or begin a comment; the others end lines in older readers of JavaScript.
 _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
-_LARGEST_EXACT = 2**53
+_MAX_EXACT = 2**53
 
 
 def render_page(rows: Sequence[Row], title: str, sort: Sequence[str] = ()) -> str:
@@ -60,7 +60,7 @@ def page_data(rows: Sequence[Row], title: str, sort: Sequence[str] = ()) -> dict
 
 def _exact(value: Scalar | None) -> Scalar | None:
     """Whole numbers that JavaScript would round are given as text."""
-    return text_of(value) if type(value) is int and abs(value) > _LARGEST_EXACT else value
+    return text_of(value) if type(value) is int and abs(value) > _MAX_EXACT else value
 
 
 def _as_data(data: dict[str, Any]) -> str:

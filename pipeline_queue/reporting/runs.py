@@ -1,4 +1,4 @@
-"""What is known of a run: the storage first, the ledger for what is still moving."""
+"""What is known of a run: the storage first, the index for what is still moving."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def end_of_run(sweep: Sweep, run: RunId, steps: list[StepFiles], state: RunState
 def read_run(storage: Storage, sweep: Sweep, run: RunId, live: LiveRun | None) -> RunRecord:
     """The run as it is now; paths are absolute.
 
-    `live` is what the ledger knows, None where it knows nothing or is not asked.
+    `live` is what the index knows, None where it knows nothing or is not asked.
     """
     paths = sweep.paths(storage, run)
     end = paths.end()
@@ -90,7 +90,7 @@ def _unfinished(sweep: Sweep, run: RunId, steps: list[StepFiles], live: LiveRun 
 
 
 def _overlaid(summary: StepSummary, live: LiveStep | None, state: RunState) -> StepSummary:
-    """The ledger is ahead of the storage for a step that runs or waits to be tried again."""
+    """The index is ahead of the storage for a step that runs or waits to be tried again."""
     if (
         live is None
         or summary.state == "succeeded"

@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipeline_queue.index.run_index import Ledger
+from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.index.sweep_index import LiveSweep
 from pipeline_queue.planning.step_progress import StepTotals, step_totals
 from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.reporting.sweeps import SweepReport, with_progress
 from pipeline_queue.storage.storage import SHARED, Storage
 
-_MOST_REUSED_RUNS = 1000
+_MAX_REUSED_RUNS = 1000
 """Of a sweep with steps that runs of all sweeps share: each of its runs is asked for the identity of such a step."""
 
 
@@ -30,8 +30,8 @@ class _Known:
 class StepCounter:
     """Remembers what stays the same of the sweep that it was asked for last: whoever watches one asks often."""
 
-    def __init__(self, ledger: Ledger, storage: Storage) -> None:
-        self._ledger = ledger
+    def __init__(self, run_index: RunIndex, storage: Storage) -> None:
+        self._run_index = run_index
         self._storage = storage
         self._known: _Known | None = None
 
@@ -41,8 +41,8 @@ class StepCounter:
             self._known = _known(sweep)
         # Read before what is in flight: whatever is published in between is seen too late, never too early.
         done = self._shared_done(self._known) if self._known.totals else {}
-        progress = self._ledger.sweeps.progress(sweep.record.id)
-        slots = sum(worker.slots for worker in self._ledger.workers() if not worker.holds)
+        progress = self._run_index.sweeps.progress(sweep.record.id)
+        slots = sum(worker.slots for worker in self._run_index.workers() if not worker.holds)
         return with_progress(report, self._known.totals, live, progress, done, slots)
 
     def _shared_done(self, known: _Known) -> dict[str, int]:
@@ -59,8 +59,8 @@ class StepCounter:
 
 def _known(sweep: Sweep) -> _Known:
     always = [step.name for step in sweep.pipeline.steps if step.reuse == "always"]
-    if always and len(sweep.space) > _MOST_REUSED_RUNS:
+    if always and len(sweep.space) > _MAX_REUSED_RUNS:
         return _Known(sweep.record.id, None, {})
     runs = [sweep.run_id(index) for index in range(len(sweep.space))] if always else []
-    reused = {step: frozenset(f"{step}-{sweep.shared_identity(step, run)}" for run in runs) for step in always}
+    reused = {step: frozenset(f"{step}-{sweep.shared_step_key(step, run)}" for run in runs) for step in always}
     return _Known(sweep.record.id, step_totals(sweep.pipeline, sweep.space), reused)

@@ -1,4 +1,4 @@
-"""What is known of a sweep: its end on the storage, else what the ledger counts, else what lies there."""
+"""What is known of a sweep: its end on the storage, else what the index counts, else what lies there."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class SweepReport:
 
 
 def read_sweep(storage: Storage, sweep: Sweep, live: LiveSweep | None) -> SweepReport:
-    """`live` is what the ledger knows, None where it knows nothing or is not asked."""
+    """`live` is what the index knows, None where it knows nothing or is not asked."""
     end = storage.sweep_end(sweep.record.id)
     if end is not None:
         causes = end.failures or (live.causes if live else ())
@@ -72,7 +72,7 @@ def read_sweep(storage: Storage, sweep: Sweep, live: LiveSweep | None) -> SweepR
         counts = {"queued": 0, "running": 0, **end.counts}
         return _report(sweep, end.state, counts, causes, end.created_at, end.ended_at, end.ended_at, end.done_before)
     if live is not None and live.adds_up:
-        return _from_ledger(sweep, live)
+        return _from_index(sweep, live)
     return _from_storage(storage, sweep)
 
 
@@ -96,10 +96,10 @@ def with_progress(
     return replace(report, seconds_left_range=span, seconds_left=sum(span) / 2) if span else report
 
 
-def _from_ledger(sweep: Sweep, live: LiveSweep) -> SweepReport:
+def _from_index(sweep: Sweep, live: LiveSweep) -> SweepReport:
     ended = live.succeeded + live.failed + live.cancelled
     waiting = min(live.held + sum(live.waiting.values()), live.flight - live.unstarted)
-    never = 0 if live.state in ("running", "paused") else live.total - live.cursor + live.redo
+    never = 0 if live.state in ("running", "paused") else live.total - live.cursor + live.reopened
     counts = {
         "queued": live.total - ended - (live.flight - live.unstarted) - never + waiting,
         "running": live.flight - live.unstarted - waiting,

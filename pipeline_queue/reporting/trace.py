@@ -103,7 +103,7 @@ def _run_rows(run: Traced, triggered: str) -> Iterator[tuple[str, str, str, str]
             yield from _rows(
                 run, f"Step {step.name} starts", used, f"{step.name} receives {_received(step, files.record)}"
             )
-            yield from _rows(run, f"Step {step.name} executes", used, _executed(files.record))
+            yield from _rows(run, f"Step {step.name} executes", used, _execute(files.record))
         elif summary.state == "skipped":
             yield from _rows(run, f"Step {step.name} skipped", used, "An earlier step did not succeed")
         else:
@@ -127,7 +127,7 @@ def _received(step: Step, record: StepRecord) -> str:
     return _shown(shlex.join(words)) if words else "no arguments"
 
 
-def _executed(record: StepRecord) -> str:
+def _execute(record: StepRecord) -> str:
     if record.state == "succeeded":
         return f"exit code 0 after {record.seconds:.3g} s on {record.worker}"
     return reason_of(record.message) or record.state

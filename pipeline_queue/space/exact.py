@@ -11,7 +11,7 @@ from math import lcm
 
 _SIGNIFICANT_DIGITS = 12
 _WORKING_DIGITS = 34
-_LARGEST_EXPONENT = 999_999
+_MAX_EXPONENT = 999_999
 
 
 def ratio(value: int | float) -> tuple[int, int]:
@@ -38,13 +38,13 @@ def within(value: int | float, one: int | float, other: int | float) -> int | fl
 
 def geometric(first: int | float, last: int | float, numerator: int, denominator: int) -> int | float:
     """`first * (last / first) ** (numerator / denominator)`, of the ends' type: whole, or 12 significant digits."""
-    context = Context(prec=_WORKING_DIGITS, Emin=-_LARGEST_EXPONENT, Emax=_LARGEST_EXPONENT)
+    context = Context(prec=_WORKING_DIGITS, Emin=-_MAX_EXPONENT, Emax=_MAX_EXPONENT)
     low, high = context.ln(_decimal(first)), context.ln(_decimal(last))
     share = context.divide(Decimal(numerator), Decimal(denominator))
     power = context.exp(context.fma(context.subtract(high, low), share, low))
     if isinstance(first, int):
         return within(int(power.to_integral_value()), first, last)
-    digits = Context(prec=_SIGNIFICANT_DIGITS, Emin=-_LARGEST_EXPONENT, Emax=_LARGEST_EXPONENT)
+    digits = Context(prec=_SIGNIFICANT_DIGITS, Emin=-_MAX_EXPONENT, Emax=_MAX_EXPONENT)
     return within(float(digits.plus(power)), first, last)
 
 

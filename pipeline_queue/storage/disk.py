@@ -11,8 +11,8 @@ from pathlib import Path
 
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
 _PASSING = frozenset((errno.EIO, errno.ESTALE, errno.ETIMEDOUT))
-_LEAST_BYTES = 256 * 1024
-_LEAST_INODES = 2
+_MIN_BYTES = 256 * 1024
+_MIN_INODES = 2
 
 
 def is_full(error: BaseException | None) -> bool:
@@ -33,7 +33,7 @@ class Room:
     inodes: int | None
 
     def is_none(self) -> bool:
-        return self.free_bytes < _LEAST_BYTES or (self.inodes is not None and self.inodes < _LEAST_INODES)
+        return self.free_bytes < _MIN_BYTES or (self.inodes is not None and self.inodes < _MIN_INODES)
 
     def __str__(self) -> str:
         inodes = "" if self.inodes is None else f" and {self.inodes:,} inodes"
@@ -51,10 +51,10 @@ def try_to_write(folder: Path) -> None:
     probe = folder / f".probe-{secrets.token_hex(6)}"
     try:
         with probe.open("xb") as file:
-            file.write(b"\0" * _LEAST_BYTES)
+            file.write(b"\0" * _MIN_BYTES)
             file.flush()
             os.fsync(file.fileno())
-        if probe.stat().st_size != _LEAST_BYTES:
+        if probe.stat().st_size != _MIN_BYTES:
             raise OSError(errno.EIO, "a file that was written is shorter than it should be")
     finally:
         with contextlib.suppress(OSError):

@@ -34,14 +34,14 @@ ALWAYS_IGNORED = (
     ".DS_Store", ".env", "pipeline-queue-data/",
 )  # fmt: skip
 
-MOST_FILES = 20_000
-MOST_BYTES = 512 * 1024 * 1024
+MAX_FILES = 20_000
+MAX_BYTES = 512 * 1024 * 1024
 NOTED_FILES = 1_000
 NOTED_BYTES = 50_000_000
 """From here on a submission says how much every step gets a copy of."""
 _IN_MEMORY_BYTES = 16 * 1024 * 1024
-_MOST_READS = 3
-_MOST_NAMED = 3
+_MAX_READS = 3
+_MAX_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ def _write_tar(folder: Path, found: list[Entry], buffer: IO[bytes]) -> Snapshot:
             contents[entry.name] = _content_digest(info, data)
             tar.addfile(info, io.BytesIO(data))
             size += len(data)
-            if size > MOST_BYTES:  # files have grown meanwhile
+            if size > MAX_BYTES:  # files have grown meanwhile
                 raise _too_large(folder, found)
     return Snapshot(sink.digest(), contents, len(contents), size, buffer)
 
@@ -199,7 +199,7 @@ def _in_order(folder: Path, storage_root: Path | None, links: Container[str]) ->
     for entry in entries(folder, storage_root, links):
         found.append(entry)
         size += entry.size
-        if len(found) > MOST_FILES or size > MOST_BYTES:
+        if len(found) > MAX_FILES or size > MAX_BYTES:
             raise _too_large(folder, found)
     return sorted(found, key=lambda entry: entry.name.encode(errors="surrogateescape"))
 
@@ -211,11 +211,11 @@ def _too_large(folder: Path, found: list[Entry]) -> SnapshotError:
         top = entry.name.partition("/")[0]
         files[top] += 1
         sizes[top] += entry.size
-    largest = sizes.most_common(_MOST_NAMED) if sum(sizes.values()) > MOST_BYTES else files.most_common(_MOST_NAMED)
+    largest = sizes.most_common(_MAX_NAMED) if sum(sizes.values()) > MAX_BYTES else files.most_common(_MAX_NAMED)
     named = ", ".join(f"{top[:80]!a} ({files[top]:,} files, {sizes[top] / 1024**2:,.0f} MiB)" for top, _ in largest)
     return SnapshotError(
-        f"{folder}: the pipeline's folder has more than {MOST_FILES:,} files or "
-        f"{MOST_BYTES // 1024**2} MiB, and every step gets a copy of it; most of what was counted is {named}; "
+        f"{folder}: the pipeline's folder has more than {MAX_FILES:,} files or "
+        f"{MAX_BYTES // 1024**2} MiB, and every step gets a copy of it; most of what was counted is {named}; "
         f"name what steps do not need in {folder / IGNORE_FILE} (written like .gitignore), and give steps the path of "
         "data on shared storage as a parameter or by `links`"
     )
@@ -256,11 +256,11 @@ def _read_regular(entry: Entry) -> tuple[bytes, bool]:
             raise SnapshotError(f"{entry.path} is {kind}, no regular file; name it in {IGNORE_FILE} to leave it out")
         descriptor = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor, not a path
-            for _ in range(_MOST_READS):
+            for _ in range(_MAX_READS):
                 status = os.fstat(descriptor)
                 if not stat.S_ISREG(status.st_mode):
                     raise SnapshotError(f"{entry.path} is not a regular file; name it in {IGNORE_FILE} to leave it out")
-                if status.st_size > MOST_BYTES:
+                if status.st_size > MAX_BYTES:
                     raise _file_too_large(entry)
                 file.seek(0)
                 data = _read_bytes(file, status.st_size)
@@ -300,7 +300,7 @@ def _special_kind(mode: int) -> str:
 
 def _file_too_large(entry: Entry) -> SnapshotError:
     return SnapshotError(
-        f"{entry.path} is larger than {MOST_BYTES // 1024**2} MiB; name it in {IGNORE_FILE} and "
+        f"{entry.path} is larger than {MAX_BYTES // 1024**2} MiB; name it in {IGNORE_FILE} and "
         "give steps its path on shared storage as a parameter"
     )
 

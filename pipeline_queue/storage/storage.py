@@ -55,7 +55,7 @@ from pipeline_queue.storage.access import (
 _MARKER = "pipeline_queue.json"
 _VERSION = 1
 _LABEL_BYTES = 120
-_MOST_IN_A_FOLDER = 1000
+_MAX_IN_A_FOLDER = 1000
 _ATTEMPT = re.compile(r"(?P<step>[^.]+)\.attempt-(?P<number>[1-9][0-9]{0,8})-[0-9a-f]+(\.lost)?", re.ASCII)
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
@@ -286,9 +286,9 @@ class Storage:
     def run(self, run: RunId, label: Mapping[str, str], total: int = 1) -> RunPaths:
         """`total` runs has the sweep: those of a large one lie in a folder for each thousand."""
         folder = self.sweep(run.sweep) / RUNS
-        if total > _MOST_IN_A_FOLDER:
-            first = run.index // _MOST_IN_A_FOLDER * _MOST_IN_A_FOLDER
-            folder /= f"{first:06d}-{first + _MOST_IN_A_FOLDER - 1:06d}"
+        if total > _MAX_IN_A_FOLDER:
+            first = run.index // _MAX_IN_A_FOLDER * _MAX_IN_A_FOLDER
+            folder /= f"{first:06d}-{first + _MAX_IN_A_FOLDER - 1:06d}"
         return RunPaths(folder / run_folder(run.index, label))
 
     def shared_step(self, sweep: str, shared: str) -> Path:

@@ -1,13 +1,13 @@
-"""StepMessages -> a Celery chain, by the name of the task; sending it is to *ring* the run."""
+"""StepMessages -> a Celery chain, by the name of the task; sending it is to *enqueue* the run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from pipeline_queue.broker.celery_message import Caller, Letter, Task, letter
+from pipeline_queue.broker.celery_message import Message, ParentTask, Task, encode
 from pipeline_queue.broker.signing import SigningKey
 from pipeline_queue.broker.step_message import Scalar, StepMessage
-from pipeline_queue.index.run_index import Ledger
+from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.model.pipeline import Pipeline
 from pipeline_queue.planning.planner import step_named
 
@@ -18,37 +18,39 @@ START_PRIORITY = {"high": 3, "normal": 6, "low": 9}
 """Of first steps, by the sweep's priority: there is a Redis list for each, and they are read in this order."""
 
 
-def ring(ledger: Ledger, pipeline: Pipeline, messages: Sequence[StepMessage]) -> None:
+def enqueue(run_index: RunIndex, pipeline: Pipeline, messages: Sequence[StepMessage]) -> None:
     """Puts a run's chain on the queue, from the first of `messages` on. Always safe to do again.
 
     It goes before the runs that were never started: this one may hold published steps. Raises BrokerError.
     """
-    ring_begun(ledger, pipeline, [messages])
+    enqueue_begun(run_index, pipeline, [messages])
 
 
-def ring_begun(ledger: Ledger, pipeline: Pipeline, chains: Iterable[Sequence[StepMessage]]) -> None:
-    """Rings runs that are under way. Raises BrokerError."""
-    ledger.send([chain(pipeline, messages, BEGUN_PRIORITY, key=ledger.signing_key) for messages in chains])
+def enqueue_begun(run_index: RunIndex, pipeline: Pipeline, chains: Iterable[Sequence[StepMessage]]) -> None:
+    """Enqueues runs that are under way. Raises BrokerError."""
+    run_index.send([chain(pipeline, messages, BEGUN_PRIORITY, key=run_index.signing_key) for messages in chains])
 
 
-def ring_new(ledger: Ledger, pipeline: Pipeline, chains: Iterable[Sequence[StepMessage]], priority: int) -> None:
-    """Rings runs that were just taken into their sweep's window; a lower `priority` goes first. Raises BrokerError."""
-    ledger.send([chain(pipeline, messages, priority, key=ledger.signing_key) for messages in chains])
+def enqueue_new(
+    run_index: RunIndex, pipeline: Pipeline, chains: Iterable[Sequence[StepMessage]], priority: int
+) -> None:
+    """Enqueues runs that were just taken into their sweep's window; a lower `priority` goes first. Raises BrokerError."""
+    run_index.send([chain(pipeline, messages, priority, key=run_index.signing_key) for messages in chains])
 
 
 def chain(
     pipeline: Pipeline,
     messages: Sequence[StepMessage],
     priority: int = BEGUN_PRIORITY,
-    caller: Caller | None = None,
+    caller: ParentTask | None = None,
     key: SigningKey | None = None,
-) -> Letter:
+) -> Message:
     """The message that has the first of these steps executed, and then the others.
 
     `caller` is the task that it follows, `key` what each step's envelope is signed with.
     """
     shown = _shown(messages[0].parameters)
-    return letter([_task(pipeline, message, shown, key) for message in messages], priority, caller)
+    return encode([_task(pipeline, message, shown, key) for message in messages], priority, caller)
 
 
 def _task(pipeline: Pipeline, message: StepMessage, shown: str, key: SigningKey | None) -> Task:

@@ -1,4 +1,4 @@
-"""Takes a sweep's next runs into its window and rings them; what a submitter starts, workers keep going."""
+"""Takes a sweep's next runs into its window and enqueues them; what a submitter starts, workers keep going."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dataclasses import dataclass
 
 from pipeline_queue.contract.errors import StorageError
 from pipeline_queue.contract.ids import RunId
-from pipeline_queue.index.run_index import Ledger, LiveWorker
+from pipeline_queue.index.run_index import LiveWorker, RunIndex
 from pipeline_queue.planning.planner import messages, remaining
 from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.storage.storage import RUN_END, Storage
-from pipeline_queue.submitting.canvas import START_PRIORITY, ring_new
+from pipeline_queue.submitting.canvas import START_PRIORITY, enqueue_new
 
 logger = logging.getLogger(__name__)
 
-_FEWEST_UNSTARTED = 8
+_MIN_UNSTARTED = 8
 _UNSTARTED_FOR_EACH_SLOT = 2
-_FEWEST_IN_FLIGHT = 200
+_MIN_IN_FLIGHT = 200
 _IN_FLIGHT_FOR_EACH_SLOT = 20
 
 
@@ -40,35 +40,35 @@ def window_for(workers: Iterable[LiveWorker], queue: str) -> Window:
     first = sum(worker.slots for worker in live if queue in worker.queues)
     every = sum(worker.slots for worker in live)
     return Window(
-        unstarted=max(_FEWEST_UNSTARTED, _UNSTARTED_FOR_EACH_SLOT * first),
-        in_flight=max(_FEWEST_IN_FLIGHT, _IN_FLIGHT_FOR_EACH_SLOT * every),
+        unstarted=max(_MIN_UNSTARTED, _UNSTARTED_FOR_EACH_SLOT * first),
+        in_flight=max(_MIN_IN_FLIGHT, _IN_FLIGHT_FOR_EACH_SLOT * every),
     )
 
 
-def feed(ledger: Ledger, storage: Storage, sweep: Sweep, workers: Sequence[LiveWorker]) -> int:
-    """Rings the next runs of a sweep until its window is full; how many. Raises BrokerError and StorageError."""
+def feed(run_index: RunIndex, storage: Storage, sweep: Sweep, workers: Sequence[LiveWorker]) -> int:
+    """Enqueues the next runs of a sweep until its window is full; how many. Raises BrokerError and StorageError."""
     window = window_for(workers, sweep.pipeline.steps[0].queue)
     fed = 0
     while True:
-        taken = ledger.sweeps.allot(sweep.record.id, window.unstarted, window.in_flight)
+        taken = run_index.sweeps.allot(sweep.record.id, window.unstarted, window.in_flight)
         if not taken.again and not taken.fresh:
             return fed
         if taken.again:
-            _ring_again(ledger, storage, sweep, taken.again)
+            _enqueue_again(run_index, storage, sweep, taken.again)
         if taken.fresh:
-            ring_runs(ledger, sweep, taken.fresh)
+            enqueue_runs(run_index, sweep, taken.fresh)
         fed += len(taken.again) + len(taken.fresh)
 
 
-def enqueue_held(ledger: Ledger, storage: Storage, sweep: Sweep) -> None:
+def enqueue_held(run_index: RunIndex, storage: Storage, sweep: Sweep) -> None:
     """Has the runs go on that were held while the sweep was paused. Raises BrokerError and StorageError."""
-    held = ledger.sweeps.release_held(sweep.record.id)
+    held = run_index.sweeps.release_held(sweep.record.id)
     if held:
-        _ring_again(ledger, storage, sweep, held)
+        _enqueue_again(run_index, storage, sweep, held)
 
 
-def _ring_again(ledger: Ledger, storage: Storage, sweep: Sweep, runs: Iterable[RunId]) -> None:
-    """Rings runs from their first unpublished step; at the priority of first steps, so that other sweeps get theirs."""
+def _enqueue_again(run_index: RunIndex, storage: Storage, sweep: Sweep, runs: Iterable[RunId]) -> None:
+    """Enqueues runs from their first unpublished step; at the priority of first steps, so that other sweeps get theirs."""
     chains = []
     published: dict[RunId, int] = {}
     for run in runs:
@@ -78,19 +78,19 @@ def _ring_again(ledger: Ledger, storage: Storage, sweep: Sweep, runs: Iterable[R
             todo = remaining(sweep.pipeline, run, sweep.parameters(run), paths.names() - {RUN_END})
         except (StorageError, OSError) as error:
             # In flight without a message: the reconciler comes to it again.
-            logger.warning("not rung run=%s: %s", run, error)
+            logger.warning("not enqueued run=%s: %s", run, error)
             continue
         if end is not None:
-            ledger.close_run(run, end.state)
+            run_index.close_run(run, end.state)
         else:
             chains.append(todo)
             published[run] = len(sweep.pipeline.steps) - len(todo)
     if chains:
-        ledger.sweeps.note_published(published)
-        ring_new(ledger, sweep.pipeline, chains, START_PRIORITY[sweep.settings.priority])
+        run_index.sweeps.note_published(published)
+        enqueue_new(run_index, sweep.pipeline, chains, START_PRIORITY[sweep.settings.priority])
 
 
-def ring_runs(ledger: Ledger, sweep: Sweep, runs: Iterable[RunId]) -> None:
-    """Rings runs from their first step. Raises BrokerError."""
+def enqueue_runs(run_index: RunIndex, sweep: Sweep, runs: Iterable[RunId]) -> None:
+    """Enqueues runs from their first step. Raises BrokerError."""
     chains = (messages(sweep.pipeline, run, sweep.space[run.index]) for run in runs)
-    ring_new(ledger, sweep.pipeline, chains, START_PRIORITY[sweep.settings.priority])
+    enqueue_new(run_index, sweep.pipeline, chains, START_PRIORITY[sweep.settings.priority])

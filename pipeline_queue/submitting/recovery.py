@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from pipeline_queue.contract.errors import NotFoundError, StorageError
 from pipeline_queue.contract.ids import RunId
-from pipeline_queue.index.run_index import Ledger
+from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.index.sweep_index import Opening
 from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.storage.storage import RunPaths, Storage
@@ -19,8 +19,8 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Resumed:
-    """What was taken up again: how many runs, and the queues that their steps need.
+class Recovered:
+    """What was restored: how many runs, and the queues that their steps need.
 
     `failed`: how many sweeps could not be read just now, and are to be tried again.
     """
@@ -30,13 +30,13 @@ class Resumed:
     queues: set[str] = field(default_factory=set)
 
 
-def resume_unfinished(storage: Storage, ledger: Ledger) -> Resumed:
-    """Takes up every sweep of the storage that has not ended. Raises BrokerError, StorageError."""
-    resumed = Resumed()
+def recover_unfinished(storage: Storage, run_index: RunIndex) -> Recovered:
+    """Restores every sweep of the storage that has not ended. Raises BrokerError, StorageError."""
+    resumed = Recovered()
     for name in storage.sweeps():
         try:
             sweep = Sweep.read(storage, name)
-            unfinished = take_up(ledger, storage, sweep)
+            unfinished = restore_sweep(run_index, storage, sweep)
         except NotFoundError:
             continue  # its submitter was stopped before the commit point: it does not exist
         except StorageError as error:
@@ -52,8 +52,8 @@ def resume_unfinished(storage: Storage, ledger: Ledger) -> Resumed:
     return resumed
 
 
-def take_up(ledger: Ledger, storage: Storage, sweep: Sweep) -> int:
-    """Makes a sweep known to the ledger as the storage has it, and rings it; how many runs have not ended.
+def restore_sweep(run_index: RunIndex, storage: Storage, sweep: Sweep) -> int:
+    """Makes a sweep known to the index as the storage has it, and enqueues it; how many runs have not ended.
 
     Safe to repeat, and for a sweep that was never begun. Raises BrokerError, StorageError.
     """
@@ -83,7 +83,7 @@ def take_up(ledger: Ledger, storage: Storage, sweep: Sweep) -> int:
     is_over = (cursor == total or stopped) and not again
     if not is_over and not cancelled:
         # A server that came back with an older memory may know a sweep as ended that was opened again since.
-        ledger.sweeps.drop_ended(name, again)
+        run_index.sweeps.drop_ended(name, again)
     is_paused = storage.is_paused(name)
     opening = Opening(
         sweep=name,
@@ -96,17 +96,17 @@ def take_up(ledger: Ledger, storage: Storage, sweep: Sweep) -> int:
         failed=states.count("failed"),
         cancelled=states.count("cancelled") + passed_over,
     )
-    is_new = ledger.sweeps.open(opening)
+    is_new = run_index.sweeps.open(opening)
     if not is_new:
-        ledger.sweeps.restore(opening, ended)
+        run_index.sweeps.restore(opening, ended)
     if cancelled or is_over:
-        ledger.sweeps.cancel(name) if cancelled else ledger.sweeps.end(name)
+        run_index.sweeps.cancel(name) if cancelled else run_index.sweeps.end(name)
         return 0
     if not is_new:
-        ledger.sweeps.pause(name) if is_paused else ledger.sweeps.resume(name)
-    ledger.sweeps.redo(name, dict.fromkeys(again, ""))
-    ledger.sweeps.note_published(_published(storage, sweep, ledger.sweeps.in_flight(name) & frozenset(again)))
-    feed(ledger, storage, sweep, ledger.workers())
+        run_index.sweeps.pause(name) if is_paused else run_index.sweeps.resume(name)
+    run_index.sweeps.reopened(name, dict.fromkeys(again, ""))
+    run_index.sweeps.note_published(_published(storage, sweep, run_index.sweeps.in_flight(name) & frozenset(again)))
+    feed(run_index, storage, sweep, run_index.workers())
     return total - len(ended) - passed_over
 
 

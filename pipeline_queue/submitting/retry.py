@@ -1,4 +1,4 @@
-"""Does again what of a sweep did not succeed: on the storage first, which is the truth, then in the ledger.
+"""Does again what of a sweep did not succeed: on the storage first, which is the truth, then in the index.
 
 A run is opened again by renaming its `run.json`; what it published stays, so it goes on where it ended. Killed at any
 moment and called again, this does what was left: a run without an end that is not in flight is one to be done again.
@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 from pipeline_queue.contract.errors import InputError, StorageError
 from pipeline_queue.contract.records import Scalar
-from pipeline_queue.index.run_index import Ledger
+from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.index.sweep_index import LiveSweep
 from pipeline_queue.model.conditions import Condition, parse
 from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.reporting.results import parameter_column
 from pipeline_queue.storage.storage import CANCELLED, RUN_END, RunPaths, Storage
 from pipeline_queue.submitting.feeder import feed
-from pipeline_queue.submitting.recovery import take_up
+from pipeline_queue.submitting.recovery import restore_sweep
 
 _SETTLE_SECONDS = 5.0
 _INTERVAL_SECONDS = 0.02
@@ -58,7 +58,7 @@ class _Known:
 
 
 def retry(
-    ledger: Ledger,
+    run_index: RunIndex,
     storage: Storage,
     sweep: Sweep,
     only: int | None = None,
@@ -72,22 +72,22 @@ def retry(
     """
     names = [parameter_column(parameter.name) for parameter in sweep.pipeline.parameters]
     choice = _Choice(sweep, only, parse(where, ["index", "state", *names]) if where else None)
-    live = _settled(ledger, storage, sweep)
-    ledger.sweeps.forget_shared(sweep.record.id)
+    live = _wait_until_settled(run_index, storage, sweep)
+    run_index.sweeps.forget_shared(sweep.record.id)
     if live is not None and live.ended_at is None:
-        return _retry_running(ledger, storage, choice, reopened)
-    return _retry_ended(ledger, storage, choice, live is not None, reopened)
+        return _retry_running(run_index, storage, choice, reopened)
+    return _retry_ended(run_index, storage, choice, live is not None, reopened)
 
 
-def _settled(ledger: Ledger, storage: Storage, sweep: Sweep) -> LiveSweep | None:
-    """What the ledger knows, once nobody is about to write down the end of the sweep any more."""
+def _wait_until_settled(run_index: RunIndex, storage: Storage, sweep: Sweep) -> LiveSweep | None:
+    """What the index knows, once nobody is about to write down the end of the sweep any more."""
     name = sweep.record.id
     until = time.monotonic() + _SETTLE_SECONDS
     while True:
-        live = ledger.sweeps.read(name)
+        live = run_index.sweeps.read(name)
         if live is None or (live.ended_at is None and live.state in ("running", "paused")):
             return live
-        if live.ended_at is not None and (name not in ledger.sweeps.unended() or not ledger.workers()):
+        if live.ended_at is not None and (name not in run_index.sweeps.unended() or not run_index.workers()):
             return live
         if time.monotonic() > until:
             if live.ended_at is not None:
@@ -96,13 +96,13 @@ def _settled(ledger: Ledger, storage: Storage, sweep: Sweep) -> LiveSweep | None
         time.sleep(_INTERVAL_SECONDS)
 
 
-def _retry_running(ledger: Ledger, storage: Storage, choice: _Choice, reopened: Callable[[], None]) -> int:
+def _retry_running(run_index: RunIndex, storage: Storage, choice: _Choice, reopened: Callable[[], None]) -> int:
     """The sweep goes on: what has ended of it joins what waits."""
     sweep = choice.sweep
     name = sweep.record.id
     known = dict(_known(storage, name))
     # Looked at after the storage: a run that is written down as ended and still in flight is about to be counted.
-    flight = ledger.sweeps.in_flight(name)
+    flight = run_index.sweeps.in_flight(name)
     again = {
         index: run
         for index, run in known.items()
@@ -116,15 +116,15 @@ def _retry_running(ledger: Ledger, storage: Storage, choice: _Choice, reopened: 
         run.paths.reopen()
     if again:
         reopened()
-    count = ledger.sweeps.redo(name, {index: run.state for index, run in again.items()})
-    feed(ledger, storage, sweep, ledger.workers())
+    count = run_index.sweeps.reopened(name, {index: run.state for index, run in again.items()})
+    feed(run_index, storage, sweep, run_index.workers())
     return count
 
 
 def _retry_ended(
-    ledger: Ledger, storage: Storage, choice: _Choice, has_ended: bool, reopened: Callable[[], None]
+    run_index: RunIndex, storage: Storage, choice: _Choice, has_ended: bool, reopened: Callable[[], None]
 ) -> int:
-    """The sweep has ended, or the ledger has lost it: it is opened again and taken up from the storage."""
+    """The sweep has ended, or the index has lost it: it is opened again and restored from the storage."""
     sweep = choice.sweep
     name, total = sweep.record.id, len(sweep.space)
     known = dict(_known(storage, name))
@@ -147,8 +147,8 @@ def _retry_ended(
         known[index].paths.reopen()
     storage.reopen_sweep(name)
     reopened()
-    ledger.sweeps.drop_ended(name, again)
-    take_up(ledger, storage, sweep)
+    run_index.sweeps.drop_ended(name, again)
+    restore_sweep(run_index, storage, sweep)
     return len(again)
 
 

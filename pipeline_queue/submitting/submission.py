@@ -23,8 +23,8 @@ from pipeline_queue.space import Points, Space
 from pipeline_queue.storage.snapshot import IGNORE_FILE, Snapshot, take_snapshot
 from pipeline_queue.storage.storage import Storage
 
-_MOST_NAMES_TRIED = 10
-_MOST_SIZED = 1000
+_MAX_NAMES_TRIED = 10
+_MAX_SIZED = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Submission:
         try:
             if self.name:
                 return self._commit_named(storage, note)
-            for _ in range(_MOST_NAMES_TRIED):
+            for _ in range(_MAX_NAMES_TRIED):
                 record = self._record(new_sweep_id(self.loaded.pipeline.name))
                 note(record.id)
                 if storage.commit_sweep(record, self.loaded.text.encode()):
@@ -111,7 +111,7 @@ def prepare_sweep(loaded: LoadedPipeline, built: BuiltSpace, name: str, storage_
     Raises ValuesError for them and SnapshotError for the folder; nothing was written then.
     """
     run = RunId(new_sweep_id(loaded.pipeline.name), 0)
-    for index in range(min(len(built.space), _MOST_SIZED)):
+    for index in range(min(len(built.space), _MAX_SIZED)):
         check_sizes(loaded.pipeline, run, built.space[index])
     return Submission(loaded, built.space, _snapshot(loaded, storage_root), built.settings, name)
 

@@ -13,8 +13,8 @@ import pytest
 from redis import Redis
 
 from pipeline_queue.client import Client
-from pipeline_queue.index.dead_letters import MOST_PAYLOAD_BYTES, MOST_ROWS, DeadMessage
-from pipeline_queue.index.run_index import Ledger
+from pipeline_queue.index.dead_letters import MAX_PAYLOAD_BYTES, MAX_ROWS, DeadLetter
+from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.loading.loader import LoadedPipeline
 from tests.bad_messages import UNREADABLE, changed_entries, forged_entries, raw_entries
 from tests.conftest import SEED_SCRIPT, SEED_YAML, Cluster, new_cluster, wait_until, write_folder
@@ -30,7 +30,7 @@ class Place:
     cluster: Cluster
     worker: subprocess.Popen[bytes]
     redis: Redis
-    ledger: Ledger
+    run_index: RunIndex
     pipeline: LoadedPipeline
     entries: dict[str, bytes]
     witness: Path
@@ -51,10 +51,10 @@ class Place:
     def has_ended(self, run: str) -> bool:
         return self.client.run(run).state in ("succeeded", "failed")
 
-    def refused(self, count: int) -> list[DeadMessage]:
+    def refused(self, count: int) -> list[DeadLetter]:
         """The dead list once it has so many rows."""
-        wait_until(lambda: self.ledger.dead.count() >= count, f"{count} messages in the dead list")
-        return self.ledger.dead.latest()
+        wait_until(lambda: self.run_index.dead.count() >= count, f"{count} messages in the dead list")
+        return self.run_index.dead.latest()
 
 
 @pytest.fixture(scope="module")
@@ -66,17 +66,17 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             write_folder(folder / "p", pipeline_yaml=SEED_YAML, train_py=SEED_SCRIPT) / "pipeline.yaml"
         )
         client.submit(pipeline, {"learning_rate": 0.01})
-        ledger, redis = Ledger(cluster.settings.broker_url), cluster.redis()
+        run_index, redis = RunIndex(cluster.settings.broker_url), cluster.redis()
         (queue,) = redis.keys("default*")
         good: dict[str, Any] = json.loads(redis.lindex(queue, 0))
         entries = {**raw_entries(), **changed_entries(good, witness), **forged_entries(good)}
-        yield Place(cluster, cluster.start_worker(), redis, ledger, pipeline, entries, witness)
-        ledger.close()
+        yield Place(cluster, cluster.start_worker(), redis, run_index, pipeline, entries, witness)
+        run_index.close()
 
 
 @pytest.fixture
 def clean(place: Place) -> Place:
-    place.ledger.dead.clear()
+    place.run_index.dead.clear()
     return place
 
 
@@ -89,7 +89,7 @@ def test_a_bad_message_is_kept_and_the_next_one_executed(clean: Place, kind: str
     assert 0 < len(row.reason) <= 400
     assert row.reason.isprintable()
     assert row.payload.isprintable()
-    assert len(row.payload.encode()) <= MOST_PAYLOAD_BYTES
+    assert len(row.payload.encode()) <= MAX_PAYLOAD_BYTES
     assert not clean.witness.exists()
 
 
@@ -100,7 +100,7 @@ def test_a_bad_message_leaves_nothing_behind_that_comes_again(clean: Place) -> N
     clean.refused(len(clean.entries))
     wait_until(lambda: not clean.redis.hlen("unacked"), "nothing is left unacknowledged")
     assert clean.redis.keys("default*") == []
-    assert clean.ledger.dead.count() == len(clean.entries)
+    assert clean.run_index.dead.count() == len(clean.entries)
 
 
 def test_thousands_of_bad_messages_are_bounded(clean: Place) -> None:
@@ -109,7 +109,7 @@ def test_thousands_of_bad_messages_are_bounded(clean: Place) -> None:
         pipe.lpush("default", b"garbage" * 1000)
     pipe.execute()
     clean.check_that_work_goes_on()
-    assert 0 < clean.ledger.dead.count() <= MOST_ROWS
+    assert 0 < clean.run_index.dead.count() <= MAX_ROWS
 
 
 @pytest.mark.parametrize("kind", ["no JSON", "a list as task", "a value that was not accepted"])
@@ -124,7 +124,7 @@ def test_doctor_shows_and_clears_what_was_refused(clean: Place, tmp_path: Path, 
     assert row.payload in shell("doctor", "--dead").stdout
     assert shell.json("doctor", "--dead", "--json")["dead"][0]["payload"] == row.payload
     assert "1 removed" in shell("doctor", "--clear-dead").stdout
-    assert clean.ledger.dead.count() == 0
+    assert clean.run_index.dead.count() == 0
     checks = {check["name"]: check for check in shell.json("doctor", "--json")["checks"]}
     assert checks["dead messages"]["state"] == "ok"
 

@@ -129,10 +129,10 @@ def test_where_starts_no_other_run_even_when_redis_forgets(cluster: Cluster, fol
     redis.close()
     (folder.parent / "wait").write_text("0\n")
     from pipeline_queue.planning.sweep import Sweep
-    from pipeline_queue.submitting.recovery import take_up
+    from pipeline_queue.submitting.recovery import restore_sweep
 
     client = cluster.client
-    take_up(client._live(), client._writable(), Sweep.read(client._writable(), sweep))
+    restore_sweep(client._live(), client._writable(), Sweep.read(client._writable(), sweep))
     report = client.wait_sweep(sweep, GENEROUS_SECONDS)
     assert (report.counts["succeeded"], report.counts["cancelled"]) == (10, 4990)
     assert set(_taken(folder)) == set(_of(range(4990, 5000), "one", "two", "three"))

@@ -25,8 +25,8 @@ class Edge:
 
 
 EDGES = (
-    Edge("before claim", "pipeline_queue.index.run_index:Ledger.claim", "before"),
-    Edge("after claim", "pipeline_queue.index.run_index:Ledger.claim", "after"),
+    Edge("before claim", "pipeline_queue.index.run_index:RunIndex.claim", "before"),
+    Edge("after claim", "pipeline_queue.index.run_index:RunIndex.claim", "after"),
     Edge("before start", "workers.attempt:execute", "before"),
     Edge("after start", "workers.supervisor_link:SupervisorLink.start", "after"),
     Edge("after end", "workers.attempt:execute", "after"),
@@ -36,16 +36,16 @@ EDGES = (
     Edge("before rename", "workers.recording:publish", "before"),
     Edge("after rename", "workers.recording:publish", "after"),
     Edge("after run end", "workers.recording:create_exclusive", "after"),
-    Edge("before record", "pipeline_queue.index.run_index:Ledger.record", "before"),
-    Edge("after record", "pipeline_queue.index.run_index:Ledger.record", "after"),
-    Edge("before dispatch", "pipeline_queue.index.run_index:Ledger.send", "before"),
-    Edge("after dispatch", "pipeline_queue.index.run_index:Ledger.send", "after"),
+    Edge("before record", "pipeline_queue.index.run_index:RunIndex.record", "before"),
+    Edge("after record", "pipeline_queue.index.run_index:RunIndex.record", "after"),
+    Edge("before dispatch", "pipeline_queue.index.run_index:RunIndex.send", "before"),
+    Edge("after dispatch", "pipeline_queue.index.run_index:RunIndex.send", "after"),
     Edge("before ack", "pipeline_queue.broker.transport:Taken.ack", "before"),
     Edge("after ack", "pipeline_queue.broker.transport:Taken.ack", "after"),
-    Edge("after allot", "pipeline_queue.index.sweep_index:SweepLedger.allot", "after"),
-    Edge("reconcile read", "pipeline_queue.index.run_index:Ledger.due", "after"),
-    Edge("reconcile before write", "pipeline_queue.index.run_index:Ledger.send", "before", thread="reconciler"),
-    Edge("reconcile after write", "pipeline_queue.index.run_index:Ledger.send", "after", thread="reconciler"),
+    Edge("after allot", "pipeline_queue.index.sweep_index:SweepIndex.allot", "after"),
+    Edge("reconcile read", "pipeline_queue.index.run_index:RunIndex.due", "after"),
+    Edge("reconcile before write", "pipeline_queue.index.run_index:RunIndex.send", "before", thread="reconciler"),
+    Edge("reconcile after write", "pipeline_queue.index.run_index:RunIndex.send", "after", thread="reconciler"),
 )
 _WRITES = (
     "before start",

@@ -18,7 +18,7 @@ from typing import Any
 
 from tests.faults.edge_names import ACTION, EDGES, HITS, NAMES, SPACING, TIMES, Edge
 
-_LONGEST_COUNT = 4
+_MAX_COUNT = 4
 
 
 class Edges:
@@ -37,7 +37,7 @@ class Edges:
     def meet(self, name: str) -> None:
         # Held to the end: who is spared from now on waits until it is decided.
         with self._lock:
-            self._left[name] = self._left.get(name, self._chance.randint(1, _LONGEST_COUNT)) - 1
+            self._left[name] = self._left.get(name, self._chance.randint(1, _MAX_COUNT)) - 1
             if self._left[name] <= 0 and not self._spared and self._may(name):
                 os.kill(os.getpid(), signal.SIGKILL if self._action == "kill" else signal.SIGSTOP)
 
@@ -79,10 +79,10 @@ def _spare_last_attempts(edges: Edges) -> None:
 
     From before it is known to be the third: another thread could end this process in between.
     """
-    from pipeline_queue.index.run_index import Ledger
+    from pipeline_queue.index.run_index import RunIndex
     from workers.agents.lease_keeper import LeaseKeeper
 
-    claim, keep = Ledger.claim, LeaseKeeper.keep
+    claim, keep = RunIndex.claim, LeaseKeeper.keep
     here = threading.local()
 
     @functools.wraps(claim)
@@ -101,14 +101,14 @@ def _spare_last_attempts(edges: Edges) -> None:
             with keep(self, uid, lease, *more) as held:
                 yield held
 
-    Ledger.claim = claimed  # type: ignore[method-assign]
+    RunIndex.claim = claimed  # type: ignore[method-assign]
     LeaseKeeper.keep = kept  # type: ignore[method-assign]
 
 
 def _begins_last_attempt(result: Any) -> bool:
-    from pipeline_queue.index.run_index import MOST_DEATHS, Lease
+    from pipeline_queue.index.run_index import MAX_DEATHS, Lease
 
-    return isinstance(result, Lease) and result.attempt >= MOST_DEATHS
+    return isinstance(result, Lease) and result.attempt >= MAX_DEATHS
 
 
 def find(edge: Edge) -> tuple[Any, str]:

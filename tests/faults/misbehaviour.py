@@ -15,7 +15,7 @@ from tests.faults.look import Look
 from tests.faults.products import make_warm, submit_sweep
 
 _END_SECONDS = 600.0
-_MOST_GROWTH_BYTES = 64 << 20
+_MAX_GROWTH_BYTES = 64 << 20
 _MEMORY_CAUSE = "of memory, its limit is"
 
 
@@ -66,7 +66,7 @@ def _memory(lab: Lab, before: dict[str, int]) -> Look:
     for name, machine in lab.machines.items():
         growth = machine.memory_bytes() - before[name]
         look.notes.append(f"the worker of {name} grew by {growth / (1 << 20):.0f} MiB")
-        if growth > _MOST_GROWTH_BYTES:
+        if growth > _MAX_GROWTH_BYTES:
             look.red.append(look.notes[-1])
         if machine.exits():
             look.red.append(f"the worker of {name} ended")

@@ -33,7 +33,7 @@ class Process:
 def processes(lab: str, keep: Callable[[Process], bool] = lambda _: True) -> list[Process]:
     """Every live process of the lab that is to be kept; one that shows no marks has those of its parent."""
     found: dict[int, Process] = {}
-    unmarked: list[Process] = []
+    untagged: list[Process] = []
     for entry in os.scandir("/proc"):
         if not entry.name.isdecimal() or int(entry.name) == os.getpid():
             continue
@@ -42,9 +42,9 @@ def processes(lab: str, keep: Callable[[Process], bool] = lambda _: True) -> lis
             if process is not None and process.marks.get(LAB) == lab:
                 found[process.pid] = process
             elif process is not None and LAB not in process.marks:
-                unmarked.append(process)
+                untagged.append(process)
     # A warm process has none, nor what was forked from it a moment ago.
-    while below := [process for process in unmarked if process.parent in found and process.pid not in found]:
+    while below := [process for process in untagged if process.parent in found and process.pid not in found]:
         found.update({process.pid: replace(process, marks=found[process.parent].marks) for process in below})
     return [process for process in found.values() if keep(process)]
 

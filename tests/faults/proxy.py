@@ -11,7 +11,7 @@ from pathlib import Path
 _CHUNK_BYTES = 1 << 16
 _COUNTED = (b"LPUSH", b"RPUSH", b"BRPOP", b"RPOP", b"BLPOP", b"LPOP")
 _NOTHING = (b"*-1\r\n", b"$-1\r\n")
-_LONGEST_NAME = 16
+_MAX_NAME = 16
 
 
 class LossyProxy:
@@ -86,7 +86,7 @@ class _Asked:
     def note(self, data: bytes) -> None:
         seen = self._tail + data
         self._is_counted = self._is_counted or any(b"\r\n" + name + b"\r\n" in seen for name in _COUNTED)
-        self._tail = data[-_LONGEST_NAME:]
+        self._tail = data[-_MAX_NAME:]
 
     def take(self) -> bool:
         counted, self._is_counted = self._is_counted, False

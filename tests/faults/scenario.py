@@ -16,7 +16,7 @@ from tests.faults.products import Ours, Product
 from tests.faults.schedule import Schedule
 from tests.faults.warmth import were_forked
 
-MOST_SHOWN = 5
+MAX_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class Scenario:
 
     def _row(self, product: Product, seed: int, text: str, played: Played, look: Look) -> Row:
         found = check(played.evidence)
-        broken = [f"{name}: {len(cases)} ({'; '.join(cases[:MOST_SHOWN])})" for name, cases in found.faults().items()]
+        broken = [f"{name}: {len(cases)} ({'; '.join(cases[:MAX_SHOWN])})" for name, cases in found.faults().items()]
         broken += look.red
         short = _beyond(self.limits, played, found) + look.short
         exits = [f"{played.exits} workers ended by themselves"] if played.exits else []

@@ -8,7 +8,7 @@ from tests.faults.pipeline.step import BEAT_SECONDS
 from tests.faults.play import Played
 
 KILL = "kill warm process"
-_LEAST_SHARE = 0.5
+_MIN_SHARE = 0.5
 """Faults make some cold starts: when a process dies while it imports, steps are started cold for a minute."""
 _LAST_SIGN_SECONDS = 2 * BEAT_SECONDS
 
@@ -18,7 +18,7 @@ def were_forked(played: Played) -> Look:
     ran = played.evidence.executions
     forked = sum(one.forked for one in ran)
     note = f"{forked} of {len(ran)} executions were forked from a warm process"
-    return Look(notes=[note], red=[note] if not ran or forked < _LEAST_SHARE * len(ran) else [])
+    return Look(notes=[note], red=[note] if not ran or forked < _MIN_SHARE * len(ran) else [])
 
 
 def warm_processes_killed(lab: Lab, played: Played) -> Look:

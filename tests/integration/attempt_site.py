@@ -18,7 +18,7 @@ from pipeline_queue.contract.errors import Place
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.contract.settings import Settings
 from pipeline_queue.index.connection import connect
-from pipeline_queue.index.run_index import Ledger
+from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.index.sweep_index import Opening
 from pipeline_queue.loading.loader import load_pipeline
 from pipeline_queue.local.server import Server, start_server
@@ -27,10 +27,10 @@ from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.reporting.runs import read_run
 from pipeline_queue.storage.storage import RunPaths, Storage
 from pipeline_queue.submitting.submission import prepare_run
-from workers.agents.admission import Intake
-from workers.agents.disk_monitor import Disks
+from workers.agents.admission import Admission
+from workers.agents.disk_monitor import DiskMonitor
 from workers.agents.lease_keeper import LeaseKeeper, Orders
-from workers.attempt import attempt
+from workers.attempt import attempt_step
 from workers.context import SweepCache, WorkerContext
 from workers.executor import Executor
 from workers.outcome import Outcome
@@ -44,7 +44,7 @@ class Site:
     server: Server
     settings: Settings
     storage: Storage
-    ledger: Ledger
+    run_index: RunIndex
     redis: Redis
     _stack: ExitStack
 
@@ -58,8 +58,8 @@ class Site:
         with submission.snapshot:
             sweep = submission.commit(self.storage)
         run = sweep.run_id(0)
-        self.ledger.sweeps.open(Opening(run.sweep, 1))
-        self.ledger.sweeps.allot(run.sweep, 8, 200)
+        self.run_index.sweeps.open(Opening(run.sweep, 1))
+        self.run_index.sweeps.allot(run.sweep, 8, 200)
         return SubmittedRun(self, sweep, run, sweep.paths(self.storage, run))
 
     def worker(self, name: str = "one@test", keeps_leases: bool = True) -> WorkerContext:
@@ -67,22 +67,22 @@ class Site:
         executor = Executor()
         executor.start()
         self._stack.callback(executor.close)
-        ledger, own = Ledger(self.settings.broker_url), Ledger(self.settings.broker_url)
-        self._stack.callback(ledger.close)
+        run_index, own = RunIndex(self.settings.broker_url), RunIndex(self.settings.broker_url)
+        self._stack.callback(run_index.close)
         self._stack.callback(own.close)
         leases = LeaseKeeper(name, own, Orders(executor.renew, executor.stop, executor.kill), lambda *_: None)
         if keeps_leases:
             leases.start()
             self._stack.callback(leases.stop)
-        intake = Intake()
+        admission = Admission()
         return WorkerContext(
-            name=name, storage=self.storage, ledger=ledger, executor=executor, leases=leases,
+            name=name, storage=self.storage, run_index=run_index, executor=executor, leases=leases,
             workspaces=Workspaces(self.settings.scratch, self.storage), sweeps=SweepCache(self.storage),
             refuse=lambda payload, reason, queue: None,
-            intake=intake,
-            disks=Disks(self.storage, self.settings.scratch, own, intake),
+            admission=admission,
+            disks=DiskMonitor(self.storage, self.settings.scratch, own, admission),
             feed_soon=lambda sweep: None,
-            ring_soon=lambda pipeline, chains: None,
+            enqueue_soon=lambda pipeline, chains: None,
             log_limit_bytes=1024 * 1024, environment=dict(os.environ), python=Path(sys.executable), grace_seconds=2.0,
         )  # fmt: skip
 
@@ -102,10 +102,10 @@ class SubmittedRun:
         return StepMessage(self.id, step, {**self.sweep.parameters(self.id), **parameters})
 
     def attempt(self, worker: WorkerContext, step: str) -> Outcome:
-        return attempt(worker, self.message(step))
+        return attempt_step(worker, self.message(step))
 
     def report(self) -> Any:
-        return read_run(self.site.storage, self.sweep, self.id, self.site.ledger.run(self.id))
+        return read_run(self.site.storage, self.sweep, self.id, self.site.run_index.run(self.id))
 
     def states(self) -> tuple[str, list[str]]:
         report = self.report()
@@ -146,9 +146,9 @@ def new_site(server: Server, folder: Path) -> Iterator[Site]:
         redis = connect(server.broker_url)
         stack.callback(redis.close)
         redis.flushall()
-        ledger = Ledger(server.broker_url)
-        stack.callback(ledger.close)
-        yield Site(server, settings, Storage.open(settings.storage), ledger, redis, stack)
+        run_index = RunIndex(server.broker_url)
+        stack.callback(run_index.close)
+        yield Site(server, settings, Storage.open(settings.storage), run_index, redis, stack)
 
 
 @contextmanager

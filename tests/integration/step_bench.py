@@ -18,7 +18,7 @@ from workers.supervisor.process_tree import children_of
 
 PATIENCE_SECONDS = 60.0
 PYTHON = sys.executable
-WARM, GUARD = "pipeline_queue: warm Python", "pq-guard: ends steps that nobody else can"
+WARM, WATCHDOG = "pipeline_queue: warm Python", "pq-guard: ends steps that nobody else can"
 
 # argv: token, file to make when it runs
 SLEEPER = "import pathlib, sys, time; pathlib.Path(sys.argv[2]).touch(); time.sleep(1000)"
@@ -56,10 +56,10 @@ def children_named(parent: int, beginning: str) -> list[int]:
     return [pid for pid in children_of(parent) if command_of(pid).startswith(beginning.encode())]
 
 
-def guard_of(supervisor: int) -> int:
-    """Its guard, once that has its name."""
-    eventually(lambda: len(children_named(supervisor, GUARD)) == 1)
-    return children_named(supervisor, GUARD)[0]
+def watchdog_of(supervisor: int) -> int:
+    """Its watchdog, once that has its name."""
+    eventually(lambda: len(children_named(supervisor, WATCHDOG)) == 1)
+    return children_named(supervisor, WATCHDOG)[0]
 
 
 def command_of(pid: int) -> bytes:

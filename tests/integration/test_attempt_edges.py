@@ -20,18 +20,18 @@ from pipeline_queue.broker.app import make_app
 from pipeline_queue.broker.step_message import TASK_NAME, StepMessage
 from pipeline_queue.contract.errors import BrokerError, InputError, MessageError, StorageError
 from pipeline_queue.contract.ids import RunId
-from pipeline_queue.index import run_index as ledger_module
+from pipeline_queue.index import run_index as run_index_module
 from pipeline_queue.index.keys import run_key
-from pipeline_queue.index.run_index import Ledger
+from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.index.sweep_index import Opening
 from pipeline_queue.local.server import start_server
 from pipeline_queue.storage.storage import read_step
-from pipeline_queue.submitting.recovery import resume_unfinished
+from pipeline_queue.submitting.recovery import recover_unfinished
 from tests.conftest import GENEROUS_SECONDS, Cluster, wait_until, write_folder
 from tests.integration.attempt_site import Attempting, Site, SubmittedRun, names_in, new_site
 from workers import recording
 from workers.agents.reconciler import Reconciler
-from workers.attempt import attempt
+from workers.attempt import attempt_step
 from workers.context import SweepCache, WorkerContext
 from workers.outcome import Outcome
 from workers.outputs import Workspace
@@ -101,10 +101,10 @@ def test_values_that_were_not_accepted_are_refused_and_nothing_happens(
     run, worker = site.submit(_two_steps(witness)), site.worker()
     message = run.message("one")
     with pytest.raises(MessageError, match="submit a new run") as caught:
-        attempt(worker, replace(message, parameters=change(message.parameters)))
+        attempt_step(worker, replace(message, parameters=change(message.parameters)))
     assert len(str(caught.value)) < 1000
     assert witness.read_text() == "" and not run.paths.folder.exists()
-    assert site.ledger.run(run.id) == site.ledger.run(run.id) and run.states()[0] == "queued"
+    assert site.run_index.run(run.id) == site.run_index.run(run.id) and run.states()[0] == "queued"
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_every_accepted_number_is_recognised_in_its_message(site: Site, kind: st
     run = site.submit(text, x=value)
     again = json.loads(json.dumps(run.message("one").parameters))
     # Values as the submitter had them, and as a worker reads them from the storage.
-    assert attempt(site.worker(), StepMessage(run.id, "one", again)).kind == "go_on"
+    assert attempt_step(site.worker(), StepMessage(run.id, "one", again)).kind == "go_on"
 
 
 def test_a_run_or_step_that_does_not_exist_is_an_input_error(site: Site, witness: Path) -> None:
@@ -137,7 +137,7 @@ def test_a_run_or_step_that_does_not_exist_is_an_input_error(site: Site, witness
         replace(run.message("one"), run=RunId("train-00000000", 0)),
     ):
         with pytest.raises(InputError):
-            attempt(worker, message)
+            attempt_step(worker, message)
     assert names_in(site.storage.root / "sweeps") == [run.id.sweep]
 
 
@@ -172,13 +172,13 @@ def test_of_two_workers_that_both_ran_a_step_the_one_with_the_lease_publishes(
     site: Site, witness: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first believes in its lease a moment longer than the server, as one with a stopped clock would."""
-    monkeypatch.setattr(ledger_module, "LEASE_SECONDS", 0.05)
+    monkeypatch.setattr(run_index_module, "LEASE_SECONDS", 0.05)
     gate = tmp_path / "gate"
     run = site.submit(_two_steps(witness, first=_waits_for(gate)))
     first = Attempting(run, site.worker("one@test", keeps_leases=False), "one")
     wait_until(lambda: witness.read_text() == "one ", "the first runs it")
-    wait_until(site.ledger.due, "its lease ran out")
-    monkeypatch.setattr(ledger_module, "LEASE_SECONDS", 15.0)
+    wait_until(site.run_index.due, "its lease ran out")
+    monkeypatch.setattr(run_index_module, "LEASE_SECONDS", 15.0)
     second = Attempting(run, site.worker("two@test", keeps_leases=False), "one")
     wait_until(lambda: witness.read_text() == "one one ", "the second runs it too")
     gate.touch()
@@ -199,10 +199,10 @@ def test_a_lease_lost_in_mid_step_ends_the_step_and_writes_nothing(site: Site, w
     (folder,) = run.paths.folder.iterdir()
     assert folder.name.startswith("one.attempt-1-") and names_in(folder) == ["log"]
     assert names_in(site.settings.scratch / "work") == []
-    assert site.redis.hget(run_key(run.id), "one|state") == "running", "and nothing is told to the ledger"
+    assert site.redis.hget(run_key(run.id), "one|state") == "running", "and nothing is told to the index"
 
 
-def test_a_lease_that_an_emptied_server_forgot_is_taken_up_again_unless_another_claimed(
+def test_a_lease_that_an_emptied_server_forgot_is_restored_unless_another_claimed(
     site: Site, witness: Path, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
@@ -275,7 +275,7 @@ def test_a_cancel_while_a_step_is_staged_keeps_it_from_starting(site: Site, witn
     worker, staging = _stopping_at_staging(site)
     doing = Attempting(run, worker, "one")
     assert staging.staged.wait(60)
-    assert site.ledger.cancel(run.id) == "running"
+    assert site.run_index.cancel(run.id) == "running"
     held = next(iter(worker.leases._held.values()))
     wait_until(lambda: held.cancelled, "the keeper heard of it")
     staging.go_on.set()
@@ -303,7 +303,7 @@ def test_a_lease_given_up_at_the_end_of_an_attempt_is_not_said_to_be_lost(
     """The end is recorded, and the keeper asks once more before the attempt is over."""
     run, worker = site.submit(_two_steps(witness, first=f"import sys; sys.exit({exit_code})")), site.worker()
     answers: list[list[str]] = []
-    renew, discard = worker.leases._ledger.renew, worker.workspaces.discard
+    renew, discard = worker.leases._run_index.renew, worker.workspaces.discard
 
     def noting_renew(*args: Any) -> list[str]:
         answers.append(renew(*args))
@@ -315,7 +315,7 @@ def test_a_lease_given_up_at_the_end_of_an_attempt_is_not_said_to_be_lost(
         wait_until(lambda: answers.count(["lost"]) >= 2, "the keeper was told twice")
         discard(uid)
 
-    monkeypatch.setattr(worker.leases._ledger, "renew", noting_renew)
+    monkeypatch.setattr(worker.leases._run_index, "renew", noting_renew)
     monkeypatch.setattr(worker.workspaces, "discard", late_discard)
     assert run.attempt(worker, "one").kind == ("failed" if exit_code else "go_on")
     assert "lease lost" not in caplog.text
@@ -356,9 +356,9 @@ def test_a_cancelled_step_with_retries_is_not_tried_again(site: Site, witness: P
     run = site.submit(text)
     doing = Attempting(run, site.worker(), "one")
     wait_until(lambda: witness.read_text() == "one ", "the step runs")
-    assert site.ledger.cancel(run.id) == "running"
+    assert site.run_index.cancel(run.id) == "running"
     assert doing.outcome().kind == "cancelled"
-    assert site.redis.zcard("pq1:retries") == 0 and site.ledger.active() == 0
+    assert site.redis.zcard("pq1:retries") == 0 and site.run_index.active() == 0
 
 
 def test_a_broker_that_goes_in_mid_step_costs_nothing_that_was_published(tmp_path: Path, witness: Path) -> None:
@@ -388,7 +388,7 @@ def test_a_storage_that_fails_is_said_so_and_does_not_count_as_the_steps_failure
     outcome = run.attempt(worker, "two")
     assert outcome.kind == "retry" and str(manifest) in outcome.text and "damaged" in outcome.text
     manifest.write_bytes(kept)
-    wait_until(site.ledger.due, "it is tried again")
+    wait_until(site.run_index.due, "it is tried again")
     assert run.attempt(worker, "two").kind == "go_on"
     record = read_step(run.paths.step("two"))
     assert record is not None and record.attempt == 2
@@ -402,7 +402,7 @@ def test_a_step_that_the_storage_fails_three_times_is_given_up_with_the_cause(si
     for _ in range(4):
         kinds.append(run.attempt(worker, "two").kind)
         if kinds[-1] == "retry":
-            wait_until(site.ledger.due, "it is tried again")
+            wait_until(site.run_index.due, "it is tried again")
     assert kinds == ["retry", "retry", "retry", "failed"]
     assert run.states()[0] == "failed" and "has no manifest" in run.report().message
     assert "one@test" in run.report().message
@@ -426,41 +426,41 @@ def test_a_fault_of_this_program_hands_the_step_back_at_once(site: Site, witness
     with pytest.raises(RuntimeError, match="a bug of ours"):
         run.attempt(replace(worker, workspaces=_Broken(site.settings.scratch, site.storage)), "one")
     assert run.states() == ("running", ["retrying", "waiting"])
-    wait_until(site.ledger.due, "it is tried again")
+    wait_until(site.run_index.due, "it is tried again")
     assert run.attempt(worker, "one").kind == "go_on"
 
 
 def _reconciling(site: Site) -> Reconciler:
-    return Reconciler("one@test", site.ledger, site.storage, SweepCache(site.storage))
+    return Reconciler("one@test", site.run_index, site.storage, SweepCache(site.storage))
 
 
-def test_the_reconciler_closes_a_run_whose_worker_died_between_storage_and_ledger(site: Site, witness: Path) -> None:
+def test_the_reconciler_closes_a_run_whose_worker_died_between_storage_and_index(site: Site, witness: Path) -> None:
     run, worker = site.submit(_two_steps(witness)), site.worker()
     for step in ("one", "two"):
         run.attempt(worker, step)
     site.redis.flushall()
-    site.ledger.sweeps.open(Opening(run.id.sweep, 1))
-    site.ledger.sweeps.allot(run.id.sweep, 8, 200)
-    site.ledger.ring_later(run.id, "two", 0)
+    site.run_index.sweeps.open(Opening(run.id.sweep, 1))
+    site.run_index.sweeps.allot(run.id.sweep, 8, 200)
+    site.run_index.enqueue_later(run.id, "two", 0)
     reconciler = _reconciling(site)
     reconciler.start()
-    wait_until(lambda: site.ledger.active() == 0, "the run is closed")
+    wait_until(lambda: site.run_index.active() == 0, "the run is closed")
     reconciler.stop()
     assert {key for key, ttl in site.keys().items() if ttl < 0} <= {"pq1:token", "pq1:server"}
 
 
-def test_a_run_that_cannot_be_read_does_not_keep_others_from_being_rung(site: Site, witness: Path) -> None:
+def test_a_run_that_cannot_be_read_does_not_keep_others_from_being_enqueued(site: Site, witness: Path) -> None:
     bad, good, gone = (site.submit(_two_steps(witness)) for _ in range(3))
     (site.storage.sweep(bad.id.sweep) / "sweep.json").write_text("{")
     (site.storage.sweep(gone.id.sweep) / "sweep.json").unlink()
     for delay, run in enumerate((bad, gone, good)):
-        site.ledger.ring_later(run.id, "one", delay / 1000)
+        site.run_index.enqueue_later(run.id, "one", delay / 1000)
     reconciler = _reconciling(site)
     reconciler.start()
-    wait_until(lambda: site.redis.llen("default") == 1, "the good one is rung")
-    wait_until(lambda: site.ledger.active() == 2, "what is not on the storage is forgotten")
+    wait_until(lambda: site.redis.llen("default") == 1, "the good one is enqueued")
+    wait_until(lambda: site.run_index.active() == 2, "what is not on the storage is forgotten")
     reconciler.stop()
-    assert site.ledger.run(gone.id) is None
+    assert site.run_index.run(gone.id) is None
 
 
 def test_a_server_emptied_a_second_time_is_filled_once_its_workers_told_of_their_leases(
@@ -472,20 +472,20 @@ def test_a_server_emptied_a_second_time_is_filled_once_its_workers_told_of_their
     site.redis.flushall()
     reconciler.start()
     for _ in range(2):
-        wait_until(site.ledger.is_complete, "it is filled")
+        wait_until(site.run_index.is_complete, "it is filled")
         site.redis.flushall()
         seconds = time.monotonic()
-    wait_until(site.ledger.is_complete, "it is filled")
+    wait_until(site.run_index.is_complete, "it is filled")
     assert time.monotonic() - seconds > 2
     reconciler.stop()
-    assert site.ledger.run(run.id) is not None
+    assert site.run_index.run(run.id) is not None
 
 
 @pytest.mark.parametrize(("most_bytes", "kept"), [(1, 4), (2**20, 6)])
 def test_of_large_sweeps_fewer_are_kept_in_memory(
     site: Site, witness: Path, monkeypatch: pytest.MonkeyPatch, most_bytes: int, kept: int
 ) -> None:
-    monkeypatch.setattr("workers.context._MOST_BYTES", most_bytes)
+    monkeypatch.setattr("workers.context._MAX_BYTES", most_bytes)
     names = [site.submit(_two_steps(witness)).id.sweep for _ in range(6)]
     cache = SweepCache(site.storage)
     first = [cache.get(name) for name in names]
@@ -525,7 +525,7 @@ def test_a_message_that_meets_a_broker_in_trouble_waits_for_it(
     site: Site, witness: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = site.submit(_two_steps(witness))
-    impatient = replace(site.worker(), ledger=Ledger(site.settings.broker_url, timeout_seconds=0.1))
+    impatient = replace(site.worker(), run_index=RunIndex(site.settings.broker_url, timeout_seconds=0.1))
     message = run.message("one")
     answers: list[str] = []
 
@@ -533,7 +533,7 @@ def test_a_message_that_meets_a_broker_in_trouble_waits_for_it(
         try:
             answers.append(_task(impatient)(message.envelope(), **message.parameters))
         except Ignore:
-            # A claim whose answer it did not wait for was granted after all: that lease runs out, and the run is rung.
+            # A claim whose answer it did not wait for was granted after all: that lease runs out, and the run is enqueued.
             answers.append("dropped")
 
     caplog.set_level(logging.WARNING, "workers.tasks")
@@ -547,10 +547,10 @@ def test_a_message_that_meets_a_broker_in_trouble_waits_for_it(
     caller.join(timeout=60)
     assert witness.read_text() == ("" if answers == ["dropped"] else "one ")
     assert len(answers) == 1
-    impatient.ledger.close()
+    impatient.run_index.close()
 
 
-def test_a_message_that_meets_a_storage_in_trouble_is_rung_again(site: Site, witness: Path) -> None:
+def test_a_message_that_meets_a_storage_in_trouble_is_enqueued_again(site: Site, witness: Path) -> None:
     run, worker = site.submit(_two_steps(witness)), site.worker()
     run.paths.folder.parent.mkdir(parents=True)
     run.paths.folder.touch()
@@ -623,19 +623,19 @@ def test_a_server_emptied_in_mid_run_is_filled_again_and_nothing_published_runs_
     cluster: Cluster, tmp_path: Path, witness: Path
 ) -> None:
     from pipeline_queue.index.connection import connect
-    from pipeline_queue.index.run_index import Ledger
+    from pipeline_queue.index.run_index import RunIndex
     from pipeline_queue.storage.storage import Storage
 
     gate = tmp_path / "gate"
     cluster.start_worker()
     run = _submit(cluster, tmp_path / "project", _two_steps(witness, second=_waits_for(gate)))
     wait_until(lambda: witness.read_text() == "one two ", "the second step runs")
-    redis, ledger = connect(cluster.settings.broker_url), Ledger(cluster.settings.broker_url)
+    redis, run_index = connect(cluster.settings.broker_url), RunIndex(cluster.settings.broker_url)
     redis.flushall()
     redis.close()
-    resumed = resume_unfinished(Storage(cluster.settings.storage), ledger)
+    resumed = recover_unfinished(Storage(cluster.settings.storage), run_index)
     assert (resumed.runs, resumed.queues) == (1, {"default"})
-    ledger.close()
+    run_index.close()
     gate.touch()
     assert cluster.client.wait(run, GENEROUS_SECONDS).state == "succeeded"
     assert witness.read_text().split().count("one") == 1

@@ -11,14 +11,14 @@ import pytest
 from celery import Celery, Signature
 
 from pipeline_queue.broker.app import make_app
-from pipeline_queue.broker.celery_message import Caller, list_of, lists_of
+from pipeline_queue.broker.celery_message import ParentTask, list_of, lists_of
 from pipeline_queue.broker.step_message import TASK_NAME
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.index.connection import connect
 from pipeline_queue.index.keys import flight_key
 from pipeline_queue.index.run_index import Ending, Lease
 from pipeline_queue.planning.planner import messages
-from pipeline_queue.submitting.canvas import START_PRIORITY, chain, ring, ring_new
+from pipeline_queue.submitting.canvas import START_PRIORITY, chain, enqueue, enqueue_new
 from tests.conftest import GENEROUS_SECONDS, Cluster, wait_until, write_folder
 from tests.integration.attempt_site import Site, SubmittedRun
 from workers.agents.reconciler import Reconciler
@@ -79,7 +79,7 @@ def test_a_chain_of_ours_is_what_celery_writes(site: Site, priority: int) -> Non
 def test_a_message_that_follows_another_is_what_celery_dispatches(site: Site, position: int) -> None:
     run = site.submit(THREE_STEPS)
     later = messages(run.sweep.pipeline, run.id, run.sweep.parameters(run.id))[position:]
-    ours = chain(run.sweep.pipeline, later, caller=Caller("the-caller", "the-root"))
+    ours = chain(run.sweep.pipeline, later, caller=ParentTask("the-caller", "the-root"))
     with make_app(site.settings.broker_url) as app:
         first, *rest = _signatures(app, _opened(ours.payload), run)
         following = [dict(signature) for signature in reversed(rest)]
@@ -97,8 +97,8 @@ def test_kombu_reads_the_lists_that_we_write(site: Site) -> None:
         channel = connection.channel()
         assert [channel._q_for_pri("default", priority) for priority in channel.priority_steps] == lists_of("default")
         first = messages(run.sweep.pipeline, run.id, run.sweep.parameters(run.id))
-        ring_new(site.ledger, run.sweep.pipeline, [first], START_PRIORITY["low"])
-        ring(site.ledger, run.sweep.pipeline, first[2:])
+        enqueue_new(site.run_index, run.sweep.pipeline, [first], START_PRIORITY["low"])
+        enqueue(site.run_index, run.sweep.pipeline, first[2:])
         with connection.SimpleQueue("default") as queue:
             steps = [queue.get(timeout=10).payload[0][0]["step"] for _ in range(2)]
         assert steps == ["three", "one"]
@@ -106,7 +106,7 @@ def test_kombu_reads_the_lists_that_we_write(site: Site) -> None:
 
 def test_what_a_worker_took_and_did_not_end_is_put_back_when_it_stops(site: Site) -> None:
     run = site.submit(THREE_STEPS)
-    ring(site.ledger, run.sweep.pipeline, messages(run.sweep.pipeline, run.id, run.sweep.parameters(run.id)))
+    enqueue(site.run_index, run.sweep.pipeline, messages(run.sweep.pipeline, run.id, run.sweep.parameters(run.id)))
     sent = _opened(str(site.redis.lindex("default", 0)))
     with make_app(site.settings.broker_url) as app:
         with app.connection() as connection, connection.SimpleQueue("default") as queue:
@@ -117,27 +117,27 @@ def test_what_a_worker_took_and_did_not_end_is_put_back_when_it_stops(site: Site
     assert put_back == sent
 
 
-def _begun(site: Site) -> tuple[SubmittedRun, Lease]:
+def _begin(site: Site) -> tuple[SubmittedRun, Lease]:
     run = site.submit(THREE_STEPS)
-    lease = site.ledger.claim(run.id, "one", "holder", "worker")
+    lease = site.run_index.claim(run.id, "one", "holder", "worker")
     assert isinstance(lease, Lease)
     return run, lease
 
 
 def _recorded(site: Site, run: SubmittedRun, lease: Lease) -> bool:
     later = messages(run.sweep.pipeline, run.id, run.sweep.parameters(run.id))[1:]
-    return site.ledger.record(lease, Ending("succeeded", "running"), chain(run.sweep.pipeline, later))
+    return site.run_index.record(lease, Ending("succeeded", "running"), chain(run.sweep.pipeline, later))
 
 
 def test_a_record_and_the_next_message_are_one_step(site: Site) -> None:
-    run, lease = _begun(site)
+    run, lease = _begin(site)
     assert _recorded(site, run, lease)
     assert _recorded(site, run, lease)  # its answer was lost
     assert site.redis.llen("other") == 1
 
 
 def test_without_the_lease_nothing_is_sent(site: Site) -> None:
-    run, lease = _begun(site)
+    run, lease = _begin(site)
     site.redis.hset(f"pq1:run:{run.id}", "one|token", "9999")
     assert not _recorded(site, run, lease)
     assert site.redis.llen("other") == 0
@@ -145,17 +145,17 @@ def test_without_the_lease_nothing_is_sent(site: Site) -> None:
 
 @pytest.mark.parametrize("outcome", [None, "retrying", "succeeded"])
 def test_a_step_under_way_or_done_is_not_sent_again(site: Site, outcome: Any) -> None:
-    run, _ = _begun(site)
-    following = site.ledger.claim(run.id, "two", "holder", "worker")
+    run, _ = _begin(site)
+    following = site.run_index.claim(run.id, "two", "holder", "worker")
     assert isinstance(following, Lease)
     if outcome:
-        site.ledger.record(following, Ending(outcome, "running"))
+        site.run_index.record(following, Ending(outcome, "running"))
     assert _recorded(site, run, Lease.decided(run.id, "one"))
     assert site.redis.llen("other") == 0
 
 
 def _reconciling(site: Site) -> Reconciler:
-    return Reconciler("one@test", site.ledger, site.storage, SweepCache(site.storage))
+    return Reconciler("one@test", site.run_index, site.storage, SweepCache(site.storage))
 
 
 def _long_ago(site: Site, *runs: SubmittedRun) -> None:
@@ -211,11 +211,11 @@ def test_one_that_cannot_be_read_any_more_is_forgotten(site: Site) -> None:
     run, worker = site.submit(THREE_STEPS), site.worker()
     run.attempt(worker, "one")
     (site.storage.sweep(run.id.sweep) / "sweep.json").unlink()
-    site.ledger.ring_later(RunId("gone-7k3m9q2x", 0), "one", 0)
-    assert site.ledger.active() == 1
+    site.run_index.enqueue_later(RunId("gone-7k3m9q2x", 0), "one", 0)
+    assert site.run_index.active() == 1
     reconciler = _reconciling(site)
     reconciler.start()
-    wait_until(lambda: site.ledger.active() == 0 and not site.redis.exists("pq1:retries"), "both are forgotten")
+    wait_until(lambda: site.run_index.active() == 0 and not site.redis.exists("pq1:retries"), "both are forgotten")
     reconciler.stop()
 
 

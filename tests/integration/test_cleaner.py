@@ -12,7 +12,7 @@ import pytest
 from pipeline_queue.storage.storage import Storage
 from tests.conftest import wait_until
 from tests.integration.test_workspace import Bench
-from workers.agents.cleaner import Tidier
+from workers.agents.cleaner import Cleaner
 from workers.workspace import Workspaces
 
 
@@ -52,7 +52,7 @@ def test_folders_of_killed_workers_go_while_another_lives(tmp_path: Path) -> Non
     left = tmp_path / "scratch" / "work" / "0a0b"
     left.mkdir()
     os.utime(left, (1, 1))
-    tidier = Tidier(workspaces, storage, keep_days=7)
+    tidier = Cleaner(workspaces, storage, keep_days=7)
     tidier.start()
     try:
         wait_until(lambda: not left.exists(), "the folder is removed")
@@ -85,7 +85,7 @@ def test_any_number_of_days_is_kept(tmp_path: Path) -> None:
     storage.note_kept(attempt, date(2026, 1, 1))
     workspaces = Workspaces(tmp_path / "scratch", storage)
     left = tmp_path / "scratch" / "work" / "0a0b"
-    tidier = Tidier(workspaces, storage, keep_days=10**17)
+    tidier = Cleaner(workspaces, storage, keep_days=10**17)
     left.mkdir()
     os.utime(left, (1, 1))
     tidier.start()
@@ -105,7 +105,7 @@ def test_a_scratch_folder_that_was_cleaned_away_is_made_again(tmp_path: Path, go
     shutil.rmtree(bench.scratch / gone)
     assert bench.next_finds() == {"a": "x", "b": "y"}
     shutil.rmtree(bench.scratch / gone)
-    tidier = Tidier(bench.workspaces, bench.storage, keep_days=7)
+    tidier = Cleaner(bench.workspaces, bench.storage, keep_days=7)
     tidier.start()
     try:
         wait_until((bench.scratch / "work").is_dir, "the folder is made again")

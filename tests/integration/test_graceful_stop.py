@@ -11,7 +11,7 @@ import pytest
 
 from pipeline_queue.index.connection import connect
 from tests.conftest import GENEROUS_SECONDS, Cluster, wait_until, write_folder
-from workers.agents.admission import Intake
+from workers.agents.admission import Admission
 
 
 @pytest.fixture
@@ -113,14 +113,14 @@ def test_a_step_that_is_handed_back_gets_term_first(cluster: Cluster, tmp_path: 
 
 
 def test_several_deaths_in_a_row_close_a_worker_and_a_step_that_ends_forgives_them() -> None:
-    intake = Intake()
+    admission = Admission()
     for number in range(4):
-        intake.note_death(f"run {number}", "no process could be started")
-    intake.note_end()
+        admission.note_death(f"run {number}", "no process could be started")
+    admission.note_end()
     for _ in range(20):
-        intake.note_death("one and the same", "it kills its supervisor")
-    assert intake.is_open()
+        admission.note_death("one and the same", "it kills its supervisor")
+    assert admission.is_open()
     for number in range(4):
-        intake.note_death(f"run {number}", "no process could be started")
-    assert not intake.is_open()
-    assert "5 steps in a row" in intake.reasons()[0] and "no process could be started" in intake.reasons()[0]
+        admission.note_death(f"run {number}", "no process could be started")
+    assert not admission.is_open()
+    assert "5 steps in a row" in admission.reasons()[0] and "no process could be started" in admission.reasons()[0]

@@ -1,4 +1,4 @@
-"""The reconciler's look at what waits, is due or lost: what it reads, what it rings, what does not stop it."""
+"""The reconciler's look at what waits, is due or lost: what it reads, what it enqueues, what does not stop it."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from pipeline_queue.client import Client
 from pipeline_queue.contract.errors import InputError
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.index.keys import flight_key
-from pipeline_queue.index.sweep_index import Opening, SweepLedger
+from pipeline_queue.index.sweep_index import Opening, SweepIndex
 from pipeline_queue.loading.loader import load_pipeline
 from pipeline_queue.loading.sweep import SweepRequest, build_space
 from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.storage.storage import Storage
-from pipeline_queue.submitting.canvas import ring
-from pipeline_queue.submitting.recovery import resume_unfinished
+from pipeline_queue.submitting.canvas import enqueue
+from pipeline_queue.submitting.recovery import recover_unfinished
 from pipeline_queue.submitting.retry import retry
 from pipeline_queue.submitting.submission import prepare_sweep
 from tests.conftest import wait_until, write_folder
 from tests.integration.attempt_site import Attempting, Site, SubmittedRun
 from workers.agents.reconciler import Reconciler
-from workers.agents.sweep_monitor import Lookout
-from workers.attempt import attempt
+from workers.agents.sweep_monitor import SweepMonitor
+from workers.attempt import attempt_step
 from workers.context import SweepCache
 from workers.outcome import Outcome
 
@@ -41,18 +41,18 @@ PIPELINE = "pipeline:\n  parameters:\n  - {name: n, type: int, default: 0}\n  st
 def read_lists(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often each list of a queue was read."""
     counted: Counter[str] = Counter()
-    real = SweepLedger.queued_messages
+    real = SweepIndex.queued_messages
 
-    def counting(self: SweepLedger, name: str) -> Iterator[str]:
+    def counting(self: SweepIndex, name: str) -> Iterator[str]:
         counted[name] += 1
         return real(self, name)
 
-    monkeypatch.setattr(SweepLedger, "queued_messages", counting)
+    monkeypatch.setattr(SweepIndex, "queued_messages", counting)
     return counted
 
 
-def _lookout(site: Site) -> Lookout:
-    return Lookout(site.ledger, site.storage, SweepCache(site.storage))
+def _sweep_monitor(site: Site) -> SweepMonitor:
+    return SweepMonitor(site.run_index, site.storage, SweepCache(site.storage))
 
 
 def _long_ago(site: Site) -> None:
@@ -76,37 +76,37 @@ def _submit_sweep(site: Site, folder: Path, runs: int, pipeline: str = PIPELINE)
         return submission.commit(site.storage)
 
 
-def test_of_many_runs_that_wait_the_queues_are_read_once_and_what_is_lost_is_rung(
+def test_of_many_runs_that_wait_the_queues_are_read_once_and_what_is_lost_is_enqueued(
     site: Site, read_lists: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each of them is a sweep of its own: a reading for each would take minutes when there are thousands."""
     runs = [site.submit(PIPELINE) for _ in range(20)]
     for run in runs:
-        ring(site.ledger, run.sweep.pipeline, [run.message("one")])
+        enqueue(site.run_index, run.sweep.pipeline, [run.message("one")])
     monkeypatch.setattr("pipeline_queue.index.sweep_index._PAGE", 3)
     names = sorted(str(run.id) for run in runs)
-    lookout = _lookout(site)
+    sweep_monitor = _sweep_monitor(site)
     _long_ago(site)
-    lookout.look_after_all(lambda: True)
+    sweep_monitor.look_after_all(lambda: True)
     assert _queued(site) == names
     assert set(read_lists.values()) == {1}
     site.redis.rpop("default", 7)
     assert len(_queued(site)) == 13
     _long_ago(site)
-    lookout.look_after_all(lambda: True)
+    sweep_monitor.look_after_all(lambda: True)
     assert _queued(site) == names
 
 
-def test_of_many_runs_that_are_due_the_queue_is_read_once_and_none_is_rung_twice(
+def test_of_many_runs_that_are_due_the_queue_is_read_once_and_none_is_enqueued_twice(
     site: Site, read_lists: Counter[str]
 ) -> None:
     runs = [site.submit(PIPELINE) for _ in range(20)]
-    ring(site.ledger, runs[0].sweep.pipeline, [runs[0].message("one")])
+    enqueue(site.run_index, runs[0].sweep.pipeline, [runs[0].message("one")])
     for run in runs:
-        site.ledger.ring_later(run.id, "one", 0)
+        site.run_index.enqueue_later(run.id, "one", 0)
         site.redis.zadd("pq1:leases", {f"{run.id} one": 1})
-    reconciler = Reconciler("one@test", site.ledger, site.storage, SweepCache(site.storage))
-    reconciler._ring_due()
+    reconciler = Reconciler("one@test", site.run_index, site.storage, SweepCache(site.storage))
+    reconciler._enqueue_due()
     assert _queued(site) == sorted(str(run.id) for run in runs)
     assert read_lists == {"default": 1}
 
@@ -115,7 +115,7 @@ def test_a_look_ends_when_another_took_over(site: Site) -> None:
     runs = [site.submit(PIPELINE) for _ in range(3)]
     answers = iter([True, False])
     _long_ago(site)
-    _lookout(site).look_after_all(lambda: next(answers))
+    _sweep_monitor(site).look_after_all(lambda: next(answers))
     assert _queued(site) == [] and len(runs) == 3
 
 
@@ -125,24 +125,24 @@ def _damage(storage: Storage, sweep: Sweep, index: int) -> None:
     (folder / "run.json").write_text("{")
 
 
-def test_a_run_that_cannot_be_read_does_not_keep_others_of_its_sweep_from_being_rung(
+def test_a_run_that_cannot_be_read_does_not_keep_others_of_its_sweep_from_being_enqueued(
     site: Site, tmp_path: Path
 ) -> None:
     sweep = _submit_sweep(site, tmp_path / "project", 5)
-    site.ledger.sweeps.open(Opening(sweep.record.id, 5))
-    site.ledger.sweeps.allot(sweep.record.id, 8, 200)
+    site.run_index.sweeps.open(Opening(sweep.record.id, 5))
+    site.run_index.sweeps.allot(sweep.record.id, 8, 200)
     _damage(site.storage, sweep, 2)
     _long_ago(site)
-    _lookout(site).look_after_all(lambda: True)
+    _sweep_monitor(site).look_after_all(lambda: True)
     assert _queued(site) == [f"{sweep.record.id}.{index}" for index in (0, 1, 3, 4)]
 
 
-def test_a_damaged_run_does_not_keep_its_sweep_from_being_taken_up_again(site: Site, tmp_path: Path) -> None:
+def test_a_damaged_run_does_not_keep_its_sweep_from_being_restored(site: Site, tmp_path: Path) -> None:
     sweep = _submit_sweep(site, tmp_path / "project", 5)
     _damage(site.storage, sweep, 2)
-    assert resume_unfinished(site.storage, site.ledger).runs == 4
+    assert recover_unfinished(site.storage, site.run_index).runs == 4
     assert _queued(site) == [f"{sweep.record.id}.{index}" for index in (0, 1, 3, 4)]
-    live = site.ledger.sweeps.read(sweep.record.id)
+    live = site.run_index.sweeps.read(sweep.record.id)
     assert live is not None and live.failed == 1
 
 
@@ -162,7 +162,7 @@ def test_what_a_submitter_committed_is_started_though_it_was_lost_before_it_coul
     assert site.redis.zcard("pq1:submitted") == 2 and _queued(site) == []
     committed = next(name for name in site.storage.sweeps() if name != run.partition(".")[0])
     monkeypatch.setattr("workers.agents.reconciler._SUBMIT_SECONDS", -1.0)
-    reconciler = Reconciler("one@test", site.ledger, site.storage, SweepCache(site.storage))
+    reconciler = Reconciler("one@test", site.run_index, site.storage, SweepCache(site.storage))
     reconciler._start_submitted()
     assert _queued(site) == [f"{committed}.0"]
     assert not site.redis.exists("pq1:submitted")
@@ -196,10 +196,10 @@ def test_a_retry_that_a_restarted_server_forgot_is_done(site: Site) -> None:
     run = site.submit(PIPELINE.replace("/bin/true", "/bin/false"))
     assert run.attempt(site.worker(), "one").kind == "failed"
     memory = _Memory(site)
-    assert retry(site.ledger, site.storage, run.sweep) == 1
+    assert retry(site.run_index, site.storage, run.sweep) == 1
     memory.restore()
     assert _queued(site) == []
-    assert resume_unfinished(site.storage, site.ledger).runs == 1
+    assert recover_unfinished(site.storage, site.run_index).runs == 1
     assert _queued(site) == [str(run.id)]
     assert run.attempt(site.worker(), "one").kind == "failed"
 
@@ -208,15 +208,15 @@ def test_a_retry_that_a_restarted_server_forgot_is_done(site: Site) -> None:
 def test_a_pause_or_its_end_that_a_restarted_server_forgot_holds(site: Site, tmp_path: Path, paused: bool) -> None:
     sweep = _submit_sweep(site, tmp_path / "project", 5)
     name = sweep.record.id
-    site.ledger.sweeps.open(Opening(name, 5))
+    site.run_index.sweeps.open(Opening(name, 5))
     site.storage.set_paused(name, not paused)
     if not paused:
-        site.ledger.sweeps.pause(name)
+        site.run_index.sweeps.pause(name)
     memory = _Memory(site)
     site.storage.set_paused(name, paused)
     memory.restore()
-    resume_unfinished(site.storage, site.ledger)
-    live = site.ledger.sweeps.read(name)
+    recover_unfinished(site.storage, site.run_index)
+    live = site.run_index.sweeps.read(name)
     assert live is not None and live.state == ("paused" if paused else "running")
     assert len(_queued(site)) == (0 if paused else 5)
 
@@ -229,8 +229,8 @@ def test_a_shared_step_that_runs_while_redis_is_emptied_is_not_begun_beside(site
     sweep = _submit_sweep(
         site, tmp_path / "project", 2, text + "  - two: {run: /bin/true, args: '${{ parameters.n }}'}\n"
     )
-    site.ledger.sweeps.open(Opening(sweep.record.id, 2))
-    site.ledger.sweeps.allot(sweep.record.id, 8, 200)
+    site.run_index.sweeps.open(Opening(sweep.record.id, 2))
+    site.run_index.sweeps.allot(sweep.record.id, 8, 200)
     first, second = (
         SubmittedRun(site, sweep, run, sweep.paths(site.storage, run)) for run in map(sweep.run_id, (0, 1))
     )
@@ -246,18 +246,18 @@ def test_a_shared_step_that_runs_while_redis_is_emptied_is_not_begun_beside(site
     assert second.attempt(worker, "one").kind == "go_on" and witness.read_text() == "ran "
 
 
-def test_a_sweep_whose_files_fail_does_not_keep_others_from_being_taken_up_and_is_tried_again(
+def test_a_sweep_whose_files_fail_does_not_keep_others_from_being_restored_and_is_tried_again(
     site: Site, tmp_path: Path
 ) -> None:
     bad, good = (_submit_sweep(site, tmp_path / name, 3) for name in ("bad", "good"))
     runs = site.storage.sweep(bad.record.id) / "runs"
     runs.symlink_to(runs)  # listing it is an OSError, for root too
-    reconciler = Reconciler("one@test", site.ledger, site.storage, SweepCache(site.storage))
+    reconciler = Reconciler("one@test", site.run_index, site.storage, SweepCache(site.storage))
     reconciler.start()
-    wait_until(lambda: len(_queued(site)) == 3, "the good one is taken up")
-    assert not site.ledger.is_complete()
+    wait_until(lambda: len(_queued(site)) == 3, "the good one is restored")
+    assert not site.run_index.is_complete()
     runs.unlink()
-    wait_until(site.ledger.is_complete, "the other is taken up too")
+    wait_until(site.run_index.is_complete, "the other is restored too")
     reconciler.stop()
     assert _queued(site) == sorted(f"{one.record.id}.{index}" for one in (bad, good) for index in range(3))
 
@@ -270,4 +270,4 @@ def test_a_late_message_of_a_forgotten_sweep_is_no_bad_message(site: Site) -> No
     assert run.attempt(site.worker("two@test"), "one") == Outcome("dropped", "its sweep was forgotten")
     unknown = replace(run.message("one"), run=RunId("train-00000000", 0))
     with pytest.raises(InputError):
-        attempt(worker, unknown)
+        attempt_step(worker, unknown)

@@ -16,7 +16,7 @@ import pytest
 from pipeline_queue.client import Client
 from pipeline_queue.contract.errors import SettingsError
 from pipeline_queue.contract.settings import SIGNING_KEY_FILE, Settings
-from pipeline_queue.index.run_index import Ledger
+from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.loading.loader import LoadedPipeline
 from tests.bad_messages import Message, body_of, with_body
 from tests.conftest import SEED_SCRIPT, SEED_YAML, Cluster, new_cluster, wait_until, write_folder
@@ -58,19 +58,21 @@ def loaded(cluster: Cluster, text: str = TWO_STEPS) -> LoadedPipeline:
     return cluster.client.load(folder / "pipeline.yaml")
 
 
-def wait_for_dead(ledger: Ledger, count: int) -> list[str]:
-    wait_until(lambda: ledger.dead.count() >= count, f"{count} refused messages")
-    return [row.reason for row in ledger.dead.latest()]
+def wait_for_dead(run_index: RunIndex, count: int) -> list[str]:
+    wait_until(lambda: run_index.dead.count() >= count, f"{count} refused messages")
+    return [row.reason for row in run_index.dead.latest()]
 
 
 @pytest.fixture
-def ledger(cluster: Cluster) -> Iterator[Ledger]:
-    made = Ledger(cluster.settings.broker_url)
+def run_index(cluster: Cluster) -> Iterator[RunIndex]:
+    made = RunIndex(cluster.settings.broker_url)
     yield made
     made.close()
 
 
-def test_a_signed_chain_is_executed_over_two_queues_and_nothing_tells_the_key(cluster: Cluster, ledger: Ledger) -> None:
+def test_a_signed_chain_is_executed_over_two_queues_and_nothing_tells_the_key(
+    cluster: Cluster, run_index: RunIndex
+) -> None:
     run = cluster.client.submit(loaded(cluster), {"learning_rate": 0.01})
     redis = cluster.redis()
     kept = b"".join(redis.dump(name) or b"" for name in redis.keys("*"))
@@ -82,10 +84,10 @@ def test_a_signed_chain_is_executed_over_two_queues_and_nothing_tells_the_key(cl
     for where in (kept, files, Path(f"/proc/{worker.pid}/cmdline").read_bytes()):
         assert KEY.encode() not in where
         assert b"SIGNING_KEY" not in where
-    assert ledger.dead.count() == 0
+    assert run_index.dead.count() == 0
 
 
-def test_unsigned_and_altered_messages_are_refused(cluster: Cluster, ledger: Ledger, tmp_path: Path) -> None:
+def test_unsigned_and_altered_messages_are_refused(cluster: Cluster, run_index: RunIndex, tmp_path: Path) -> None:
     pipeline = loaded(cluster, SEED_YAML)
     values = {"learning_rate": 0.01}
     with ExitStack() as stack:
@@ -103,23 +105,23 @@ def test_unsigned_and_altered_messages_are_refused(cluster: Cluster, ledger: Led
     moved["properties"]["delivery_info"]["routing_key"] = "gpu"
     redis.lpush("gpu", json.dumps(moved))
     cluster.start_worker("--concurrency", "2", "--queues", "default,gpu")
-    reasons = wait_for_dead(ledger, 4)
+    reasons = wait_for_dead(run_index, 4)
     assert sorted("not signed" in reason for reason in reasons) == [False, False, False, True]
     assert sum("altered, or signed with another key" in reason for reason in reasons) == 3
     assert cluster.client.wait(second, timeout_seconds=120).state == "succeeded"
     assert base64.b64decode(signed["body"])
 
 
-def test_a_worker_without_a_key_takes_signed_messages(cluster: Cluster, ledger: Ledger) -> None:
+def test_a_worker_without_a_key_takes_signed_messages(cluster: Cluster, run_index: RunIndex) -> None:
     run = cluster.client.submit(loaded(cluster, SEED_YAML), {"learning_rate": 0.01})
     there = cluster.settings
     cluster.settings = Settings(there.broker_url, there.storage, there.scratch)
     cluster.start_worker()
     assert cluster.client.wait(run, timeout_seconds=120).state == "succeeded"
-    assert ledger.dead.count() == 0
+    assert run_index.dead.count() == 0
 
 
-def test_a_sweep_that_workers_feed_goes_on_with_an_older_key(cluster: Cluster, ledger: Ledger) -> None:
+def test_a_sweep_that_workers_feed_goes_on_with_an_older_key(cluster: Cluster, run_index: RunIndex) -> None:
     """The worker has the new key and accepts the old one, the submitter is still on the old."""
     new = write_key(cluster.settings.storage.parent / "new", f"{KEY[::-1]}\n{KEY}")
     pipeline = loaded(cluster, SEED_YAML)
@@ -130,7 +132,7 @@ def test_a_sweep_that_workers_feed_goes_on_with_an_older_key(cluster: Cluster, l
     cluster.start_worker()
     out, err = sweep.communicate(timeout=120)
     assert json.loads(out)["counts"]["succeeded"] == 40, err
-    assert ledger.dead.count() == 0
+    assert run_index.dead.count() == 0
 
 
 @pytest.mark.parametrize("what", ["missing", "readable by all", "short"])

@@ -164,7 +164,7 @@ def test_ignore_rules_are_those_of_gitignore(folder: Path) -> None:
 
 
 def test_too_many_files_are_refused_without_reading_all(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshot_module, "MOST_FILES", 10)
+    monkeypatch.setattr(snapshot_module, "MAX_FILES", 10)
     for number in range(11):
         (folder / str(number)).touch()
     with pytest.raises(SnapshotError, match="more than 10 files"):
@@ -172,7 +172,7 @@ def test_too_many_files_are_refused_without_reading_all(folder: Path, monkeypatc
 
 
 def test_too_many_bytes_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshot_module, "MOST_BYTES", 1024 * 1024)
+    monkeypatch.setattr(snapshot_module, "MAX_BYTES", 1024 * 1024)
     (folder / "a").write_bytes(b"x" * 700_000)
     (folder / "b").write_bytes(b"x" * 700_000)
     with pytest.raises(SnapshotError, match="1 MiB"):
@@ -231,7 +231,7 @@ def _of_one_endless_file(folder: Path) -> None:
 
 def _of_many_files(folder: Path) -> None:
     (folder / "model0.bin").mkdir()
-    for number in range(snapshot_module.MOST_FILES + 10):
+    for number in range(snapshot_module.MAX_FILES + 10):
         (folder / "model0.bin" / str(number)).touch()
 
 
@@ -249,7 +249,7 @@ def test_a_folder_over_the_limits_is_refused_before_any_file_is_read(
 def test_a_folder_of_too_many_files_is_not_listed_to_its_end(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(200):
         (folder / str(number)).touch()
-    monkeypatch.setattr(snapshot_module, "MOST_FILES", 10)
+    monkeypatch.setattr(snapshot_module, "MAX_FILES", 10)
     seen: list[str] = []
     listed = snapshot_module._listed
 

@@ -77,8 +77,8 @@ def test_an_attempt_whose_storage_is_full_waits_and_publishes_without_running_ag
         wait_until(lambda: witness.read_text(), "the step runs")
         fill(disk)
         gate.touch()
-        wait_until(lambda: not worker.intake.is_open(), "the worker takes no more")
-        (reason,) = worker.intake.reasons()
+        wait_until(lambda: not worker.admission.is_open(), "the worker takes no more")
+        (reason,) = worker.admission.reasons()
         assert str(site.storage.root) in reason and "full" in reason and "bytes and" in reason and "inodes" in reason
         assert reason in caplog.text
         assert doing.is_alive() and not run.paths.step("one").exists()
@@ -91,7 +91,7 @@ def test_an_attempt_whose_storage_is_full_waits_and_publishes_without_running_ag
         assert (run.paths.step("one") / "outputs" / "out").read_bytes() == b"x" * 100_000
         assert site.redis.hget(f"pq1:run:{run.id}", "one|deaths") in (None, "0")
         worker.disks.start()
-        wait_until(worker.intake.is_open, "the worker takes steps again")
+        wait_until(worker.admission.is_open, "the worker takes steps again")
         worker.disks.stop()
 
 
@@ -104,8 +104,8 @@ def test_an_attempt_that_waits_for_room_ends_with_a_cancel(server: Server, tmp_p
         wait_until(lambda: witness.read_text(), "the step runs")
         disk.fill_bytes()
         gate.touch()
-        wait_until(lambda: not worker.intake.is_open(), "it waits")
-        assert site.ledger.cancel(run.id) == "running"
+        wait_until(lambda: not worker.admission.is_open(), "it waits")
+        assert site.run_index.cancel(run.id) == "running"
         held = next(iter(worker.leases._held.values()))
         wait_until(lambda: held.cancelled, "the keeper heard of it")
         disk.free()
@@ -124,7 +124,7 @@ def test_an_attempt_that_waits_for_room_is_handed_back_when_its_worker_stops(
         wait_until(lambda: witness.read_text(), "the step runs")
         disk.fill_bytes()
         gate.touch()
-        wait_until(lambda: not worker.intake.is_open(), "it waits")
+        wait_until(lambda: not worker.admission.is_open(), "it waits")
         worker.executor.close()
         assert doing.outcome().kind == "retry"
         assert site.redis.hget(f"pq1:run:{run.id}", "one|deaths") in (None, "0")
@@ -146,7 +146,9 @@ def test_a_step_that_meets_a_full_storage_is_tried_again_and_counts_for_nothing(
             site.redis.hset(f"pq1:run:{run.id}", "one|due", 0)
             doing = Attempting(run, worker, "one")
             # With inodes gone it does not begin; with bytes gone it may run, and waits to publish.
-            wait_until(lambda doing=doing: not doing.is_alive() or not worker.intake.is_open(), "the disk is noticed")
+            wait_until(
+                lambda doing=doing: not doing.is_alive() or not worker.admission.is_open(), "the disk is noticed"
+            )
             if doing.is_alive():
                 break
             assert doing.outcome().kind == "retry" and str(disk.folder) in doing.outcome().text
@@ -240,10 +242,10 @@ def test_a_full_scratch_disk_is_named_and_is_not_the_steps_failure(
         outcome = run.attempt(worker, "one")
         assert outcome.kind == "retry"
         assert f"the scratch disk {disk.folder / 'scratch'} is full" in outcome.text and "bytes and" in outcome.text
-        assert not worker.intake.is_open()
+        assert not worker.admission.is_open()
         assert site.redis.hget(f"pq1:run:{run.id}", "one|failures") in (None, "0")
         worker.disks.start()
-        wait_until(worker.intake.is_open, "its folder was removed: there is room again")
+        wait_until(worker.admission.is_open, "its folder was removed: there is room again")
         worker.disks.stop()
 
 
@@ -261,7 +263,7 @@ def test_a_scratch_disk_that_is_full_before_the_step_counts_for_nothing(
 
 def test_a_message_that_meets_a_held_worker_goes_back_to_the_queue(site: Site, witness: Path) -> None:
     worker = site.worker()
-    worker.intake.hold("storage", "it is full")
+    worker.admission.hold("storage", "it is full")
     app = make_app("redis://nowhere")
     app.worker_context = worker
     register(app)
@@ -296,7 +298,7 @@ def test_a_damaged_output_fails_the_runs_that_need_it_and_pauses_no_worker(site:
         outcome = run.attempt(worker, "two")
         assert outcome.kind == "retry"
         assert "outputs/out is damaged: it is not what its step published (sha256)" in outcome.text
-    assert worker.intake.is_open(), worker.intake.reasons()
+    assert worker.admission.is_open(), worker.admission.reasons()
 
 
 class _Broken(Workspaces):
@@ -308,10 +310,10 @@ def test_a_worker_on_which_five_steps_in_a_row_die_takes_no_more(site: Site, wit
     worker = site.worker()
     broken = replace(worker, workspaces=_Broken(site.settings.scratch, site.storage))
     for number in range(5):
-        assert worker.intake.is_open(), number
+        assert worker.admission.is_open(), number
         with pytest.raises(RuntimeError):
             site.submit(_one_step(witness)).attempt(broken, "one")
-    (reason,) = worker.intake.reasons()
+    (reason,) = worker.admission.reasons()
     assert "5 steps in a row" in reason and "no step can be begun here" in reason
 
 
@@ -325,36 +327,36 @@ def test_a_worker_that_was_cut_off_from_the_broker_takes_steps_again(
     runs = [site.submit(_one_step(witness, _waits_for(tmp_path / "never"))) for _ in range(6)]
     doing = [Attempting(run, worker, "one") for run in runs]
     assert [one.outcome().kind for one in doing] == ["dropped"] * 6
-    assert worker.intake.is_open(), worker.intake.reasons()
+    assert worker.admission.is_open(), worker.admission.reasons()
 
 
 # The right storage.
 
 
 def test_an_empty_folder_is_no_new_storage_where_the_broker_knows_another(site: Site, tmp_path: Path) -> None:
-    open_storage(site.storage.root, site.ledger)
+    open_storage(site.storage.root, site.run_index)
     empty = tmp_path / "not mounted"
     empty.mkdir()
     with pytest.raises(StorageError, match=r"is it mounted\?"):
-        open_storage(empty, site.ledger)
+        open_storage(empty, site.run_index)
     assert names_in(empty) == []
     with pytest.raises(StorageError, match=r"is it mounted\?"):
-        open_storage(tmp_path / "missing", site.ledger)
+        open_storage(tmp_path / "missing", site.run_index)
     assert not (tmp_path / "missing").exists()
     other = Storage.open(tmp_path / "other")
     with pytest.raises(StorageError, match=f"{other.token()}.*{site.storage.token()}"):
-        open_storage(other.root, site.ledger)
-    assert open_storage(site.storage.root, site.ledger) == site.storage
+        open_storage(other.root, site.run_index)
+    assert open_storage(site.storage.root, site.run_index) == site.storage
 
 
 def test_a_submitter_without_the_mount_is_refused_and_writes_nothing(site: Site, tmp_path: Path) -> None:
-    open_storage(site.storage.root, site.ledger)
+    open_storage(site.storage.root, site.run_index)
     folder = write_folder(tmp_path / "project", pipeline_yaml="pipeline:\n  steps:\n  - one: {run: /bin/true}\n")
     (tmp_path / "empty").mkdir()
     client = Client(tmp_path / "empty", replace(site.settings, storage=tmp_path / "empty"))
     with client, pytest.raises(StorageError, match="is it mounted"):
         client.submit(client.load(folder / "pipeline.yaml"))
-    assert names_in(tmp_path / "empty") == [] and site.ledger.active() == 0
+    assert names_in(tmp_path / "empty") == [] and site.run_index.active() == 0
 
 
 def test_a_storage_that_vanishes_holds_the_worker_until_it_is_back(site: Site, witness: Path) -> None:
@@ -363,14 +365,14 @@ def test_a_storage_that_vanishes_holds_the_worker_until_it_is_back(site: Site, w
     away = site.storage.root.with_name("away")
     site.storage.root.rename(away)
     site.storage.root.mkdir()
-    wait_until(lambda: not worker.intake.is_open(), "it is noticed")
-    assert "is it mounted?" in worker.intake.reasons()[0]
+    wait_until(lambda: not worker.admission.is_open(), "it is noticed")
+    assert "is it mounted?" in worker.admission.reasons()[0]
     with pytest.raises(StorageError, match=r"is it mounted\?"):
         run.attempt(worker, "one")
     assert names_in(site.storage.root) == [] and witness.read_text() == ""
     site.storage.root.rmdir()
     away.rename(site.storage.root)
-    wait_until(worker.intake.is_open, "it is back")
+    wait_until(worker.admission.is_open, "it is back")
     worker.disks.stop()
 
 
@@ -387,23 +389,25 @@ def test_a_sweep_that_is_known_is_not_begun_where_the_storage_is_not(site: Site,
 
 def test_the_reconciler_forgets_nothing_while_the_storage_is_not_there(site: Site, witness: Path) -> None:
     run = site.submit(_one_step(witness))
-    site.ledger.ring_later(run.id, "one", 0)
+    site.run_index.enqueue_later(run.id, "one", 0)
     away = site.storage.root.with_name("away")
     site.storage.root.rename(away)
     site.storage.root.mkdir()
-    reconciler = Reconciler("one@test", site.ledger, site.storage, SweepCache(site.storage))
+    reconciler = Reconciler("one@test", site.run_index, site.storage, SweepCache(site.storage))
     reconciler.start()
-    wait_until(lambda: site.redis.zscore("pq1:retries", f"{run.id} one") > site.ledger.time() * 1000, "it has looked")
+    wait_until(
+        lambda: site.redis.zscore("pq1:retries", f"{run.id} one") > site.run_index.time() * 1000, "it has looked"
+    )
     reconciler.stop()
-    assert site.ledger.run(run.id) is not None and site.ledger.active() == 1
+    assert site.run_index.run(run.id) is not None and site.run_index.active() == 1
 
 
 def test_a_worker_whose_broker_came_to_another_storage_takes_nothing(site: Site) -> None:
     worker = site.worker()
     worker.disks.start()
-    site.ledger.agree_on_storage("another", anew=True)
-    wait_until(lambda: not worker.intake.is_open(), "it is noticed")
-    assert "another" in worker.intake.reasons()[0]
+    site.run_index.agree_on_storage("another", anew=True)
+    wait_until(lambda: not worker.admission.is_open(), "it is noticed")
+    assert "another" in worker.admission.reasons()[0]
     worker.disks.stop()
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from pipeline_queue.contract.errors import SupervisorError
-from tests.integration.step_bench import GUARD, PYTHON, Bench, alive, bench_in, command_of, eventually, guard_of
+from tests.integration.step_bench import PYTHON, WATCHDOG, Bench, alive, bench_in, command_of, eventually, watchdog_of
 from workers.supervisor.process_tree import children_of, reap
 from workers.supervisor.protocol import Cause
 
@@ -258,13 +258,13 @@ def test_worker_and_supervisor_killed_in_the_same_moment_leave_no_process_of_the
         argv = (*daemon[:3], daemon[3] + "\ntime.sleep(1000)", *daemon[4:])
     with subprocess.Popen(["sleep", "1000"]) as unrelated, _worker(bench, 0, *argv) as (worker, supervisor, others):
         eventually(lambda: bench.ready.exists() or len(list(bench.folder.glob("up-*"))) == 7)
-        guard = guard_of(supervisor)
+        watchdog = watchdog_of(supervisor)
         # Stopped first, neither can do anything about the death of the other.
         for number in (signal.SIGSTOP, signal.SIGKILL):
             os.kill(supervisor, number)
             worker.send_signal(number)
         eventually(lambda: not set(bench.alive()) - others)
-        eventually(lambda: os.waitpid(guard, os.WNOHANG)[0] == guard)
+        eventually(lambda: os.waitpid(watchdog, os.WNOHANG)[0] == watchdog)
         assert unrelated.poll() is None
         unrelated.kill()
 
@@ -281,10 +281,10 @@ time.sleep(1000)
 def test_the_second_one_killed_while_it_ends_steps_leaves_none_either(bench: Bench, first: str) -> None:
     with _worker(bench, 0, PYTHON, "-S", "-c", MANY, str(bench.ready)) as (worker, supervisor, others):
         eventually(bench.ready.exists)
-        guard = guard_of(supervisor)
+        watchdog = watchdog_of(supervisor)
         killed, second = (worker.pid, supervisor) if first == "worker" else (supervisor, worker.pid)
         os.kill(killed, signal.SIGKILL)
-        eventually(lambda: not command_of(guard))
+        eventually(lambda: not command_of(watchdog))
         os.kill(second, signal.SIGKILL)
         eventually(lambda: not set(bench.alive()) - others, 10)
 
@@ -302,10 +302,10 @@ ctypes.CDLL(None).syscall(60, 0)
 
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the number of the call that ends one thread")
-def test_a_guard_ends_a_process_whose_first_thread_has_ended(bench: Bench) -> None:
+def test_a_watchdog_ends_a_process_whose_first_thread_has_ended(bench: Bench) -> None:
     with _worker(bench, 0, PYTHON, "-c", WITHOUT_ITS_FIRST_THREAD, str(bench.ready)) as (worker, supervisor, _):
         eventually(bench.ready.exists)
-        (step,) = [pid for pid in children_of(supervisor) if pid != guard_of(supervisor)]
+        (step,) = [pid for pid in children_of(supervisor) if pid != watchdog_of(supervisor)]
         for number in (signal.SIGSTOP, signal.SIGKILL):
             os.kill(supervisor, number)
             worker.send_signal(number)
@@ -313,18 +313,18 @@ def test_a_guard_ends_a_process_whose_first_thread_has_ended(bench: Bench) -> No
     eventually(lambda: os.waitpid(step, os.WNOHANG)[0] == step)
 
 
-def test_a_supervisor_ends_with_its_guard_and_so_does_a_worker(bench: Bench) -> None:
+def test_a_supervisor_ends_with_its_watchdog_and_so_does_a_worker(bench: Bench) -> None:
     bench.sh("exit 0")
     supervisor = bench.executor.supervisor_pid() or 0
-    guard = guard_of(supervisor)
-    assert command_of(guard) == GUARD.encode()
+    watchdog = watchdog_of(supervisor)
+    assert command_of(watchdog) == WATCHDOG.encode()
     os.kill(supervisor, signal.SIGKILL)
-    eventually(lambda: not Path(f"/proc/{guard}").exists())
+    eventually(lambda: not Path(f"/proc/{watchdog}").exists())
     eventually(lambda: bench.executor.supervisor_pid() != supervisor)
     bench.sh("exit 0")
-    guard = guard_of(bench.executor.supervisor_pid() or 0)
+    watchdog = watchdog_of(bench.executor.supervisor_pid() or 0)
     bench.executor.close()
-    eventually(lambda: not Path(f"/proc/{guard}").exists())
+    eventually(lambda: not Path(f"/proc/{watchdog}").exists())
 
 
 def test_a_paused_workers_step_ends_with_its_lease(bench: Bench) -> None:
@@ -365,7 +365,7 @@ def test_a_killed_supervisor_takes_its_steps_with_it_and_is_replaced(bench: Benc
 
 
 def test_a_supervisor_that_dies_is_replaced_each_time(bench: Bench) -> None:
-    """Whether a worker is to go on after so many is for its intake to say, not for the step that comes next."""
+    """Whether a worker is to go on after so many is for its admission to say, not for the step that comes next."""
     for _ in range(4):
         _, future = bench.begin_ready(*bench.sleeper())
         os.kill(bench.executor.supervisor_pid() or 0, signal.SIGKILL)

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.step_bench import PYTHON, WARM, Bench, bench_in, children_named, eventually, guard_of
+from tests.integration.step_bench import PYTHON, WARM, Bench, bench_in, children_named, eventually, watchdog_of
 from workers import supervisor_link
 from workers.executor import ExecutionRequest, ExecutionResult
 from workers.supervisor.process_tree import children_of
 from workers.supervisor.protocol import ATTEMPT_MARKER, Cause
-from workers.supervisor.warm_pool import MOST_PROCESSES
+from workers.supervisor.warm_pool import MAX_PROCESSES
 
 LATE = frozenset({ATTEMPT_MARKER, "LATE"})
 
@@ -201,13 +201,13 @@ def test_a_first_use_that_exits_is_not_seen(warm: WarmBench) -> None:
 
 
 def test_only_so_many_warm_processes_are_kept(warm: WarmBench) -> None:
-    for number in range(MOST_PROCESSES + 2):
+    for number in range(MAX_PROCESSES + 2):
         warm.run("", warm.module(f"m{number}"))
-    eventually(lambda: len(warm.warm_processes()) == MOST_PROCESSES)
-    assert warm.bench.executor.warm_facts()["processes"] == MOST_PROCESSES
+    eventually(lambda: len(warm.warm_processes()) == MAX_PROCESSES)
+    assert warm.bench.executor.warm_facts()["processes"] == MAX_PROCESSES
     # The least recently used went: the last one is still there.
     before = set(warm.warm_processes())
-    warm.run("", f"m{MOST_PROCESSES + 1}")
+    warm.run("", f"m{MAX_PROCESSES + 1}")
     assert set(warm.warm_processes()) == before
 
 
@@ -232,7 +232,7 @@ supervisor.main(int(sys.argv[1]))
 
 
 def test_a_warm_process_makes_way_after_so_many_forks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for warm in _with_limits(tmp_path, monkeypatch, "MOST_FORKS = 3"):
+    for warm in _with_limits(tmp_path, monkeypatch, "MAX_FORKS = 3"):
         warm.module("counted", COUNTED)
         imported = []
         for _ in range(7):
@@ -537,7 +537,7 @@ def test_many_forks_leave_nothing_behind(warm: WarmBench) -> None:
         assert warm.run("print(1)", "counted").exit_code == 0
     assert held() == before
     assert warm.warm_processes() == [process]
-    assert set(children_of(warm.supervisor())) == {process, guard_of(warm.supervisor())}
+    assert set(children_of(warm.supervisor())) == {process, watchdog_of(warm.supervisor())}
     assert children_of(process) == []
 
 

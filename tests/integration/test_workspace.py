@@ -577,7 +577,7 @@ def test_a_scratch_folder_of_somebody_else_or_behind_a_link_is_refused(tmp_path:
 
 
 def test_of_many_snapshots_a_worker_remembers_the_latest_only(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.workspace._MOST_KEPT", 2)
+    monkeypatch.setattr("workers.workspace._MAX_KEPT", 2)
     for number in (1, 2, 3, 4, 1):
         (bench.source / "file").write_text(str(number))
         assert bench.next_finds() == {"file": str(number)}

@@ -11,7 +11,7 @@ from pipeline_queue.contract.ids import RunId
 from pipeline_queue.loading.loader import load_pipeline
 from pipeline_queue.model.pipeline import Parameter, Pipeline, Step
 from pipeline_queue.planning.inputs import select_sources, sources_digest, unmatched, unmatched_patterns
-from pipeline_queue.planning.step_key import identities, own_because, shareable_steps
+from pipeline_queue.planning.step_key import own_because, shareable_steps, step_keys
 from pipeline_queue.space import Points
 from pipeline_queue.storage.snapshot import read_contents, take_snapshot
 
@@ -114,7 +114,7 @@ def test_a_step_that_is_always_reused_is_shareable_in_a_single_run_unless_it_ask
 
 def test_the_identity_holds_the_declared_sources_instead_of_the_snapshot() -> None:
     def digest(snapshot: str, sources: dict[str, str]) -> str:
-        every = dict(identities(_always(), RunId("p-7k3m9q2x", 0), Points(({"n": 1},)), snapshot, sources))
+        every = dict(step_keys(_always(), RunId("p-7k3m9q2x", 0), Points(({"n": 1},)), snapshot, sources))
         return every["prepare"].digest
 
     assert digest("one", {"prepare": "s"}) == digest("two", {"prepare": "s"})

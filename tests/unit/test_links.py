@@ -11,7 +11,7 @@ from pipeline_queue.contract.errors import PipelineFileError
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.loading.loader import load_pipeline
 from pipeline_queue.model.pipeline import Pipeline
-from pipeline_queue.planning.step_key import identities
+from pipeline_queue.planning.step_key import step_keys
 from pipeline_queue.space import Points
 from workers.outcome import missing_link
 
@@ -72,7 +72,7 @@ def test_a_step_that_finds_other_data_is_another_step(tmp_path: Path) -> None:
     digests = set()
     for links in ("{data: /one}", "{data: /two}", "[]"):
         pipeline = _load(tmp_path, links)
-        ((_, identity),) = identities(pipeline, RunId("train-7k3m9q2x", 0), Points(({},)), "snapshot", {})
+        ((_, identity),) = step_keys(pipeline, RunId("train-7k3m9q2x", 0), Points(({},)), "snapshot", {})
         digests.add(identity.digest)
     assert len(digests) == 3
 

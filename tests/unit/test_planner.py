@@ -10,8 +10,8 @@ from pipeline_queue.contract.errors import InputError, ValuesError
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.model.pipeline import Parameter, Pipeline, Reference, Step
 from pipeline_queue.planning.planner import (
-    MOST_COMMAND_BYTES,
-    MOST_ELEMENT_BYTES,
+    MAX_COMMAND_BYTES,
+    MAX_ELEMENT_BYTES,
     check_sizes,
     messages,
     plan_step,
@@ -80,7 +80,7 @@ def test_every_step_has_a_message_with_the_runs_values() -> None:
     ],
     ids=lambda names: str(sorted(names)),
 )
-def test_a_ring_carries_what_is_not_published(names: set[str], expected: list[str]) -> None:
+def test_a_enqueued_message_carries_what_is_not_published(names: set[str], expected: list[str]) -> None:
     assert [message.step for message in remaining(THREE, RUN, {"x": ""}, names)] == expected
 
 
@@ -98,10 +98,10 @@ def test_an_unknown_step_is_an_error_with_a_short_name() -> None:
 @pytest.mark.parametrize(
     ("step", "value", "said"),
     [
-        (_step("one", ("--x=", X)), "x" * (MOST_ELEMENT_BYTES - 3), "argument 1"),
-        (_step("one", (X,)), "🦊" * (MOST_ELEMENT_BYTES // 4 + 1), "argument 1"),
-        (_step("one", env={"X": (X,)}), "x" * (MOST_ELEMENT_BYTES - 1), "environment variable X"),
-        (_step("one", *[(X,)] * 20), "x" * (MOST_COMMAND_BYTES // 20 + 1), "the whole command"),
+        (_step("one", ("--x=", X)), "x" * (MAX_ELEMENT_BYTES - 3), "argument 1"),
+        (_step("one", (X,)), "🦊" * (MAX_ELEMENT_BYTES // 4 + 1), "argument 1"),
+        (_step("one", env={"X": (X,)}), "x" * (MAX_ELEMENT_BYTES - 1), "environment variable X"),
+        (_step("one", *[(X,)] * 20), "x" * (MAX_COMMAND_BYTES // 20 + 1), "the whole command"),
     ],
     ids=["element", "bytes not characters", "env", "all"],
 )
@@ -113,4 +113,4 @@ def test_a_command_the_system_cannot_start_is_refused_with_its_place(step: Step,
 
 
 def test_the_longest_element_is_accepted() -> None:
-    check_sizes(_pipeline(_step("one", (X,))), RUN, {"x": "x" * MOST_ELEMENT_BYTES})
+    check_sizes(_pipeline(_step("one", (X,))), RUN, {"x": "x" * MAX_ELEMENT_BYTES})

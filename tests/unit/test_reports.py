@@ -1,4 +1,4 @@
-"""What is said of a run: the storage first, the ledger for what still moves; and the golden records."""
+"""What is said of a run: the storage first, the index for what still moves; and the golden records."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_a_published_step_has_absolute_paths_and_the_next_runs(storage: Storage)
     assert second.log == str(folder / "train_model.attempt-1-abcd/log")
 
 
-def test_the_storage_outranks_a_ledger_that_lags(storage: Storage) -> None:
+def test_the_storage_outranks_a_index_that_lags(storage: Storage) -> None:
     _put(storage, "prepare", STEP_RECORD)
     _put(storage, "train_model", STEP_RECORD)
     live = _live("running", prepare=_live_step("running"), train_model=_live_step("running"))
@@ -136,7 +136,7 @@ def test_a_failed_run_skips_what_comes_after(storage: Storage) -> None:
     assert record.steps[0].outputs is None and record.message == "because"
 
 
-def test_a_run_with_a_cancel_request_and_no_ledger_is_cancelled(storage: Storage) -> None:
+def test_a_run_with_a_cancel_request_and_no_index_is_cancelled(storage: Storage) -> None:
     paths = _sweep().paths(storage, RUN)
     paths.folder.mkdir(parents=True)
     (paths.folder / "cancel.requested").touch()

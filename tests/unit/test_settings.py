@@ -114,11 +114,11 @@ def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
 
 
 def test_settings_and_errors_never_show_the_password(tmp_path: Path) -> None:
-    from pipeline_queue.index.run_index import Ledger
+    from pipeline_queue.index.run_index import RunIndex
 
     url = f"redis+socket://:s3cret@{tmp_path}/absent"
     assert "s3cret" not in repr(settings_from({**GOOD, BROKER_URL: url}))
-    ledger = Ledger(url, timeout_seconds=0.2)
+    run_index = RunIndex(url, timeout_seconds=0.2)
     with pytest.raises(BrokerError) as caught:
-        ledger.time()
+        run_index.time()
     assert "s3cret" not in str(caught.value) and str(tmp_path) in str(caught.value)

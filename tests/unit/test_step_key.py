@@ -7,7 +7,7 @@ import pytest
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.model.pipeline import Parameter, Pipeline, Reference, Step
 from pipeline_queue.planning.planner import plan_step
-from pipeline_queue.planning.step_key import identities
+from pipeline_queue.planning.step_key import step_keys
 from pipeline_queue.space import Points
 
 LR = Reference(scope="parameters", name="lr")
@@ -27,6 +27,6 @@ RUN = RunId("demo-7k3m9q2x", 0)
 def test_the_decimal_form_of_an_argument_leaves_the_identity_of_a_step(
     value: float, digest: str, argument: str
 ) -> None:
-    ((_, identity),) = identities(PIPELINE, RUN, Points(({"lr": value},)), "f" * 64, {})
+    ((_, identity),) = step_keys(PIPELINE, RUN, Points(({"lr": value},)), "f" * 64, {})
     assert identity.digest == digest
     assert plan_step(STEP, RUN, {"lr": value}).argv[1] == argument

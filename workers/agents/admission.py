@@ -7,10 +7,10 @@ import threading
 
 logger = logging.getLogger(__name__)
 
-_MOST_DEATHS = 5
+_MAX_DEATHS = 5
 
 
-class Intake:
+class Admission:
     """Thread-safe."""
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class Intake:
         with self._lock:
             self._dead[step] = None
             count = len(self._dead)
-        if count >= _MOST_DEATHS:
+        if count >= _MAX_DEATHS:
             text = (
                 f"{count} steps in a row died here for no fault of theirs, the last: {why}; mend that and start again"
             )

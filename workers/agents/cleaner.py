@@ -17,7 +17,7 @@ _KEPT_ROUNDS = 60
 _MAX_DAYS = 36_500
 
 
-class Tidier:
+class Cleaner:
     """A thread of its own; what it cannot remove now it tries again the next time."""
 
     def __init__(self, workspaces: Workspaces, storage: Storage, keep_days: int) -> None:

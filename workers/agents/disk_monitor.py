@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from pipeline_queue.contract.errors import BrokerError, StorageError
-from pipeline_queue.index.run_index import Ledger
+from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.storage.access import describe_failed, is_denied
 from pipeline_queue.storage.disk import is_full, is_passing, room_of, try_to_write
 from pipeline_queue.storage.storage import Storage
-from workers.agents.admission import Intake
+from workers.agents.admission import Admission
 
 logger = logging.getLogger(__name__)
 
@@ -26,13 +26,13 @@ _PASSING_SECONDS = 30.0
 _T = TypeVar("_T")
 
 
-class Disks:
-    """Looks every second whether both are there and have room; `ledger` is that thread's own."""
+class DiskMonitor:
+    """Looks every second whether both are there and have room; `run_index` is that thread's own."""
 
-    def __init__(self, storage: Storage, scratch: Path, ledger: Ledger, intake: Intake) -> None:
+    def __init__(self, storage: Storage, scratch: Path, run_index: RunIndex, admission: Admission) -> None:
         self._storage = storage
-        self._ledger = ledger
-        self._intake = intake
+        self._run_index = run_index
+        self._admission = admission
         self._token = storage.token()
         self._places = {"storage": storage.root, "scratch": scratch}
         self._waiting = 0
@@ -69,10 +69,10 @@ class Disks:
         """What is wrong with `storage` or `scratch` now, empty when nothing is; one that is suspect is written to."""
         text = self._trouble(key, is_suspect)
         if text:
-            self._intake.hold(key, text)
+            self._admission.hold(key, text)
         return text
 
-    def patiently(self, check: Callable[[], None], action: Callable[[], _T]) -> _T:
+    def when_writable(self, check: Callable[[], None], action: Callable[[], _T]) -> _T:
         """The result of the action, done again while a disk is full, and for a while when it fails otherwise.
 
         `check` raises what is to end the wait, and is asked before each repetition. The action must be one that can be
@@ -115,9 +115,9 @@ class Disks:
                 logger.exception("the disks were not looked at")
 
     def _look(self, key: str) -> None:
-        is_held = self._intake.is_held(key)
+        is_held = self._admission.is_held(key)
         if not self.trouble(key, is_suspect=is_held) and is_held and not (key == "storage" and self._waiting):
-            self._intake.release(key)
+            self._admission.release(key)
 
     def _trouble(self, key: str, is_suspect: bool) -> str:
         folder = self._places[key]
@@ -141,7 +141,7 @@ class Disks:
         if time.monotonic() - self._agreed_at < _AGREE_SECONDS:
             return
         try:
-            token = self._ledger.agree_on_storage(self._token)
+            token = self._run_index.agree_on_storage(self._token)
         except BrokerError:
             return  # others say so
         self._storage.check(token)

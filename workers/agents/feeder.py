@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 from pipeline_queue.broker.step_message import StepMessage
 from pipeline_queue.contract.errors import PipelineQueueError
-from pipeline_queue.index.run_index import Ledger, LiveWorker
+from pipeline_queue.index.run_index import LiveWorker, RunIndex
 from pipeline_queue.model.pipeline import Pipeline
 from pipeline_queue.storage.storage import Storage
-from pipeline_queue.submitting.canvas import ring_begun
+from pipeline_queue.submitting.canvas import enqueue_begun
 from pipeline_queue.submitting.feeder import feed
 from workers.context import SweepCache
 
@@ -25,10 +25,10 @@ _Chains = tuple[Pipeline, Sequence[Sequence[StepMessage]]]
 
 
 class Feeder:
-    """`ledger` is this thread's own."""
+    """`run_index` is this thread's own."""
 
-    def __init__(self, ledger: Ledger, storage: Storage, sweeps: SweepCache) -> None:
-        self._ledger = ledger
+    def __init__(self, run_index: RunIndex, storage: Storage, sweeps: SweepCache) -> None:
+        self._run_index = run_index
         self._storage = storage
         self._sweeps = sweeps
         self._wanted: queue.SimpleQueue[str | _Chains | None] = queue.SimpleQueue()
@@ -47,7 +47,7 @@ class Feeder:
         """The sweep may have room in its window."""
         self._wanted.put(sweep)
 
-    def ring(self, pipeline: Pipeline, chains: Sequence[Sequence[StepMessage]]) -> None:
+    def enqueue(self, pipeline: Pipeline, chains: Sequence[Sequence[StepMessage]]) -> None:
         """Runs that have begun are to go on."""
         self._wanted.put((pipeline, chains))
 
@@ -55,17 +55,17 @@ class Feeder:
         while (wanted := self._wanted.get()) is not None:
             try:
                 if isinstance(wanted, str):
-                    feed(self._ledger, self._storage, self._sweeps.get(wanted), self._live())
+                    feed(self._run_index, self._storage, self._sweeps.get(wanted), self._live())
                 else:
-                    ring_begun(self._ledger, *wanted)
+                    enqueue_begun(self._run_index, *wanted)
             except PipelineQueueError as error:
-                # The reconciler looks after every sweep again, and rings parked runs after a while.
+                # The reconciler looks after every sweep again, and enqueues parked runs after a while.
                 logger.warning("not fed: %s", error)
             except Exception:
                 logger.exception("not fed")
 
     def _live(self) -> list[LiveWorker]:
         if time.monotonic() - self._workers_at > _WORKERS_SECONDS:
-            self._workers = self._ledger.workers()
+            self._workers = self._run_index.workers()
             self._workers_at = time.monotonic()
         return self._workers

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pipeline_queue.contract.errors import BrokerError
-from pipeline_queue.index.run_index import LEASE_SECONDS, Lease, Ledger
+from pipeline_queue.index.run_index import LEASE_SECONDS, Lease, RunIndex
 from workers.supervisor.protocol import lease_clock
 
 logger = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ _INTERVAL_SECONDS = 1.0
 class Held:
     """A lease while its attempt runs; only LeaseKeeper writes it, but for `is_ending`.
 
-    That is set when the ledger is about to be told of the attempt's end: it gives up the lease with that.
+    That is set when the index is about to be told of the attempt's end: it gives up the lease with that.
     """
 
     lease: Lease
@@ -50,11 +50,13 @@ class Orders:
 
 
 class LeaseKeeper:
-    """`ledger` is this thread's own, so that a slow call elsewhere never delays a renewal; `worker` names this one."""
+    """`run_index` is this thread's own, so that a slow call elsewhere never delays a renewal; `worker` names this one."""
 
-    def __init__(self, worker: str, ledger: Ledger, orders: Orders, announce: Callable[[Ledger, int], None]) -> None:
+    def __init__(
+        self, worker: str, run_index: RunIndex, orders: Orders, announce: Callable[[RunIndex, int], None]
+    ) -> None:
         self._worker = worker
-        self._ledger = ledger
+        self._run_index = run_index
         self._orders = orders
         self._announce = announce
         self._held: dict[str, Held] = {}
@@ -94,7 +96,7 @@ class LeaseKeeper:
                 held = dict(self._held)
             try:
                 self._renew(held)
-                self._announce(self._ledger, len(held))
+                self._announce(self._run_index, len(held))
             except BrokerError as error:
                 logger.warning("leases not renewed: %s", error)
             except Exception:
@@ -106,11 +108,11 @@ class LeaseKeeper:
         if not held:
             return
         asked_at = lease_clock()
-        answers = self._ledger.renew([one.lease for one in held.values()], self._worker)
+        answers = self._run_index.renew([one.lease for one in held.values()], self._worker)
         kept: list[str] = []
         for (uid, one), answer in zip(held.items(), answers, strict=True):
             if answer == "lost" and one.is_ending:
-                continue  # given up; and had it been lost before, the ledger has said so to who told it of the end
+                continue  # given up; and had it been lost before, the index has said so to who told it of the end
             if answer == "lost":
                 logger.warning("lease lost run=%s step=%s attempt=%d", one.lease.run, one.lease.step, one.lease.attempt)
                 one.lost = True

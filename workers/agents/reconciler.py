@@ -1,4 +1,4 @@
-"""Compares what should be running with what is, and rings. One is active at a time, in any worker."""
+"""Compares what should be running with what is, and enqueues. One is active at a time, in any worker."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from collections.abc import Callable
 from pipeline_queue.broker.celery_message import list_of
 from pipeline_queue.contract.errors import BrokerError, NotFoundError, PipelineQueueError, StorageError
 from pipeline_queue.contract.ids import RunId
-from pipeline_queue.index.run_index import Ledger
+from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.storage.storage import Storage
 from pipeline_queue.submitting.canvas import BEGUN_PRIORITY
-from pipeline_queue.submitting.recovery import resume_unfinished, take_up
-from workers.agents.rescuer import Queued, ring_unless_ended
-from workers.agents.sweep_monitor import Lookout
+from pipeline_queue.submitting.recovery import recover_unfinished, restore_sweep
+from workers.agents.rescuer import Queued, enqueue_unless_ended
+from workers.agents.sweep_monitor import SweepMonitor
 from workers.context import SweepCache
 
 logger = logging.getLogger(__name__)
@@ -31,25 +31,25 @@ _SETTLE_SECONDS = 3.0
 
 
 class Reconciler:
-    """`ledger` is this thread's own."""
+    """`run_index` is this thread's own."""
 
     def __init__(
         self,
         name: str,
-        ledger: Ledger,
+        run_index: RunIndex,
         storage: Storage,
         sweeps: SweepCache,
-        may_ring: Callable[[], bool] = lambda: True,
+        may_enqueue: Callable[[], bool] = lambda: True,
     ) -> None:
         """`may_ring`: not while this worker takes no steps, for others may be in the same trouble."""
         self._name = name
-        self._ledger = ledger
+        self._run_index = run_index
         self._storage = storage
         self._sweeps = sweeps
-        self._lookout = Lookout(ledger, storage, sweeps)
+        self._sweep_monitor = SweepMonitor(run_index, storage, sweeps)
         self._incomplete_since: float | None = None
         self._held_at = 0.0
-        self._may_ring = may_ring
+        self._may_enqueue = may_enqueue
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
 
@@ -60,7 +60,7 @@ class Reconciler:
         self._stopping.set()
         self._thread.join(timeout=10)
         with contextlib.suppress(BrokerError):
-            self._ledger.leave_reconciler(self._name)
+            self._run_index.leave_reconciler(self._name)
 
     def _run(self) -> None:
         while not self._stopping.wait(_INTERVAL_SECONDS):
@@ -69,9 +69,9 @@ class Reconciler:
                     self._incomplete_since = None
                     continue
                 self._fill_emptied_server()
-                self._ring_due()
+                self._enqueue_due()
                 self._start_submitted()
-                self._lookout.look_after_all(self._goes_on)
+                self._sweep_monitor.look_after_all(self._goes_on)
             except PipelineQueueError as error:
                 logger.warning("reconciler waits: %s", error)
             except Exception:
@@ -79,7 +79,7 @@ class Reconciler:
 
     def _is_active(self) -> bool:
         self._held_at = time.monotonic()
-        return self._may_ring() and self._ledger.hold_reconciler(self._name, _TERM_SECONDS)
+        return self._may_enqueue() and self._run_index.hold_reconciler(self._name, _TERM_SECONDS)
 
     def _goes_on(self) -> bool:
         """Whether this one is still the active one, in a look that takes long."""
@@ -92,7 +92,7 @@ class Reconciler:
 
         Safe to be done by two at once, and again after this worker was lost on the way.
         """
-        if self._ledger.is_complete():
+        if self._run_index.is_complete():
             self._incomplete_since = None
             return
         now = time.monotonic()
@@ -100,61 +100,61 @@ class Reconciler:
             self._incomplete_since = now
         if now - self._incomplete_since < _SETTLE_SECONDS:
             return
-        filling = self._ledger.begin_filling()
-        resumed = resume_unfinished(self._storage, self._ledger)
+        filling = self._run_index.begin_filling()
+        resumed = recover_unfinished(self._storage, self._run_index)
         if not resumed.failed:
-            self._ledger.note_complete(filling)
+            self._run_index.note_complete(filling)
         # Emptied again meanwhile, or not filled whole, it is looked at again after the same time.
         self._incomplete_since = None
         if resumed.runs:
-            logger.warning("the server had lost its memory: %d unfinished runs are taken up again", resumed.runs)
+            logger.warning("the server had lost its memory: %d unfinished runs are restored", resumed.runs)
 
     def _start_submitted(self) -> None:
-        """Takes up what a submitter committed and could not make known any more."""
-        for name in self._ledger.sweeps.submissions_before(self._ledger.time() - _SUBMIT_SECONDS):
+        """Restores what a submitter committed and could not make known any more."""
+        for name in self._run_index.sweeps.submissions_before(self._run_index.time() - _SUBMIT_SECONDS):
             try:
-                count = take_up(self._ledger, self._storage, self._sweeps.get(name))
-                logger.warning("its submitter was lost sweep=%s: %d runs are taken up", name, count)
+                count = restore_sweep(self._run_index, self._storage, self._sweeps.get(name))
+                logger.warning("its submitter was lost sweep=%s: %d runs are restored", name, count)
             except NotFoundError:
                 pass  # lost before the commit point: it does not exist
             except (StorageError, OSError) as error:
-                logger.warning("not taken up sweep=%s: %s", name, error)
+                logger.warning("not restored sweep=%s: %s", name, error)
                 continue
-            self._ledger.sweeps.forget_submission(name)
+            self._run_index.sweeps.forget_submission(name)
 
-    def _ring_due(self) -> None:
-        queued = Queued(self._ledger)
-        for run, step in self._ledger.due():
-            # All of them, for they are put off: what is not rung now waits again.
-            self._ring_or_wait(run, step, queued)
+    def _enqueue_due(self) -> None:
+        queued = Queued(self._run_index)
+        for run, step in self._run_index.due():
+            # All of them, for they are put off: what is not enqueued now waits again.
+            self._enqueue_or_wait(run, step, queued)
             self._goes_on()
 
-    def _ring_or_wait(self, run: RunId, step: str, queued: Queued) -> None:
-        """One run that cannot be read now must not keep the others from being rung; it is due again in a while."""
+    def _enqueue_or_wait(self, run: RunId, step: str, queued: Queued) -> None:
+        """One run that cannot be read now must not keep the others from being enqueued; it is due again in a while."""
         try:
-            self._ring(run, step, queued)
+            self._enqueue(run, step, queued)
         except (StorageError, OSError) as error:
-            logger.warning("not rung run=%s step=%s: %s", run, step, error)
+            logger.warning("not enqueued run=%s step=%s: %s", run, step, error)
 
-    def _ring(self, run: RunId, step: str, queued: Queued) -> None:
-        """Rings the run from its first unpublished step, or closes it when there is nothing to do."""
+    def _enqueue(self, run: RunId, step: str, queued: Queued) -> None:
+        """Enqueues the run from its first unpublished step, or closes it when there is nothing to do."""
         try:
             sweep = self._sweeps.get(run.sweep)
             paths = sweep.paths(self._storage, run)
         except NotFoundError:
-            self._ledger.forget_due(run, step)
-            self._ledger.forget_run(run)
+            self._run_index.forget_due(run, step)
+            self._run_index.forget_run(run)
             return
-        lists = _lists_of_rings(sweep)
+        lists = _lists_of_messages(sweep)
         if queued.has(run, lists):
             return  # no worker has come to it yet: another message would only be one more
-        rung = ring_unless_ended(self._ledger, self._storage, sweep, run)
-        if rung:
+        enqueued = enqueue_unless_ended(self._run_index, self._storage, sweep, run)
+        if enqueued:
             queued.add(run, lists[0])
-        if not rung or step in paths.names():
-            self._ledger.forget_due(run, step)
+        if not enqueued or step in paths.names():
+            self._run_index.forget_due(run, step)
 
 
-def _lists_of_rings(sweep: Sweep) -> list[str]:
-    """The Redis lists in which a ring of one of its runs may wait: of each queue the one that is read first."""
+def _lists_of_messages(sweep: Sweep) -> list[str]:
+    """The Redis lists in which a message of one of its runs may wait: of each queue the one that is read first."""
     return sorted({list_of(step.queue, BEGUN_PRIORITY) for step in sweep.pipeline.steps})

@@ -1,7 +1,7 @@
-"""Rings runs in flight whose message is nowhere: taken from the queue by a worker that died, or lost on the way.
+"""Enqueues runs in flight whose message is nowhere: taken from the queue by a worker that died, or lost on the way.
 
 A run in flight has a lease, a retry that waits, or a message in a queue. What has none of them for some seconds is
-rung: always safe, and the claim sorts out what was only on its way.
+enqueued: always safe, and the claim sorts out what was only on its way.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from dataclasses import dataclass
 from pipeline_queue.broker.celery_message import lists_of, run_of
 from pipeline_queue.contract.errors import NotFoundError, StorageError
 from pipeline_queue.contract.ids import RunId
-from pipeline_queue.index.run_index import Ledger
+from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.index.sweep_index import LiveSweep
 from pipeline_queue.planning.planner import remaining
 from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.storage.storage import Storage
-from pipeline_queue.submitting.canvas import ring
+from pipeline_queue.submitting.canvas import enqueue
 from workers.context import SweepCache
 
 logger = logging.getLogger(__name__)
 
 _LOST_SECONDS = 5.0
-_MOST_RUNS = 500
-_MOST_OF_TIME = 0.1
+_MAX_RUNS = 500
+_MAX_OF_TIME = 0.1
 
 
 class Queued:
     """Which runs have a message in a queue; each Redis list is read once, when it is first asked for."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, run_index: RunIndex) -> None:
+        self._run_index = run_index
         self._runs: dict[str, set[RunId]] = {}
 
     def has(self, run: RunId, names: Iterable[str]) -> bool:
@@ -45,7 +45,7 @@ class Queued:
 
     def _read(self, name: str) -> set[RunId]:
         if name not in self._runs:
-            found = map(run_of, self._ledger.sweeps.queued_messages(name))
+            found = map(run_of, self._run_index.sweeps.queued_messages(name))
             self._runs[name] = {run for run in found if run is not None}
         return self._runs[name]
 
@@ -59,11 +59,11 @@ class _Suspects:
     lists: tuple[str, ...]
 
 
-class LostMessages:
+class Rescuer:
     """First every sweep is asked for its suspects, then the queues are read, once for all of them."""
 
-    def __init__(self, ledger: Ledger, storage: Storage, sweeps: SweepCache) -> None:
-        self._ledger = ledger
+    def __init__(self, run_index: RunIndex, storage: Storage, sweeps: SweepCache) -> None:
+        self._run_index = run_index
         self._storage = storage
         self._sweeps = sweeps
         self._suspects: list[_Suspects] = []
@@ -76,41 +76,41 @@ class LostMessages:
     def look_at(self, sweep: Sweep) -> None:
         """Raises BrokerError."""
         name, steps = sweep.record.id, sweep.pipeline.steps
-        runs = self._ledger.sweeps.untracked(name, [step.name for step in steps], self._every_seconds, _MOST_RUNS)
+        runs = self._run_index.sweeps.untracked(name, [step.name for step in steps], self._every_seconds, _MAX_RUNS)
         if runs:
             lists = tuple(name for queue in sorted({step.queue for step in steps}) for name in lists_of(queue))
             self._suspects.append(_Suspects(name, runs, lists))
 
-    def ring(self) -> int:
-        """Rings what is lost of all that was looked at; how many runs. Raises BrokerError."""
+    def enqueue(self) -> int:
+        """Enqueues what is lost of all that was looked at; how many runs. Raises BrokerError."""
         suspects, self._suspects = self._suspects, []
         began = time.monotonic()
-        queued = Queued(self._ledger)
+        queued = Queued(self._run_index)
         lost = [(one.sweep, run) for one in suspects for run in one.runs if not queued.has(run, one.lists)]
         # Long queues are read seldomer.
-        self._every_seconds = max(_LOST_SECONDS, (time.monotonic() - began) / _MOST_OF_TIME)
-        return sum(self._ring(sweep, run) for sweep, run in lost)
+        self._every_seconds = max(_LOST_SECONDS, (time.monotonic() - began) / _MAX_OF_TIME)
+        return sum(self._enqueue(sweep, run) for sweep, run in lost)
 
-    def _ring(self, name: str, run: RunId) -> bool:
-        """One that cannot be read now must not keep the others from being rung; it is looked at again in a while."""
+    def _enqueue(self, name: str, run: RunId) -> bool:
+        """One that cannot be read now must not keep the others from being enqueued; it is looked at again in a while."""
         try:
-            return ring_unless_ended(self._ledger, self._storage, self._sweeps.get(name), run)
+            return enqueue_unless_ended(self._run_index, self._storage, self._sweeps.get(name), run)
         except NotFoundError:
             return False  # forgotten just now
         except (StorageError, OSError) as error:
-            logger.warning("not rung run=%s: %s", run, error)
+            logger.warning("not enqueued run=%s: %s", run, error)
             return False
 
 
-def ring_unless_ended(ledger: Ledger, storage: Storage, sweep: Sweep, run: RunId) -> bool:
-    """Rings the run from its first unpublished step, or tells the ledger that it has ended."""
+def enqueue_unless_ended(run_index: RunIndex, storage: Storage, sweep: Sweep, run: RunId) -> bool:
+    """Enqueues the run from its first unpublished step, or tells the index that it has ended."""
     paths = sweep.paths(storage, run)
     end = paths.end()
     if end is not None:
-        # Whoever wrote it was lost before it could tell the ledger.
-        ledger.close_run(run, end.state)
+        # Whoever wrote it was lost before it could tell the index.
+        run_index.close_run(run, end.state)
         return False
     todo = remaining(sweep.pipeline, run, sweep.parameters(run), paths.names())
-    logger.info("ring run=%s step=%s", run, todo[0].step)
-    ring(ledger, sweep.pipeline, todo)
+    logger.info("enqueue run=%s step=%s", run, todo[0].step)
+    enqueue(run_index, sweep.pipeline, todo)
     return True

@@ -1,4 +1,4 @@
-"""Looks after the sweeps that have not ended: feeds them, rings what got lost, writes down their ends."""
+"""Looks after the sweeps that have not ended: feeds them, enqueues what got lost, writes down their ends."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from pipeline_queue.contract.errors import NotFoundError, StorageError
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.contract.records import SweepEnd, SweepEndState
 from pipeline_queue.contract.states import FailureGroup
-from pipeline_queue.index.run_index import Ledger, LiveWorker
+from pipeline_queue.index.run_index import LiveWorker, RunIndex
 from pipeline_queue.index.sweep_index import LiveSweep
 from pipeline_queue.reporting.sweeps import counts_on_storage, failures_on_storage
 from pipeline_queue.storage.storage import Storage
 from pipeline_queue.submitting.feeder import feed
-from workers.agents.rescuer import LostMessages
+from workers.agents.rescuer import Rescuer
 from workers.context import SweepCache
 
 logger = logging.getLogger(__name__)
 
 
-class Lookout:
-    """The reconciler's look at sweeps; for one thread, and `ledger` is that thread's own."""
+class SweepMonitor:
+    """The reconciler's look at sweeps; for one thread, and `run_index` is that thread's own."""
 
-    def __init__(self, ledger: Ledger, storage: Storage, sweeps: SweepCache) -> None:
-        self._ledger = ledger
+    def __init__(self, run_index: RunIndex, storage: Storage, sweeps: SweepCache) -> None:
+        self._run_index = run_index
         self._storage = storage
         self._sweeps = sweeps
-        self._lost = LostMessages(ledger, storage, sweeps)
+        self._lost = Rescuer(run_index, storage, sweeps)
 
     def look_after_all(self, goes_on: Callable[[], bool]) -> None:
         """One look at every sweep that has not ended, while `goes_on`. Raises BrokerError."""
-        workers = self._ledger.workers()
-        for name in self._ledger.sweeps.unended():
+        workers = self._run_index.workers()
+        for name in self._run_index.sweeps.unended():
             if not goes_on():
                 return
             try:
@@ -41,10 +41,10 @@ class Lookout:
             except (StorageError, OSError) as error:
                 # One that cannot be read now must not keep the others waiting.
                 logger.warning("passed over sweep=%s: %s", name, error)
-        self._lost.ring()
+        self._lost.enqueue()
 
     def _look_after(self, name: str, workers: list[LiveWorker]) -> None:
-        live = self._ledger.sweeps.read(name)
+        live = self._run_index.sweeps.read(name)
         try:
             if live is not None and live.ended_at is None:
                 self._keep_going(name, live, workers)
@@ -54,9 +54,9 @@ class Lookout:
                 live = self._counted(name, live)
                 self._storage.end_sweep(end_of(name, live, self._failures(name, live)))
         except NotFoundError:
-            for index in self._ledger.sweeps.in_flight(name):
-                self._ledger.forget_run(RunId(name, index))
-        self._ledger.sweeps.forget_ended(name)
+            for index in self._run_index.sweeps.in_flight(name):
+                self._run_index.forget_run(RunId(name, index))
+        self._run_index.sweeps.forget_ended(name)
 
     def _counted(self, name: str, live: LiveSweep) -> LiveSweep:
         """With counts that add up: from the storage when those of the server cannot be true."""
@@ -77,7 +77,7 @@ class Lookout:
     def _keep_going(self, name: str, live: LiveSweep, workers: list[LiveWorker]) -> None:
         """Its record is read only when there is something to be done: of thousands that wait, few are kept read."""
         if live.has_more:
-            feed(self._ledger, self._storage, self._sweeps.get(name), workers)
+            feed(self._run_index, self._storage, self._sweeps.get(name), workers)
         if live.state != "paused" and self._lost.may_be_in(live):
             self._lost.look_at(self._sweeps.get(name))
 

@@ -12,7 +12,7 @@ from workers.supervisor.protocol import encode_frame
 _RECEIVE_BYTES = 65536
 
 
-class FrameChannel:
+class Channel:
     """`is_open` turns False for good when the worker's end is closed."""
 
     def __init__(self, channel: socket.socket, poller: select.epoll) -> None:

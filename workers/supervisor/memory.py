@@ -14,12 +14,12 @@ from collections.abc import Collection, Mapping
 
 from workers.supervisor.protocol import Cause
 
-_SHORTEST_SECONDS = 0.02
-_LONGEST_SECONDS = 0.5
+_MIN_SECONDS = 0.02
+_MAX_SECONDS = 0.5
 # A process fills new pages with a few GB a second.
 _FASTEST_BYTES_PER_SECOND = 8e9
 # The supervisor has other steps: at most this part of its time goes into looking.
-_MOST_OF_TIME = 0.05
+_MAX_OF_TIME = 0.05
 _KILLED_FIRST = 500
 _SHELL_SAYS_KILLED = 128 + signal.SIGKILL
 _LOOK_SECONDS = 1.0
@@ -35,7 +35,7 @@ class MemoryWatch:
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
         self.most_bytes = 0
-        self.check_at = time.monotonic() + _SHORTEST_SECONDS
+        self.check_at = time.monotonic() + _MIN_SECONDS
 
     def is_over(self, pids: Collection[int]) -> bool:
         """Looks at these processes now, and decides when to look again: the sooner the nearer the limit is."""
@@ -47,7 +47,7 @@ class MemoryWatch:
         self.most_bytes = max(self.most_bytes, used)
         now = time.monotonic()
         headroom = max(0, self.limit_bytes - used) / _FASTEST_BYTES_PER_SECOND
-        pause = max((now - began) / _MOST_OF_TIME, min(headroom, _LONGEST_SECONDS), _SHORTEST_SECONDS)
+        pause = max((now - began) / _MAX_OF_TIME, min(headroom, _MAX_SECONDS), _MIN_SECONDS)
         self.check_at = now + pause
         return used > self.limit_bytes
 

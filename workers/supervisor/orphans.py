@@ -51,7 +51,7 @@ class Orphans:
         mains = {step.pid for step in steps} | set(self._warm)
         for _ in range(_ROUNDS):
             # One that was dead may have left a child that was not in the list yet.
-            if not any([self._meet(pid, steps) for pid in children_of(os.getpid()) if pid not in mains]):
+            if not any([self._adopt(pid, steps) for pid in children_of(os.getpid()) if pid not in mains]):
                 return True
         return False
 
@@ -66,7 +66,7 @@ class Orphans:
         for orphan in self._known.values():
             orphan.suspects.discard(step_id)
 
-    def _meet(self, pid: int, steps: Collection[SupervisedStep]) -> bool:
+    def _adopt(self, pid: int, steps: Collection[SupervisedStep]) -> bool:
         """True when this one was dead and has been collected."""
         if reap(pid):
             self._known.pop(pid, None)

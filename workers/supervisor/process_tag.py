@@ -19,17 +19,17 @@ _HIGHEST = 2**62
 _PID_BITS = 22
 
 
-def mark_own_tree() -> int | None:
+def tag_own_process() -> int | None:
     """From now on this process and all it starts carry this mark; None where that is refused."""
-    mark = tree_mark(os.getpid())
+    tag = process_tag(os.getpid())
     try:
-        resource.setrlimit(_FILE_LOCKS, (mark, mark))
+        resource.setrlimit(_FILE_LOCKS, (tag, tag))
     except (OSError, ValueError):
         return None
-    return mark
+    return tag
 
 
-def tree_mark(pid: int) -> int:
+def process_tag(pid: int) -> int:
     """The mark of the process of this pid, a child of the caller or the caller itself, not marked yet.
 
     Of no other process since the machine was started, not even in a container, where pids begin anew.
@@ -41,7 +41,7 @@ def tree_mark(pid: int) -> int:
     return (_HIGHEST if above == resource.RLIM_INFINITY else above) - unique
 
 
-def read_tree_mark(pid: int) -> int | None:
+def read_process_tag(pid: int) -> int | None:
     """The mark a process carries, None when it has none or is gone."""
     try:
         lines = Path(f"/proc/{pid}/limits").read_text().splitlines()

@@ -43,7 +43,7 @@ from enum import StrEnum
 VERSION = 1
 ATTEMPT_MARKER = "PIPELINE_QUEUE_ATTEMPT"
 # Far beyond any size or time, yet exact as a float, and refusing infinities and NaN.
-_LARGEST_NUMBER = 2**53
+_MAX_NUMBER = 2**53
 
 
 class Cause(StrEnum):
@@ -143,7 +143,7 @@ def read_number(frame: Mapping[str, object], name: str) -> float:
     value = frame.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{name} is not a number")
-    if not -_LARGEST_NUMBER <= value <= _LARGEST_NUMBER:
+    if not -_MAX_NUMBER <= value <= _MAX_NUMBER:
         raise ValueError(f"{name} is out of range")
     return value
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 # Names and values travel as these bytes whatever the locale of the machine.
 _ENCODING = ("utf-8", "surrogateescape")
-_LONGEST_WORD_BYTES = 131_071
+_MAX_WORD_BYTES = 131_071
 _OUR_FAULT = frozenset(
     (
         errno.EAGAIN,
@@ -168,14 +168,14 @@ def _explain_size(words: Sequence[bytes], env: Mapping[bytes, bytes]) -> str:
 
 def _too_long_word(words: Sequence[bytes], env: Mapping[bytes, bytes]) -> str | None:
     for position, word in enumerate(words):
-        if len(word) > _LONGEST_WORD_BYTES:
-            return f"argument {position} is too long: {len(word)} bytes, at most {_LONGEST_WORD_BYTES} can be"
+        if len(word) > _MAX_WORD_BYTES:
+            return f"argument {position} is too long: {len(word)} bytes, at most {_MAX_WORD_BYTES} can be"
     for name, value in env.items():
         size = len(name) + 1 + len(value)
-        if size > _LONGEST_WORD_BYTES:
+        if size > _MAX_WORD_BYTES:
             return (
                 f"the environment variable {_show(name)} is too long: {size} bytes with its name, "
-                f"at most {_LONGEST_WORD_BYTES} are possible"
+                f"at most {_MAX_WORD_BYTES} are possible"
             )
     return None
 

@@ -17,7 +17,7 @@ from workers.supervisor.step_process import NotStartedError, start_process
 
 _CHUNK_BYTES = 65536
 _KILL_AGAIN_SECONDS = 0.005
-_KILL_AGAIN_AT_MOST_SECONDS = 0.5
+_MAX_KILL_AGAIN_SECONDS = 0.5
 
 
 class SupervisedStep:
@@ -103,7 +103,7 @@ class SupervisedStep:
         news = not met <= self._killed
         self._killed |= met
         self.kill_at = time.monotonic() + self._kill_again_seconds
-        self._kill_again_seconds = min(2 * self._kill_again_seconds, _KILL_AGAIN_AT_MOST_SECONDS)
+        self._kill_again_seconds = min(2 * self._kill_again_seconds, _MAX_KILL_AGAIN_SECONDS)
         return news
 
     def copy_output(self) -> bool:

@@ -14,24 +14,24 @@ import signal
 import socket
 import time
 
-from workers.supervisor.channel import FrameChannel
+from workers.supervisor.channel import Channel
 from workers.supervisor.memory import SystemKills, was_killed
 from workers.supervisor.orphans import Orphans
-from workers.supervisor.process_tag import mark_own_tree
+from workers.supervisor.process_tag import tag_own_process
 from workers.supervisor.process_tree import become_subreaper, descendants, read_status, reap, send_signal
 from workers.supervisor.protocol import Cause, decode_frame, lease_clock, read_renewal, read_start, read_text
 from workers.supervisor.step_process import NotStartedError
 from workers.supervisor.supervised_step import SupervisedStep
 from workers.supervisor.warm_pool import WarmPool
 from workers.supervisor.warm_step import WarmStep
-from workers.supervisor.watchdog import start_guard
+from workers.supervisor.watchdog import start_watchdog
 
 _LEFTOVER_GRACE_SECONDS = 2.0
 _KILL_ROUNDS = 8
 # The timer of epoll stands still while the machine is suspended; leases do not.
 _LEASE_CHECK_SECONDS = 1.0
 # epoll refuses a timeout of more than some weeks.
-_LONGEST_WAIT_SECONDS = 3600.0
+_MAX_WAIT_SECONDS = 3600.0
 _NOTHING_RAN = {
     "reason": None,
     "exit_code": None,
@@ -47,10 +47,10 @@ _NOTHING_RAN = {
 class Supervisor:
     """The event loop. No work in it may wait for anything but the loop itself."""
 
-    def __init__(self, channel: socket.socket, mark: int | None) -> None:
+    def __init__(self, channel: socket.socket, tag: int | None) -> None:
         """`mark` is what all the processes below this one carry, if anything."""
         self._poller = select.epoll()
-        self._channel = FrameChannel(channel, self._poller)
+        self._channel = Channel(channel, self._poller)
         self._steps: dict[str, SupervisedStep] = {}
         self._outputs: dict[int, SupervisedStep] = {}
         self._warm = WarmPool(self._poller, self._begin, self._fail)
@@ -59,12 +59,12 @@ class Supervisor:
         self._is_serving = True
         self._wakeups = _wake_on_child_exit()
         self._poller.register(self._wakeups, select.EPOLLIN)
-        self._guard: int | None = None
+        self._watchdog: int | None = None
         self._worker = _watch_worker(self._channel.peer_pid())
         if self._worker is not None:
             self._poller.register(self._worker, select.EPOLLIN)
-            if mark is not None:
-                self._guard = start_guard(self._worker, mark)
+            if tag is not None:
+                self._watchdog = start_watchdog(self._worker, tag)
 
     def run(self) -> None:
         """Serve until the worker is gone; then nothing of any step lives."""
@@ -73,8 +73,8 @@ class Supervisor:
                 self._handle(descriptor)
             self._keep_deadlines()
             self._channel.flush()
-        # The guard last: until then it stands in for us, should we be killed before we are done.
-        _kill_all_descendants(but=self._guard)
+        # The watchdog last: until then it stands in for us, should we be killed before we are done.
+        _kill_all_descendants(but=self._watchdog)
         _kill_all_descendants()
 
     def _handle(self, descriptor: int) -> None:
@@ -84,7 +84,7 @@ class Supervisor:
             self._settle()
         elif descriptor == self._channel.fileno():
             for line in self._channel.receive():
-                self._obey(line)
+                self._handle_line(line)
         elif descriptor == self._worker:
             # A forked copy of the worker may keep its end of the socket open; its own death is certain.
             self._is_serving = False
@@ -95,7 +95,7 @@ class Supervisor:
                 step.close_output()
             self._warm.handle(descriptor)
 
-    def _obey(self, line: bytes) -> None:
+    def _handle_line(self, line: bytes) -> None:
         try:
             frame = decode_frame(line)
             kind = frame.get("type")
@@ -172,7 +172,7 @@ class Supervisor:
             for moment in (step.kill_at, step.timeout_at, step.memory.check_at if step.memory else None):
                 if moment is not None and (nearest is None or moment < nearest):
                     nearest = moment
-        wait = None if nearest is None else min(_LONGEST_WAIT_SECONDS, max(0.0, nearest - time.monotonic()))
+        wait = None if nearest is None else min(_MAX_WAIT_SECONDS, max(0.0, nearest - time.monotonic()))
         if not leased:
             return wait
         now = lease_clock()
@@ -282,7 +282,7 @@ def main(descriptor: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     become_subreaper()
-    mark = mark_own_tree()
+    tag = tag_own_process()
     os.set_inheritable(descriptor, False)
     os.chdir("/")
-    Supervisor(socket.socket(fileno=descriptor), mark).run()
+    Supervisor(socket.socket(fileno=descriptor), tag).run()

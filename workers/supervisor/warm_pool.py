@@ -16,14 +16,14 @@ from workers.supervisor.step_process import NotStartedError
 from workers.supervisor.warm_process import Birth, WarmKey, WarmProcess
 from workers.supervisor.warm_step import WarmStep
 
-MOST_PROCESSES = 4
-MOST_FORKS = 5000
+MAX_PROCESSES = 4
+MAX_FORKS = 5000
 IDLE_SECONDS = 900.0
-_MOST_UNFIT = 64
-_MOST_TRIES = 3
+_MAX_UNFIT = 64
+_MAX_TRIES = 3
 _ANSWER_SECONDS = 10.0
 _UNFIT_AFTER_DEATH_SECONDS = 60.0
-_LONGEST_MESSAGE = 2000
+_MAX_MESSAGE = 2000
 
 
 class WarmPool:
@@ -72,7 +72,7 @@ class WarmPool:
         """After a death among our children: bury the warm processes that are dead."""
         for process in self._all():
             if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
-                self._bury(process)
+                self._discard(process)
 
     def deadline(self) -> float | None:
         """When a warm process will have been asked, or been idle, for too long; None when there is none."""
@@ -105,7 +105,7 @@ class WarmPool:
             self._dispatch(process)
 
     def _why_cold(self, key: WarmKey, step: WarmStep) -> str:
-        if step.tries > _MOST_TRIES:
+        if step.tries > _MAX_TRIES:
             return "the warm process died again and again"
         if not key.interpreter.startswith("/"):
             return "the interpreter has no absolute path"
@@ -115,7 +115,7 @@ class WarmPool:
         return reason if until > time.monotonic() else ""
 
     def _new_process(self, key: WarmKey) -> WarmProcess | None:
-        while len(self._processes) >= MOST_PROCESSES:
+        while len(self._processes) >= MAX_PROCESSES:
             idle = next((process for process in self._processes.values() if process.is_idle), None)
             if idle is None:
                 return None
@@ -143,7 +143,7 @@ class WarmPool:
                 self._retire(process)  # by the next time it may have been installed
             return
         if message.get("type") == "unfit":
-            self._refuse(process.key, str(message.get("reason"))[:_LONGEST_MESSAGE], float("inf"))
+            self._refuse(process.key, str(message.get("reason"))[:_MAX_MESSAGE], float("inf"))
         # It says no more; that it has died is seen when it is buried.
         self._forget(process.channel.fileno())
         process.kill()
@@ -168,12 +168,12 @@ class WarmPool:
                 return
             gate = birth.gate.fileno()
             self._watch(gate, partial(self._answered, process, gate, birth))
-        if process.forks >= MOST_FORKS and process.state == "ready" and self._processes.get(process.key) is process:
+        if process.forks >= MAX_FORKS and process.state == "ready" and self._processes.get(process.key) is process:
             self._retire(process)
 
     def _answered(self, process: WarmProcess, gate: int, birth: Birth) -> None:
         try:
-            answer = birth.gate.recv(_LONGEST_MESSAGE)
+            answer = birth.gate.recv(_MAX_MESSAGE)
         except BlockingIOError:
             return
         except OSError:
@@ -221,10 +221,10 @@ class WarmPool:
 
     def _refuse(self, key: WarmKey, reason: str, until: float) -> None:
         self._unfit[key] = (reason, until)
-        while len(self._unfit) > _MOST_UNFIT:
+        while len(self._unfit) > _MAX_UNFIT:
             self._unfit.popitem(last=False)
 
-    def _bury(self, process: WarmProcess) -> None:
+    def _discard(self, process: WarmProcess) -> None:
         """It is dead: forget it, and have what waits for it started otherwise."""
         if not process.has_imported and process.key not in self._unfit and process not in self._ending:
             status = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-from workers.supervisor.process_tag import read_tree_mark
+from workers.supervisor.process_tag import read_process_tag
 from workers.supervisor.process_tree import read_status, send_signal
 from workers.warm.fork_safety import close_all_but
 from workers.warm.proc_title import ProcessArea, initial_environment
@@ -22,10 +22,10 @@ from workers.warm.proc_title import ProcessArea, initial_environment
 # Not with a word of the commands beside it, by which somebody may kill them all.
 COMMAND = b"pq-guard: ends steps that nobody else can"
 _NAME = b"pq-guard"
-_SHORTEST_SECONDS, _LONGEST_SECONDS = 0.002, 0.5
+_MIN_SECONDS, _MAX_SECONDS = 0.002, 0.5
 
 
-def start_guard(worker: int, mark: int) -> int | None:
+def start_watchdog(worker: int, tag: int) -> int | None:
     """Its pid: forked from the supervisor, in its session; `worker` is a pidfd, `mark` what the steps carry.
 
     Where no process can be had for it, all is as without one.
@@ -33,21 +33,21 @@ def start_guard(worker: int, mark: int) -> int | None:
     with contextlib.suppress(OSError):
         supervisor = os.pidfd_open(os.getpid())
         try:
-            guard = os.fork()
-            if guard == 0:
-                _guard(worker, supervisor, mark)
-            return guard
+            watchdog = os.fork()
+            if watchdog == 0:
+                _watchdog(worker, supervisor, tag)
+            return watchdog
         finally:
             os.close(supervisor)
     return None
 
 
-def _guard(worker: int, supervisor: int, mark: int) -> NoReturn:
+def _watchdog(worker: int, supervisor: int, tag: int) -> NoReturn:
     try:
         _become_small(worker, supervisor)
         _wait_for_the_end_of(worker)
         _wait_for_the_end_of(supervisor)
-        _end_all(mark)
+        _end_all(tag)
     finally:
         os._exit(0)
 
@@ -69,23 +69,23 @@ def _wait_for_the_end_of(process: int) -> None:
         pass
 
 
-def _end_all(mark: int) -> None:
+def _end_all(tag: int) -> None:
     """Until nothing with the mark lives, however fast it forks."""
-    pause = _SHORTEST_SECONDS
-    while living := _living(mark):
+    pause = _MIN_SECONDS
+    while living := _living(tag):
         for pid, start_ticks in living:
             send_signal(pid, start_ticks, signal.SIGKILL)
         time.sleep(pause)
-        pause = min(2 * pause, _LONGEST_SECONDS)
+        pause = min(2 * pause, _MAX_SECONDS)
 
 
-def _living(mark: int) -> list[tuple[int, int]]:
+def _living(tag: int) -> list[tuple[int, int]]:
     """Pid and start of everything that carries the mark but this process."""
     found = []
     for pid in [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]:
         # First who it is: of a pid that another process gets meanwhile, nothing is signalled.
         status = read_status(pid)
-        if status is None or pid == os.getpid() or read_tree_mark(pid) != mark:
+        if status is None or pid == os.getpid() or read_process_tag(pid) != tag:
             continue
         if not status.is_zombie or _has_other_threads(pid):
             found.append((pid, status.start_ticks))

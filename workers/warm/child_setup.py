@@ -28,7 +28,7 @@ Changes = Mapping[bytes, tuple[bytes | None, bytes | None]]
 
 _ENCODING = ("utf-8", "surrogateescape")
 _PARENT_PAUSE_MS = 1
-_LONGEST_REASON_BYTES = 1000
+_MAX_REASON_BYTES = 1000
 _STREAMS = range(3)
 
 
@@ -125,7 +125,7 @@ class Becoming:
 def refuse(gate: int, reason: str) -> None:
     """Tell the supervisor that this step must be started cold."""
     with contextlib.suppress(OSError):
-        os.write(gate, COLD + b" " + reason.encode(errors="backslashreplace")[:_LONGEST_REASON_BYTES])
+        os.write(gate, COLD + b" " + reason.encode(errors="backslashreplace")[:_MAX_REASON_BYTES])
 
 
 def _give_up(gate: int, reason: str) -> NoReturn:

@@ -27,7 +27,7 @@ from workers.warm.hidden_frames import invisible
 _NOT_FOUND_STATUS = 2
 _FLUSH_FAILED_STATUS = 120
 _INTERRUPTED = -1
-_LONGEST_INT = 2**63
+_MAX_INT = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ def _exit_status(code: object) -> int:
     if code is None:
         return 0
     if isinstance(code, int):
-        return code & 0xFF if -_LONGEST_INT <= code < _LONGEST_INT else 0xFF
+        return code & 0xFF if -_MAX_INT <= code < _MAX_INT else 0xFF
     with contextlib.suppress(Exception):
         print(code, file=sys.stderr)
     return 1

@@ -16,7 +16,7 @@ _BLOCK_BYTES = 16 << 20
 _BLOCK_SECONDS = 0.01
 _CHILDREN = 50
 # Should nobody limit it, this machine must survive.
-_MOST_MEMORY_BYTES = 4 << 30
+_MAX_MEMORY_BYTES = 4 << 30
 
 
 def ignores_term() -> None:
@@ -44,7 +44,7 @@ def huge_log() -> None:
 
 def out_of_memory() -> None:
     hoard = []
-    while len(hoard) * _BLOCK_BYTES < _MOST_MEMORY_BYTES:
+    while len(hoard) * _BLOCK_BYTES < _MAX_MEMORY_BYTES:
         hoard.append(b"\1" * _BLOCK_BYTES)
         time.sleep(_BLOCK_SECONDS)
 
