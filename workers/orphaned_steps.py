@@ -27,7 +27,7 @@ def kill_orphans(
     seen: dict[int, int] = {}
     while orphans := [pid for pid in children_of(os.getpid()) if _is_orphan(pid, ids, sessions, tag, seen)]:
         found = [(pid, status) for pid in descendants(orphans) if (status := read_status(pid)) is not None]
-        # The watchdog, in the supervisor's session, comes last: it stands in for this worker, should that be killed now.
+        # The watchdog, in the supervisor's session, comes last: it takes over should this worker be killed now.
         for pid, status in sorted(found, key=lambda one: one[1].session == supervisor):
             seen[pid] = status.start_ticks
             send_signal(pid, status.start_ticks, signal.SIGKILL)

@@ -16,7 +16,7 @@ def join_shared(worker: WorkerContext, job: Job) -> Outcome | None:
     if job.shared is None:
         return None
     joined = worker.run_index.sweeps.join(job.run, job.step, job.shared.name, job.shared.scope)
-    # Asked after joining: whoever published before has let its parked runs go by then, or has not and enqueues this one.
+    # Asked after joining: whoever published before has released its parked runs by then, or will enqueue this one.
     if read_step(job.shared.path) is not None:
         return record_published(worker, job)
     if joined.answer == "failed":

@@ -116,7 +116,7 @@ class SupervisorLink:
             self._process.kill()
             status = self._process.wait()
         with self._running_lock:
-            # In the supervisor's session are its warm processes, what was forked from them a moment ago, and its watchdog.
+            # In the supervisor's session are its warm processes, what they forked a moment ago, and its watchdog.
             steps = {pid for pid in self._running.values() if pid is not None}
             left = kill_orphans(set(self._running), steps, self.pid, self._process_tag, _ORPHANS_SECONDS)
         # Not before now: a thread that still sends must not meet another socket under this number.

@@ -1,6 +1,7 @@
 """The live index of runs in Redis: the only reader and writer of it.
 
-It can be lost at any time: the storage is the truth, and what is missing here is made again by the next time it is enqueued.
+It can be lost at any time: the storage is the truth, and what is missing here is written again when
+the run is enqueued next.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ def _as_data(data: dict[str, Any]) -> str:
 
 
 def _asset(name: str) -> str:
-    return files("pipeline_queue").joinpath("pages", name).read_text("utf-8")
+    return files("pipeline_queue.reporting").joinpath("pages", name).read_text("utf-8")
 
 
 def _digest(text: str) -> str:

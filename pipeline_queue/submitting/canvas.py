@@ -1,4 +1,4 @@
-"""StepMessages -> a Celery chain, by the name of the task; sending it is to *enqueue* the run."""
+"""StepMessages -> a Celery chain, by the name of the task; sending it enqueues the run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def enqueue_begun(run_index: RunIndex, pipeline: Pipeline, chains: Iterable[Sequ
 def enqueue_new(
     run_index: RunIndex, pipeline: Pipeline, chains: Iterable[Sequence[StepMessage]], priority: int
 ) -> None:
-    """Enqueues runs that were just taken into their sweep's window; a lower `priority` goes first. Raises BrokerError."""
+    """Enqueues runs that are new in their sweep's window; a lower `priority` goes first. Raises BrokerError."""
     run_index.send([chain(pipeline, messages, priority, key=run_index.signing_key) for messages in chains])
 
 

@@ -68,7 +68,7 @@ def enqueue_held(run_index: RunIndex, storage: Storage, sweep: Sweep) -> None:
 
 
 def _enqueue_again(run_index: RunIndex, storage: Storage, sweep: Sweep, runs: Iterable[RunId]) -> None:
-    """Enqueues runs from their first unpublished step; at the priority of first steps, so that other sweeps get theirs."""
+    """Enqueues runs from their first unpublished step, at the priority of first steps: other sweeps get theirs, too."""
     chains = []
     published: dict[RunId, int] = {}
     for run in runs:

@@ -50,7 +50,7 @@ class Orders:
 
 
 class LeaseKeeper:
-    """`run_index` is this thread's own, so that a slow call elsewhere never delays a renewal; `worker` names this one."""
+    """`run_index` is this thread's own: a slow call elsewhere never delays a renewal; `worker` names this one."""
 
     def __init__(
         self, worker: str, run_index: RunIndex, orders: Orders, announce: Callable[[RunIndex, int], None]

@@ -92,7 +92,7 @@ class Rescuer:
         return sum(self._enqueue(sweep, run) for sweep, run in lost)
 
     def _enqueue(self, name: str, run: RunId) -> bool:
-        """One that cannot be read now must not keep the others from being enqueued; it is looked at again in a while."""
+        """A run that cannot be read now must not keep the others waiting; it is looked at again in a while."""
         try:
             return enqueue_unless_ended(self._run_index, self._storage, self._sweeps.get(name), run)
         except NotFoundError:
