@@ -59,7 +59,7 @@ class SweepCache:
 class WorkerContext:
     """`name` is the worker's node name, as Flower shows it; `refuse` keeps a bad message: what it
     is, why, its queue; `feed_soon` says that a sweep's window may have room,
-    `ring_soon` has chains of runs that have begun put on the queue. `environments` holds those of submitters (embedded
+    `enqueue_soon` has chains of begun runs put on the queue. `environments` holds those of submitters (embedded
     service only)."""
 
     name: str

@@ -66,7 +66,7 @@ def _limit(worker: WorkerContext) -> tuple[int, str]:
 
 
 def _newest_within(workspace: Workspace, found: Found, limit_bytes: int) -> tuple[Found, int]:
-    """Of what was found, the files written last that take up to so many bytes together; how many were left out."""
+    """Of what was found, the newest files whose sizes add up to at most so many bytes; how many were left out."""
     sized = []
     for file in found.outputs:
         status = (workspace.folder / file.path).lstat()

@@ -1,8 +1,8 @@
 """How a Celery task lies in a list of Redis: what kombu and Celery would write for a chain, made by hand.
 
 The only place that knows it. A message of ours is then one string, which a script of the index can put on a queue in
-the same atomic step as it writes down why. `tests/integration/test_celery_message.py` holds it against what Celery itself
-writes. Celery's message protocol 2, kombu's virtual transport with the default exchange and body encoding.
+the same atomic step as it writes down why. `tests/integration/test_celery_message.py` holds it against what Celery
+writes itself. Celery's message protocol 2, kombu's virtual transport with the default exchange and body encoding.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class Reconciler:
         sweeps: SweepCache,
         may_enqueue: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`may_ring`: not while this worker takes no steps, for others may be in the same trouble."""
+        """`may_enqueue`: not while this worker takes no steps, for others may be in the same trouble."""
         self._name = name
         self._run_index = run_index
         self._storage = storage
