@@ -51,8 +51,6 @@ from pipeline_queue.storage.storage import CANCELLED, RUN_END, SWEEP, Storage, c
 from pipeline_queue.storage.submitted_environment import EnvironmentFolder, SubmittedEnvironment
 
 if TYPE_CHECKING:
-    from celery import Celery
-
     from pipeline_queue.loading.loader import LoadedPipeline
     from pipeline_queue.reporting.explain import Explanation
     from pipeline_queue.submitting.submission import Submission
@@ -84,7 +82,6 @@ class Client:
         self._settings = settings
         self._run_index = RunIndex.of(settings) if settings else None
         self._environments = EnvironmentFolder(settings.environments) if settings and settings.environments else None
-        self._app: Celery | None = None
         self._opened: Storage | None = None
         self._steps: StepCounter | None = None
 
@@ -121,8 +118,6 @@ class Client:
     def close(self) -> None:
         if self._run_index:
             self._run_index.close()
-        if self._app:
-            self._app.close()
 
     def __enter__(self) -> Client:
         return self
@@ -175,7 +170,6 @@ class Client:
         with submission.snapshot:
             run_index, storage = self._live(), self._writable()
             now = run_index.time()
-            self._celery()  # refuses an unusable signing key
 
             # Lost after the commit, it is started by the reconciler.
             def prepare(name: str) -> None:
@@ -487,8 +481,11 @@ class Client:
 
     def serve_queues(self, queues: set[str]) -> None:
         """Has every live worker serve these queues too: for the embedded default, which has only one."""
-        for queue in queues:
-            self._celery().control.add_consumer(queue)
+        from pipeline_queue.contract.broadcast import serve_queues
+
+        self._live()
+        assert self._settings is not None
+        serve_queues(self._settings.broker_url, queues)
 
     def resolve(self, text: str) -> str:
         """The full id of the run that `text` means: an id, a sweep's id or name (its run 0), a unique part, or `last`.
@@ -572,15 +569,6 @@ class Client:
                 f"{sweep} was submitted with another environment, which its steps keep (different: "
                 f"{', '.join(differing[:_MAX_NAMES_SHOWN])}); `pipeline-queue retry {sweep}` takes this one"
             )
-
-    def _celery(self) -> Celery:
-        if self._app is None:
-            from pipeline_queue.broker.app import make_app
-
-            self._live()
-            assert self._settings is not None
-            self._app = make_app(self._settings.broker_url, self._settings.signing_key_file)
-        return self._app
 
     def _live(self) -> RunIndex:
         if self._run_index is None:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from celery import Celery
 
 from pipeline_queue.broker.signing import read_signing_key
-from pipeline_queue.broker.transport import use_our_transport
+from pipeline_queue.broker.transport import OurAMQP
 
 DEFAULT_QUEUE = "default"
 
@@ -46,8 +46,7 @@ def make_app(broker_url: str, signing_key_file: Path | None = None) -> Celery:
 
     Its `signing_key` is None, or what its messages are signed with. It is no part of `conf`, which Flower shows.
     """
-    use_our_transport()
-    app = Celery("pipeline_queue", broker=broker_url, set_as_current=False)
+    app = Celery("pipeline_queue", broker=broker_url, amqp=OurAMQP, set_as_current=False)
     app.conf.update(_CONFIGURATION)
     app.signing_key = read_signing_key(signing_key_file) if signing_key_file else None
     if urlsplit(broker_url).scheme == "rediss":

@@ -17,7 +17,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from kombu.transport import TRANSPORT_ALIASES, redis, virtual
+from celery.app.amqp import AMQP
+from kombu import connection
+from kombu.transport import redis, virtual
+from kombu.utils.collections import HashedSeq
 
 logger = logging.getLogger(__name__)
 
@@ -109,10 +112,37 @@ class Transport(redis.Transport):  # type: ignore[misc]
     Channel = Channel
 
 
-def use_our_transport() -> None:
-    """Has `redis://`, `rediss://` and `redis+socket://` URLs of this process use this transport."""
-    for scheme in ("redis", "rediss"):
-        TRANSPORT_ALIASES[scheme] = f"{__name__}:Transport"
+class _ByOurTransport:
+    """A connection by our transport. kombu's table of transports is left alone: other Celery applications use it."""
+
+    def get_transport_cls(self) -> type[Transport]:
+        return Transport
+
+    def __eqhash__(self) -> Any:
+        """kombu pools equal connections of all applications of a process: ours equal no others."""
+        return HashedSeq(__name__, *super().__eqhash__())  # type: ignore[misc]
+
+    def Pool(self, limit: int | None = None, **options: Any) -> _Pool:  # noqa: N802
+        return _Pool(self, limit, **options)
+
+
+class Connection(_ByOurTransport, connection.Connection):  # type: ignore[misc]
+    """What an application of ours connects by."""
+
+
+class _PooledConnection(_ByOurTransport, connection.PooledConnection):  # type: ignore[misc]
+    """The same, of a pool."""
+
+
+class _Pool(connection.ConnectionPool):  # type: ignore[misc]
+    def new(self) -> _PooledConnection:
+        return _PooledConnection(self, **dict(self.connection._info(resolve=False)))
+
+
+class OurAMQP(AMQP):  # type: ignore[misc]
+    """Has a Celery application make our connections."""
+
+    Connection = BrokerConnection = Connection
 
 
 def screen_messages(screen: Screen) -> None:

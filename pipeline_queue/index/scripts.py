@@ -177,7 +177,7 @@ for _, index in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
 end
 cursor = math.max(tonumber(cursor), tonumber(redis.call('HGET', KEYS[1], 'cursor') or 0))
 redis.call('HSET', KEYS[1], 'cursor', string.format('%d', cursor), 'succeeded', succeeded, 'failed', failed,
-           'cancelled', cancelled, 'unstarted', unstarted, 'flight', redis.call('ZCARD', KEYS[2]))
+           'cancelled', cancelled, 'unstarted', unstarted, 'flight', #redis.call('ZRANGE', KEYS[2], 0, -1))
 return 1
 """
 

@@ -180,12 +180,9 @@ class Service:
 
     def _worker_serves(self, settings: Settings, queues: set[str]) -> None:
         """The one worker here takes every step: whoever submitted these runs had it serve their queues too."""
-        from pipeline_queue.broker.app import make_app
+        from pipeline_queue.contract.broadcast import serve_queues
 
-        app = make_app(settings.broker_url)
-        for queue in queues - {DEFAULT_QUEUE}:
-            app.control.add_consumer(queue)
-        app.close()
+        serve_queues(settings.broker_url, queues - {DEFAULT_QUEUE})
 
     def _start(
         self, command: list[str], environment: dict[str, str], name: str, descriptors: Sequence[int] = ()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError, RedisError
 
 from tests.conftest import GENEROUS_SECONDS
+from tests.ports import free_port
 
 _ATTEMPTS = 5
 
@@ -74,7 +74,7 @@ def secure_redis(folder: Path, users: Mapping[str, str]) -> Iterator[SecureRedis
         pytest.skip("no redis-server here (apt install redis-server)")
     write_certificates(folder)
     for _ in range(_ATTEMPTS):
-        server = SecureRedis(_start(binary, folder, port := _free_port(), users), port, folder)
+        server = SecureRedis(_start(binary, folder, port := free_port(), users), port, folder)
         try:
             if _answers(server):
                 yield server
@@ -115,9 +115,3 @@ def _answers(server: SecureRedis) -> bool:
             except (ConnectionError, RedisError):
                 time.sleep(0.01)
     return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -24,6 +23,7 @@ from pipeline_queue.loading.sweep import SweepRequest, build_space
 from pipeline_queue.local.server import start_server
 from pipeline_queue.submitting.submission import prepare_sweep
 from tests.conftest import GENEROUS_SECONDS, Cluster, plain_environment, wait_until, write_folder
+from tests.ports import free_port
 
 CREDENTIALS = "me:a-password"
 WORKER = "one@test"
@@ -243,7 +243,7 @@ def test_a_run_that_waits_for_a_shared_step_has_no_exception_and_is_not_tried_ag
 @contextmanager
 def _running_flower(settings: Settings, log: Path) -> Iterator[str]:
     """A Flower process that answers; ended by its pid whatever happens."""
-    port = _free_port()
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     with log.open("ab") as file:
         process = subprocess.Popen(
@@ -282,9 +282,3 @@ def _opened(url: str, credentials: str | None) -> Any:
     if credentials is not None:
         request.add_header("Authorization", f"Basic {base64.b64encode(credentials.encode()).decode()}")
     return urllib.request.urlopen(request, timeout=30)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -27,6 +27,7 @@ from pipeline_queue.index.connection import answers, connect
 from pipeline_queue.local.server import _binary, start_server
 from tests.conftest import Cluster, plain_environment, wait_until, write_folder
 from tests.integration.secure_redis import secure_redis
+from tests.ports import free_port
 
 CANARY = "c4nary-0f-th1s-test"
 LOGIN = "me:a-password"
@@ -79,7 +80,7 @@ class Site:
 def _tcp(folder: Path) -> Iterator[tuple[str, str]]:
     """A server that listens on TCP, and the secret in its URL."""
     for _ in range(5):
-        port = _free_port()
+        port = free_port()
         process = subprocess.Popen([str(_binary()), "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
         assert process.stdin is not None
         with process.stdin:
@@ -123,7 +124,7 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         settings = Settings(broker_url, folder / "storage", folder / "scratch")
         client = stack.enter_context(Client(settings.storage, settings))
         cluster = Cluster(settings, client, stack)
-        port = _free_port()
+        port = free_port()
         flower = stack.enter_context(_flower(settings, folder / "flower.log", port))
         worker = cluster.start_worker()
         site = Site(secret, cluster, folder, f"http://127.0.0.1:{port}", [flower, worker])
@@ -308,9 +309,3 @@ def _tree(pid: int) -> list[int]:
         int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()
     ]
     return [pid, *(below for child in children for below in _tree(child))]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -1,0 +1,50 @@
+"""Tells live workers to serve more queues, from any process: needs no Celery application, and so changes nothing there.
+
+Celery keeps one limit of connections for a process; an application of ours would set it for the applications of others.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from pipeline_queue.contract.errors import BrokerError
+from pipeline_queue.contract.settings import without_password
+from pipeline_queue.index.connection import broker_errors
+
+_NAMESPACE = "celery"
+_TRANSPORT_OPTIONS = {
+    "socket_timeout": 30,
+    "socket_connect_timeout": 5,
+    "max_retries": 2,
+    "interval_start": 0.1,
+    "interval_max": 0.5,
+}
+
+
+def serve_queues(broker_url: str, queues: Iterable[str]) -> None:
+    """Has every live worker of that broker that may be told so serve these queues too. Raises BrokerError."""
+    from kombu import Connection
+    from kombu.exceptions import OperationalError
+    from kombu.pidbox import Mailbox
+
+    # What Celery's own `control.add_consumer` sends.
+    mailbox = Mailbox(_NAMESPACE, type="fanout", accept=["json"], serializer="json")
+    orders = [
+        {"queue": queue, "exchange": None, "exchange_type": "direct", "routing_key": None} for queue in sorted(queues)
+    ]
+    if not orders:
+        return
+    is_secure = urlsplit(broker_url).scheme == "rediss"
+    certificate = {"ssl_cert_reqs": ssl.CERT_REQUIRED} if is_secure else False
+    try:
+        with (
+            broker_errors(broker_url),
+            Connection(broker_url, ssl=certificate, transport_options=_TRANSPORT_OPTIONS) as connection,
+        ):
+            bound = mailbox(connection)
+            for order in orders:
+                bound.abcast("add_consumer", order)
+    except OperationalError as error:
+        raise BrokerError(f"the broker {without_password(broker_url)} cannot be reached: {error}") from error
