@@ -481,7 +481,7 @@ class Client:
 
     def serve_queues(self, queues: set[str]) -> None:
         """Has every live worker serve these queues too: for the embedded default, which has only one."""
-        from pipeline_queue.contract.broadcast import serve_queues
+        from pipeline_queue.index.broadcast import serve_queues
 
         self._live()
         assert self._settings is not None

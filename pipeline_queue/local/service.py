@@ -180,7 +180,7 @@ class Service:
 
     def _worker_serves(self, settings: Settings, queues: set[str]) -> None:
         """The one worker here takes every step: whoever submitted these runs had it serve their queues too."""
-        from pipeline_queue.contract.broadcast import serve_queues
+        from pipeline_queue.index.broadcast import serve_queues
 
         serve_queues(settings.broker_url, queues - {DEFAULT_QUEUE})
 
