@@ -36,13 +36,14 @@ from pipeline_queue.contract.records import RunRecord
 from pipeline_queue.contract.settings import Settings, settings_from
 from pipeline_queue.contract.states import ENDED
 from pipeline_queue.contract.warm_python import WarmPython
+from pipeline_queue.contract.wording import counted
 from pipeline_queue.index.run_index import LiveWorker, RunIndex
 from pipeline_queue.index.storage_match import open_storage
 from pipeline_queue.model.parameters import Given
 from pipeline_queue.model.pipeline import Value
 from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.reporting.results import Row, read_rows
-from pipeline_queue.reporting.runs import end_of_run, find_steps, read_run
+from pipeline_queue.reporting.runs import end_of_run, find_steps, read_run, with_wait
 from pipeline_queue.reporting.sweep_progress import StepCounter
 from pipeline_queue.reporting.sweeps import ENDED_SWEEP, SweepReport, add_reasons, read_sweep
 from pipeline_queue.reporting.trace import Traced
@@ -296,7 +297,11 @@ class Client:
         storage = self._storage()
         ended = sweep.paths(storage, run_id).end() is not None
         live = None if ended or self._run_index is None else self._run_index.run(run_id)
-        return read_run(storage, sweep, run_id, live)
+        report = read_run(storage, sweep, run_id, live)
+        if ended or self._run_index is None or any(step.state == "running" for step in report.steps):
+            return report
+        wait = self._run_index.sweeps.wait_of(run_id) if report.state in ("queued", "running") else None
+        return with_wait(report, wait) if wait else report
 
     def runs(self) -> Iterator[RunRecord]:
         """Every run, newest sweep first; what is damaged is passed over."""
@@ -526,7 +531,7 @@ class Client:
         total = len(sweep.space)
         if total > 1 and not _names_a_run(text):
             first, last = sweep.run_id(0), sweep.run_id(total - 1)
-            raise InputError(f"{run.sweep} is a sweep of {total:,} runs; name one of them: {first} to {last}")
+            raise InputError(f"{run.sweep} is a sweep of {counted(total, 'run')}; name one of them: {first} to {last}")
         return sweep, sweep.run_id(run.index)
 
     def _find_sweep(self, text: str) -> Sweep:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from pipeline_queue.contract.records import OutputFile
+from pipeline_queue.contract.wording import counted
 from pipeline_queue.storage.disk import room_of
 from pipeline_queue.storage.storage import KEPT, attempt_number
 from workers.context import WorkerContext
@@ -44,7 +45,7 @@ def keep_files(worker: WorkerContext, attempt: Attempt, workspace: Workspace) ->
             kept = chosen.outputs
             _drop_earlier(attempt)
         if attempt.job.plan.step.keep == "on_failure" and left_out:
-            notes = (*notes, f"not kept of what it left: {left_out:,} file{'s' if left_out > 1 else ''} ({why})")
+            notes = (*notes, f"not kept of what it left: {counted(left_out, 'file')} ({why})")
     except OSError as error:
         logger.warning("not kept run=%s step=%s: %s", attempt.job.run, attempt.job.step, error)
         remove_tree(attempt.folder / KEPT)
@@ -61,8 +62,11 @@ def _limit(worker: WorkerContext) -> tuple[int, str]:
     free = room_of(worker.storage.root).free_bytes
     spare = max(0, free - MIN_FREE_BYTES) // SHARE_OF_FREE
     if spare < worker.keep_limit_bytes:
-        return spare, f"the storage has only {free:,} bytes free"
-    return worker.keep_limit_bytes, f"they are more than {worker.keep_limit_bytes:,} bytes or {MAX_FILES:,} files"
+        return spare, f"the storage has only {counted(free, 'byte')} free"
+    return (
+        worker.keep_limit_bytes,
+        f"they are more than {counted(worker.keep_limit_bytes, 'byte')} or {MAX_FILES:,} files",
+    )
 
 
 def _newest_within(workspace: Workspace, found: Found, limit_bytes: int) -> tuple[Found, int]:

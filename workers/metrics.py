@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline_queue.contract.wording import counted, was_were
 from pipeline_queue.model.problems import quoted, shown
 from workers.file_tree import make_readable
 
@@ -108,7 +109,8 @@ class _Reader:
         if self.rounded:
             yield f"{_FILE}: rounded to about 16 digits: {_named(self.rounded, 0)}"
         if self.too_many:
-            yield f"{_FILE}: {self.too_many:,} further numbers were not read; at most {MAX_METRICS:,} are"
+            more = f"{counted(self.too_many, 'further number')} {was_were(self.too_many)}"
+            yield f"{_FILE}: {more} not read; at most {MAX_METRICS:,} are"
 
 
 def read_metrics(path: Path) -> tuple[dict[str, float], tuple[str, ...]]:
@@ -120,7 +122,7 @@ def read_metrics(path: Path) -> tuple[dict[str, float], tuple[str, ...]]:
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
-            return {}, (f"{_FILE} has {size:,} bytes and was not read; at most {MAX_BYTES:,} are",)
+            return {}, (f"{_FILE} has {counted(size, 'byte')} and was not read; at most {MAX_BYTES:,} are",)
         make_readable(path)
         data = path.read_bytes()
     except OSError as error:
@@ -132,7 +134,7 @@ def read_metrics(path: Path) -> tuple[dict[str, float], tuple[str, ...]]:
     try:
         if size > MAX_VALUE_BYTES:
             note = _take_lines(
-                reader, data, f"has {size:,} bytes and was not read; above {MAX_VALUE_BYTES:,} only lines are"
+                reader, data, f"has {counted(size, 'byte')} and was not read; above {MAX_VALUE_BYTES:,} only lines are"
             )
         else:
             note = _take_all(reader, reader.parse(data))
@@ -154,10 +156,10 @@ def _take_all(reader: _Reader, data: object) -> str:
     for item in objects:
         reader.take(item)
     others = len(items) - len(objects)
-    spoilt = f"; {others:,} other {'value was' if others == 1 else 'values were'} not read" if others else ""
+    spoilt = f"; {counted(others, 'other value')} {was_were(others)} not read" if others else ""
     if len(objects) == 1:
         return f"{_FILE} is a list with 1 object, which was read{spoilt}" if spoilt else ""
-    return f"{_FILE} is a list of {len(objects):,} objects: the last value of each name was read{spoilt}"
+    return f"{_FILE} is a list of {counted(len(objects), 'object')}: the last value of each name was read{spoilt}"
 
 
 def _take_lines(reader: _Reader, data: bytes, otherwise: str) -> str:
@@ -181,9 +183,8 @@ def _take_lines(reader: _Reader, data: bytes, otherwise: str) -> str:
         else:
             bad += 1
     if good:
-        spoilt = f"; {bad:,} {'line was' if bad == 1 else 'lines were'} not read" if bad else ""
-        lines = "1 line" if good == 1 else f"{good:,} lines"
-        return f"{_FILE} holds {lines} of JSON: the last value of each name was read{spoilt}"
+        spoilt = f"; {counted(bad, 'line')} {was_were(bad)} not read" if bad else ""
+        return f"{_FILE} holds {counted(good, 'line')} of JSON: the last value of each name was read{spoilt}"
     return _take_objects(reader, text) or f"{_FILE} {otherwise}"
 
 
@@ -204,8 +205,7 @@ def _take_objects(reader: _Reader, text: str) -> str:
     if not good:
         return ""
     spoilt = "; what follows them was not read" if start else ""
-    objects = "1 object" if good == 1 else f"{good:,} objects"
-    return f"{_FILE} holds {objects}: the last value of each name was read{spoilt}"
+    return f"{_FILE} holds {counted(good, 'object')}: the last value of each name was read{spoilt}"
 
 
 def _int_of(digits: str) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline_queue.contract.records import Cause
+from pipeline_queue.contract.wording import counted
 from pipeline_queue.model.failure_causes import LOG_FOLLOWS, LOG_IS_EMPTY, meaningful_line
 from pipeline_queue.model.pipeline import Step
 from pipeline_queue.storage.disk import is_full, is_passing
@@ -172,7 +173,7 @@ def with_tail(message: str, log: Path) -> str:
 
 
 def _shortened(line: str) -> str:
-    return line if len(line) <= _LINE_CHARACTERS else f"{line[:_LINE_CHARACTERS]}… ({len(line):,} characters)"
+    return line if len(line) <= _LINE_CHARACTERS else f"{line[:_LINE_CHARACTERS]}… ({counted(len(line), 'character')})"
 
 
 def last_lines(log: Path) -> list[str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline_queue.contract.records import OutputFile
+from pipeline_queue.contract.wording import was_were
 from pipeline_queue.planning.inputs import WILDCARDS, unmatched_patterns
 from workers.file_tree import MAX_NAME_BYTES, FileStamp, is_closed, make_readable, move_entry, names_in, stamp_of, walk
 
@@ -182,7 +183,10 @@ def _refused(name: str, path: Path, status: os.stat_result, root: Path) -> str:
 def _cut(notes: list[str]) -> list[str]:
     if len(notes) <= _MAX_NOTES:
         return notes
-    return [*notes[:_MAX_NOTES], f"and {len(notes) - _MAX_NOTES} more were not published"]
+    return [
+        *notes[:_MAX_NOTES],
+        f"and {len(notes) - _MAX_NOTES:,} more {was_were(len(notes) - _MAX_NOTES)} not published",
+    ]
 
 
 def _is_junk(name: str) -> bool:

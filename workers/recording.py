@@ -16,8 +16,9 @@ from typing import Literal, TypeVar
 from pipeline_queue.broker.celery_message import Message
 from pipeline_queue.broker.step_message import StepMessage
 from pipeline_queue.contract.errors import NotFoundError, SupervisorError
-from pipeline_queue.contract.records import StepRecord
+from pipeline_queue.contract.records import RunRecord, StepRecord
 from pipeline_queue.contract.states import SHARED_FAILURE, RunState
+from pipeline_queue.contract.wording import counted
 from pipeline_queue.index.run_index import Ending, Lease
 from pipeline_queue.model.failure_causes import cause_of
 from pipeline_queue.planning.planner import messages, retry_delay_seconds
@@ -81,9 +82,12 @@ def publish_attempt(worker: WorkerContext, attempt: Attempt, workspace: Workspac
         logger.info("publication lost run=%s step=%s attempt=%d", job.run, job.step, attempt.lease.attempt)
         remove_tree(attempt.folder)
         return record_published(worker, job)
-    worker.disks.when_writable(lambda: _check_ending(worker, attempt), lambda: _finish_run(job, record))
+    end = worker.disks.when_writable(lambda: _check_ending(worker, attempt), lambda: _finish_run(job, record))
     state: RunState = "succeeded" if job.is_last else "running"
-    ending = Ending("succeeded", state, record.seconds, record.exit_code, published=job.number)
+    metrics = end.metrics if end else {}
+    ending = Ending(
+        "succeeded", state, record.seconds, record.exit_code, published=job.number, metrics=metrics
+    )  # fmt: skip
     attempt.held.is_ending = True
     if not worker.run_index.record(attempt.lease, ending, _following(worker, job)):
         # Whoever holds the lease now will find it published; if the index forgot all, nobody would go on.
@@ -92,7 +96,7 @@ def publish_attempt(worker: WorkerContext, attempt: Attempt, workspace: Workspac
     if job.is_last:
         _feed_next(worker, job)
     logger.info("published run=%s step=%s attempt=%d files=%d", job.run, job.step, record.attempt, len(found.outputs))
-    return Outcome("go_on", f"published {len(found.outputs)} outputs after {record.seconds:.3g} s")
+    return Outcome("go_on", f"published {counted(len(found.outputs), 'output')} after {record.seconds:.3g} s")
 
 
 def _check_publishing(worker: WorkerContext, attempt: Attempt) -> None:
@@ -118,12 +122,13 @@ def _published(attempt: Attempt) -> bool:
     return publish(attempt.folder, job.target, attempt.uid)
 
 
-def _finish_run(job: Job, record: StepRecord) -> None:
-    """What follows a publication on the storage; safe to repeat."""
+def _finish_run(job: Job, record: StepRecord) -> RunRecord | None:
+    """What follows a publication on the storage; safe to repeat. The end of the run, if this was its last step."""
     if job.shared:
         link_step(job.shared.path, job.paths.step(job.step))
     if job.is_last:
-        _end_run(job, "succeeded", "", StepFiles(job.step, job.step, True, record))
+        return _end_run(job, "succeeded", "", StepFiles(job.step, job.step, True, record))
+    return None
 
 
 def record_failure(worker: WorkerContext, attempt: Attempt, failure: Failure) -> Outcome:
@@ -180,10 +185,9 @@ def record_failure(worker: WorkerContext, attempt: Attempt, failure: Failure) ->
 def record_published(worker: WorkerContext, job: Job) -> Outcome:
     if job.shared:
         link_step(job.shared.path, job.paths.step(job.step))
-    if job.is_last:
-        _end_run(job, "succeeded", "", None)
+    end = _end_run(job, "succeeded", "", None) if job.is_last else None
     state: RunState = "succeeded" if job.is_last else "running"
-    ending = Ending("succeeded", state, published=job.number)
+    ending = Ending("succeeded", state, published=job.number, metrics=end.metrics if end else {})
     worker.run_index.record(Lease.decided(job.run, job.step), ending, _following(worker, job))
     release_shared(worker, job)
     return Outcome("go_on", "published before")
@@ -200,7 +204,8 @@ def record_given_up(worker: WorkerContext, job: Job, detail: str) -> Outcome:
     """Too often something other than the step failed it; `detail` is how often, where, and why if that is known."""
     deaths, where, why = (*detail.split(" ", 2), "", "")[:3]
     cause = why.partition("\n")[0] or "that worker was lost while it ran"
-    text = f"step {job.step} was given up: {deaths} attempts ended for no fault of its own, last on {where}: {cause}"
+    attempts = counted(int(deaths), "attempt")
+    text = f"step {job.step} was given up: {attempts} ended for no fault of its own, last on {where}: {cause}"
     outcome = record_shared_failure(worker, job, text, is_own=True)
     release_shared(worker, job, text)
     return outcome
@@ -260,8 +265,8 @@ def _following(worker: WorkerContext, job: Job) -> Message | None:
     return chain(job.sweep.pipeline, later, caller=job.caller, key=worker.run_index.signing_key) if later else None
 
 
-def _end_run(job: Job, state: RunState, message: str, last: StepFiles | None, within: Path | None = None) -> None:
-    """Writes `run.json` unless it is there. `last` is this attempt's step, already known."""
+def _end_run(job: Job, state: RunState, message: str, last: StepFiles | None, within: Path | None = None) -> RunRecord:
+    """Writes `run.json` unless it is there; its content. `last` is this attempt's step, already known."""
     steps = [
         last if last and step.name == last.name else step
         for step in find_steps(job.sweep, job.paths, job.paths.names())
@@ -269,6 +274,7 @@ def _end_run(job: Job, state: RunState, message: str, last: StepFiles | None, wi
     record = end_of_run(job.sweep, job.run, steps, state, message)
     make_folder(job.paths.folder, exist_ok=True)
     create_exclusive(job.paths.folder / RUN_END, record.model_dump_json().encode(), within=within)
+    return record
 
 
 def _feed_next(worker: WorkerContext, job: Job) -> None:

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from pipeline_queue.contract.wording import counted
 from workers.orphaned_steps import kill_orphans
 from workers.supervisor.process_tag import process_tag
 from workers.supervisor.protocol import decode_frame, encode_frame
@@ -131,7 +132,7 @@ class SupervisorLink:
             text = f"the worker's supervisor was ended by {_signal_name(-status)}; its steps were ended with it"
         else:
             text = f"the worker's supervisor exited with status {status}; its steps were ended with it"
-        return text if left == 0 else f"{text}, except {left} processes that cannot be killed"
+        return text if left == 0 else f"{text}, except {counted(left, 'process', 'processes')} that cannot be killed"
 
 
 def _spawn(theirs: socket.socket) -> subprocess.Popen[bytes]:

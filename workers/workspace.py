@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from pipeline_queue.contract.errors import StorageError
 from pipeline_queue.contract.records import OutputFile
+from pipeline_queue.contract.wording import counted
 from pipeline_queue.model.pipeline import Step
 from pipeline_queue.planning.inputs import select_sources
 from pipeline_queue.storage.storage import OUTPUTS, Storage, read_step
@@ -254,7 +255,7 @@ def _damage(copied: Path, file: OutputFile) -> str:
     if not stat.S_ISREG(status.st_mode):
         return "no file any more"
     if status.st_size != file.size:
-        return f"{status.st_size:,} bytes instead of {file.size:,}"
+        return f"{counted(status.st_size, 'byte')} instead of {file.size:,}"
     return "sha256" if file.sha256 is not None and sha256_of(copied) != file.sha256 else ""
 
 

@@ -22,6 +22,7 @@ from pipeline_queue.cli.connection import (
 from pipeline_queue.cli.printing import echo, echo_json
 from pipeline_queue.client import Client
 from pipeline_queue.contract.states import ENDED
+from pipeline_queue.contract.wording import counted
 
 if TYPE_CHECKING:
     from pipeline_queue.contract.settings import Settings
@@ -164,4 +165,8 @@ def _dead_messages(settings: Settings | None, show: bool, clear: bool, as_json: 
         return
     for one in found:
         echo(f"{shown_dead(one)}\n  {one.payload}")
-    echo(f"{removed} removed" if clear else f"{len(found)} refused messages; `doctor --clear-dead` removes them")
+    echo(
+        f"{counted(removed, 'refused message')} removed"
+        if clear
+        else f"{counted(len(found), 'refused message')}; `doctor --clear-dead` removes what is kept"
+    )

@@ -17,6 +17,7 @@ from rich.text import Text
 from pipeline_queue.cli.printing import harmless, one_line
 from pipeline_queue.client import Client, Event
 from pipeline_queue.contract.records import RunRecord, StepSummary
+from pipeline_queue.contract.wording import counted
 
 if TYPE_CHECKING:
     from pipeline_queue.reporting.explain import Explanation
@@ -26,6 +27,7 @@ STATE_COLOURS = {
     "failed": "red",
     "cancelled": "yellow",
     "running": "cyan",
+    "waiting": "blue",
     "retrying": "magenta",
     "skipped": "dim",
 }
@@ -79,7 +81,9 @@ def _ticking(client: Client, run: str) -> Iterable[RunRecord]:
 def _steps(report: RunRecord, begun: dict[str, float], spinner: Spinner) -> Table:
     table = Table.grid(padding=(0, 1))
     done = sum(step.state == "succeeded" for step in report.steps)
-    table.add_row(spinner, safe_text(f"{report.run}  {report.state}  {done}/{len(report.steps)} steps", style="bold"))
+    table.add_row(
+        spinner, safe_text(f"{report.run}  {report.state}  {done}/{counted(len(report.steps), 'step')}", style="bold")
+    )
     for step in report.steps:
         since = begun.get(f"{step.name} {step.attempts}")
         seconds = time.monotonic() - since if step.state == "running" and since else step.seconds
@@ -141,7 +145,7 @@ def _with_short_lines(message: str) -> str:
     """The end of a log without what would fill a window: the log itself has the whole lines. The first line is ours."""
     return "\n".join(
         line if number == 0 or len(line) <= _MAX_LINE_CHARACTERS
-        else f"{line[:_MAX_LINE_CHARACTERS]}… (+{len(line) - _MAX_LINE_CHARACTERS:,} characters)"
+        else f"{line[:_MAX_LINE_CHARACTERS]}… (+{counted(len(line) - _MAX_LINE_CHARACTERS, 'character')})"
         for number, line in enumerate(message.split("\n"))
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
@@ -20,21 +20,34 @@ from pipeline_queue.client import Client
 from pipeline_queue.contract.errors import InputError, NotFoundError, StorageError
 from pipeline_queue.contract.records import RunRecord, StepSummary
 from pipeline_queue.contract.states import ENDED
+from pipeline_queue.contract.wording import counted
 from pipeline_queue.reporting.sweeps import SweepReport
+
+if TYPE_CHECKING:
+    from pipeline_queue.cli.follow import Look
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 _RUN = click.argument("run")
 _CHUNK_BYTES = 1024 * 1024
 _FOLLOW_SECONDS = 0.2
-_UNFINISHED = ("queued", "running", "waiting")
+_UNFINISHED = ("queued", "running", "waiting", "pausing")
 
 
 @click.command()
 @click.argument("run", required=False, metavar="[RUN]")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="How many to list.")
+@click.option("--follow", "-f", "goes_on", is_flag=True, help="Show it again at every change until it has ended.")
 @_JSON
-def status(run: str | None, limit: int, as_json: bool) -> None:
-    """Show the latest runs and sweeps, or one RUN or sweep (an id, a unique part of one, or `last`)."""
+def status(run: str | None, limit: int, goes_on: bool, as_json: bool) -> None:
+    """Show the latest runs and sweeps, or one RUN or sweep (an id, a unique part of one, or `last`).
+
+    With --follow a terminal is redrawn, and elsewhere each change is one line (with --json, one object). The exit
+    code is 0 when what was followed succeeded, else 1. Ctrl-C leaves.
+    """
+    if goes_on:
+        from pipeline_queue.cli.follow import follow
+
+        sys.exit(follow(lambda client: _look_at(client, run, limit), as_json))
     with reading() as client:
         if run is not None:
             served = client.is_served()
@@ -47,6 +60,35 @@ def status(run: str | None, limit: int, as_json: bool) -> None:
                 _tell_unserved([state], served)
             return
     _list(limit, as_json)
+
+
+def _look_at(client: Client, name: str | None, limit: int) -> Look:
+    """What `status` of a run, a sweep or all shows, for --follow."""
+    from pipeline_queue.cli.follow import Look
+
+    served = client.is_served()
+    reports: list[RunRecord | SweepReport]
+    if name is None:
+        try:
+            reports = list(islice(client.overview(), limit))
+        except NotFoundError:
+            reports = []
+    elif client.is_sweep(name):
+        reports = [client.with_reasons(client.sweep(name))]
+    else:
+        reports = [client.run(name)]
+
+    def show() -> None:
+        if name is None:
+            _print_rows(client.storage_root, reports)
+        for report in reports if name is not None else ():
+            if isinstance(report, SweepReport):
+                _print_sweep(report, as_json=False, served=served)
+            else:
+                _print_run(report, as_json=False, served=served)
+        _tell_unserved([report.state for report in reports], served)
+
+    return Look(reports, show)
 
 
 @click.command("list")
@@ -71,15 +113,20 @@ def _list(limit: int, as_json: bool) -> None:
         sweeps = [report.as_json() for report in reports if isinstance(report, SweepReport)]
         facts = {"warm_python": asdict(warm), "storage": str(root), "served": served}
         echo_json(json.dumps({"runs": runs, "sweeps": sweeps, **facts}, indent=2))
-    elif not reports:
-        echo(f"no runs yet in {root}: pipeline-queue run FILE -p name=value")
     else:
-        from pipeline_queue.cli.sweep_display import print_rows
-
-        print_rows(reports, time.time())
-        if warm.forked or warm.cold:
+        _print_rows(root, reports)
+        if reports and (warm.forked or warm.cold):
             echo(f"warm Python: {warm}")
         _tell_unserved([report.state for report in reports], served)
+
+
+def _print_rows(root: Path, reports: Sequence[RunRecord | SweepReport]) -> None:
+    if not reports:
+        echo(f"no runs yet in {root}: pipeline-queue run FILE -p name=value")
+        return
+    from pipeline_queue.cli.sweep_display import print_rows
+
+    print_rows(reports, time.time())
 
 
 def _tell_holds(client: Client) -> None:
@@ -302,8 +349,8 @@ def outputs(run: str, destination: Path | None, failed: bool, as_json: bool) -> 
         return
     files = [file for steps in listed.values() for paths in steps.values() for file in paths]
     if destination is not None:
-        of = f" of {len(reports):,} runs" if is_sweep else ""
-        echo(f"{len(files):,} files{of} copied to {destination}")
+        of = f" of {counted(len(reports), 'run')}" if is_sweep else ""
+        echo(f"{counted(len(files), 'file')}{of} copied to {destination}")
         return
     for file in files:
         echo(file)

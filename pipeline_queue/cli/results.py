@@ -12,6 +12,7 @@ import click
 from pipeline_queue.cli.connection import reading
 from pipeline_queue.cli.printing import echo, echo_json, harmless
 from pipeline_queue.contract.errors import InputError
+from pipeline_queue.contract.wording import counted
 from pipeline_queue.model.conditions import Condition, parse
 from pipeline_queue.reporting.results import Row, check_names, find_columns, only_columns, sort_rows
 from pipeline_queue.storage.storage import replace_file
@@ -68,7 +69,7 @@ def results(
     elif rows:
         _print_table(rows, every, names, keys, limit)
     else:
-        echo(f"none of the {len(ended):,} ended runs fits" if ended else "no run has ended yet", err=True)
+        echo(f"none of the {counted(len(ended), 'ended run')} fits" if ended else "no run has ended yet", err=True)
 
 
 def _read(sweep: str) -> list[Row]:
@@ -125,7 +126,7 @@ def _write(path: Path, data: bytes, runs: int) -> None:
         replace_file(path, data)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
-    echo(f"{runs:,} {'run' if runs == 1 else 'runs'} written to {path}")
+    echo(f"{counted(runs, 'run')} written to {path}")
 
 
 def _print_table(

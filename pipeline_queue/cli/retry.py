@@ -11,6 +11,7 @@ from pipeline_queue.cli.printing import echo
 from pipeline_queue.cli.watch import json_of_run, json_of_sweep, watch_run, watch_sweep
 from pipeline_queue.client import Client
 from pipeline_queue.contract.errors import InputError
+from pipeline_queue.contract.wording import counted, is_are
 from pipeline_queue.loading.steps import duration_seconds
 
 
@@ -62,7 +63,7 @@ def forget(sweep_name: str | None, yes: bool, reused: bool, older_than: str) -> 
         if not yes:
             if not sys.stdin.isatty():
                 raise InputError("there is nobody to ask; give --yes to remove it")
-            runs = "1 run" if report.total == 1 else f"{report.total:,} runs"
+            runs = counted(report.total, "run")
             click.confirm(f"Remove {report.sweep} ({runs}, {report.state}) with all its files?", abort=True, err=True)
         name = client.forget(sweep_name)
     echo(f"{name} is removed")
@@ -78,7 +79,7 @@ def _forget_reused(yes: bool, older_than: str) -> None:
                 raise InputError("there is nobody to ask; give --yes to remove them")
             click.confirm("Remove the reused steps that no run links to any more?", abort=True, err=True)
         removed, left = client.forget_reused(seconds)
-    what = "nothing is removed" if removed == 0 else f"{removed:,} reused steps are removed"
+    what = "nothing is removed" if removed == 0 else f"{counted(removed, 'reused step')} {is_are(removed)} removed"
     echo(f"{what}; {left:,} {'stays' if left == 1 else 'stay'}")
 
 

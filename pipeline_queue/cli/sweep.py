@@ -21,6 +21,7 @@ from pipeline_queue.cli.watch import (
     watch_sweep,
 )
 from pipeline_queue.contract.errors import InputError
+from pipeline_queue.contract.wording import counted
 from pipeline_queue.loading.loader import load_pipeline, read_params_file
 from pipeline_queue.loading.sweep import SweepRequest, build_space
 from pipeline_queue.model.parameters import text_of
@@ -124,15 +125,15 @@ def _number(option: str, text: str | None) -> int | None:
 
 def _print_plan(pipeline: Pipeline, space: Space, as_json: bool) -> None:
     points = [space[index] for index in range(min(len(space), _SHOWN_POINTS))]
-    counted = distinct_executions(pipeline, space, _MAX_COUNTED)
+    found = distinct_executions(pipeline, space, _MAX_COUNTED)
     steps = len(space) * len(pipeline.steps)
     if as_json:
-        distinct = counted[0] if counted else None
+        distinct = found[0] if found else None
         plan = {"total": len(space), "steps": steps, "distinct_steps": distinct, "points": points}
         echo_json(json.dumps(plan, indent=2))
         return
-    shared = f": {counted[0]:,} to execute, {steps - counted[0]:,} shared" if counted else ""
-    echo(f"{len(space):,} runs, {steps:,} steps{shared}")
+    shared = f": {found[0]:,} to execute, {steps - found[0]:,} shared" if found else ""
+    echo(f"{counted(len(space), 'run')}, {counted(steps, 'step')}{shared}")
     for point in points:
         echo("  " + "  ".join(f"{name}={text_of(value)}" for name, value in point.items()))
     if len(space) > len(points):
@@ -143,11 +144,11 @@ def _print_plan(pipeline: Pipeline, space: Space, as_json: bool) -> None:
 @click.argument("sweep_name", metavar="SWEEP")
 def pause(sweep_name: str) -> None:
     """Start no more steps of SWEEP; those that execute go on to their end."""
+    from pipeline_queue.cli.sweep_display import state_text
+
     with reading() as client:
         report = client.pause_sweep(sweep_name)
-    verbs = "executes and ends by itself" if report.executing == 1 else "execute and end by themselves"
-    still = f"; {report.executing:,} of its steps still {verbs}" if report.executing else ""
-    echo(f"{report.sweep} is {report.state}{still}")
+    echo(f"{report.sweep} is {state_text(report)}; go on with: pipeline-queue resume {report.sweep}")
 
 
 @click.command()

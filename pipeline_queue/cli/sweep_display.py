@@ -21,6 +21,7 @@ from pipeline_queue.cli.printing import one_line
 from pipeline_queue.client import Client
 from pipeline_queue.contract.records import RunRecord
 from pipeline_queue.contract.states import FailureGroup
+from pipeline_queue.contract.wording import counted
 from pipeline_queue.reporting.sweeps import ENDED_SWEEP, SweepReport
 
 _POLL_SECONDS = 0.2
@@ -44,12 +45,24 @@ def counts_line(report: SweepReport) -> str:
     return ", ".join(f"{counts[state]:,} {state}" for state in order if counts[state]) or "nothing yet"
 
 
+def change_line(report: SweepReport) -> str:
+    """State and counts on one line, without what changes at every look."""
+    facts = [counts_line(report), steps_line(report), activity_line(report), metric_line(report)]
+    return f"{state_text(report)}: {', '.join(filter(None, facts))}"
+
+
+def state_text(report: SweepReport) -> str:
+    """`pausing (2 steps still executing)`, else the state."""
+    still = f" ({counted(report.executing, 'step')} still executing)" if report.state == "pausing" else ""
+    return f"{report.state}{still}"
+
+
 def steps_line(report: SweepReport) -> str:
     """`74/121 steps, 1/60 runs`; empty when the sweep has ended."""
     if report.state in ENDED_SWEEP:
         return ""
-    steps = "" if report.steps_total is None else f"{report.steps_done:,}/{report.steps_total:,} steps, "
-    return f"{steps}{report.done:,}/{report.total:,} runs"
+    steps = "" if report.steps_total is None else f"{report.steps_done:,}/{counted(report.steps_total, 'step')}, "
+    return f"{steps}{report.done:,}/{counted(report.total, 'run')}"
 
 
 def left_text(report: SweepReport) -> str:
@@ -64,28 +77,49 @@ def activity_line(report: SweepReport) -> str:
     """`2 steps executing, 59 runs waiting for prepare`; empty when the sweep has ended."""
     if report.state in ENDED_SWEEP:
         return ""
-    parts = [f"{report.executing:,} step{'' if report.executing == 1 else 's'} executing"]
-    parts += [f"{_runs(count)} waiting for {one_line(step)}" for step, count in report.waiting.items()]
-    parts += [f"{_runs(report.retrying)} waiting to be tried again"] if report.retrying else []
-    parts += [f"{_runs(report.held)} held until `resume`"] if report.held else []
+    parts = [f"{counted(report.executing, 'step')} executing"]
+    parts += [f"{counted(count, 'run')} waiting for {one_line(step)}" for step, count in report.waiting.items()]
+    parts += [f"{counted(report.retrying, 'run')} waiting to be tried again"] if report.retrying else []
+    parts += [f"{counted(report.held, 'run')} held until `resume`"] if report.held else []
     return ", ".join(parts)
+
+
+def metric_line(report: SweepReport) -> str:
+    """`best accuracy 0.94 (highest of 12 runs, in .7)`; both ends where it is not known which is better."""
+    metric = report.metric
+    if metric is None:
+        return ""
+    name, runs = one_line(metric.name), counted(metric.runs, "run")
+    low, high = (f"{value:.6g}" for value in (metric.lowest, metric.highest))
+    low_run, high_run = (run.removeprefix(report.sweep) for run in (metric.lowest_run, metric.highest_run))
+    if metric.direction is not None and metric.best is not None and metric.best_run is not None:
+        run = metric.best_run.removeprefix(report.sweep)
+        return f"best {name} {metric.best:.6g} ({metric.direction} of {runs}, in {run})"
+    if low == high:
+        return f"{name} {low} in {runs}"
+    return f"{name} {low} (in {low_run}) to {high} (in {high_run}), {runs}"
 
 
 def print_sweep(report: SweepReport) -> None:
     """Counts, rate, time left, and failures by cause with one example each."""
     out = console()
     named = f"{one_line(report.name)} " if report.name != report.sweep else ""
-    out.print(Text.assemble(f"sweep {named}", (report.sweep, "bold"), f" {report.state}: {report.total:,} runs"))
+    state = f" {state_text(report)}: {counted(report.total, 'run')}"
+    out.print(Text.assemble(f"sweep {named}", (report.sweep, "bold"), state))
     out.print(safe_text(f"  {counts_line(report)}"))
     if steps := steps_line(report):
         out.print(safe_text(f"  {steps}"))
     if activity := activity_line(report):
         out.print(safe_text(f"  {activity}"))
+    if report.state in ("pausing", "paused"):
+        out.print(safe_text(f"  no more steps start; go on with: pipeline-queue resume {report.sweep}"))
     if report.runs_per_second:
         left = f", {left_text(report)}" if left_text(report) else ""
         out.print(safe_text(f"  {report.runs_per_second:.1f} runs/s{left}"))
     elif left_text(report):
         out.print(safe_text(f"  {left_text(report)}"))
+    if metric := metric_line(report):
+        out.print(safe_text(f"  {metric}"))
     for line in failure_lines(report.failures):
         out.print(safe_text(line, style="red"), soft_wrap=True)
     if report.state in ENDED_SWEEP:
@@ -101,7 +135,7 @@ def failure_lines(groups: Sequence[FailureGroup]) -> list[str]:
         own = _own_words(group)
         lines.append(f"  {group.count:,} x {group.text}{shared} (for example {group.example}{own})")
     if len(groups) > _MAX_CAUSES:
-        lines.append(f"  and {len(groups) - _MAX_CAUSES:,} more causes: --json has them")
+        lines.append(f"  and {counted(len(groups) - _MAX_CAUSES, 'more cause')}: --json has them")
     return lines
 
 
@@ -157,11 +191,16 @@ def _differing(runs: Sequence[RunRecord]) -> frozenset[str]:
 def _facts(report: RunRecord | SweepReport, differing: frozenset[str]) -> list[str]:
     """What a row says beside name, state and age, the most telling first."""
     if isinstance(report, SweepReport):
-        return [f"{report.total:,} runs:", *counts_line(report).split(" ")]
+        return [f"{counted(report.total, 'run')}:", *counts_line(report).split(" "), *_best_of(report)]
     values = [(name not in differing, f"{one_line(name)}={short(value)}") for name, value in report.parameters.items()]
     metrics = [f"{one_line(name)}={value:g}" for name, value in report.metrics.items()]
     first = [text for is_same, text in values if not is_same]
     return [*first, *metrics, *(text for is_same, text in values if is_same)]
+
+
+def _best_of(report: SweepReport) -> list[str]:
+    metric = report.metric
+    return [f"best {one_line(metric.name)}={metric.best:.6g}"] if metric and metric.best is not None else []
 
 
 def _fitting(facts: Sequence[str], width: int | None) -> str:
@@ -206,7 +245,14 @@ def _watch_live(client: Client, sweep: str) -> SweepReport:
             is_counted = report.steps_total is not None
             done, total = (report.steps_done, report.steps_total) if is_counted else (report.done, report.total)
             bar.update(task, completed=done or 0, total=total, left=left_text(report))
-            facts = [steps_line(report), _failed(report), activity_line(report)]
+            is_paused = report.state in ("pausing", "paused")
+            facts = [
+                state_text(report) if is_paused else "",
+                steps_line(report),
+                _failed(report),
+                activity_line(report),
+                metric_line(report),
+            ]
             live.update(Group(bar, safe_text("  " + ", ".join(filter(None, facts)))), refresh=True)
             time.sleep(_POLL_SECONDS)
             report = client.sweep(sweep)
@@ -217,10 +263,10 @@ def _watch_plain(client: Client, sweep: str) -> SweepReport:
     shown, shown_at = "", 0.0
     while True:
         report = client.sweep(sweep)
-        line = ", ".join(filter(None, [counts_line(report), steps_line(report), activity_line(report)]))
+        line = change_line(report)
         over = report.state in ENDED_SWEEP
         if over or (line != shown and time.monotonic() - shown_at >= _LINE_SECONDS):
-            print(f"{sweep} {report.state}: {line}", file=sys.stderr, flush=True)
+            print(f"{sweep} {line}", file=sys.stderr, flush=True)
             shown, shown_at = line, time.monotonic()
         if over:
             return report
@@ -229,10 +275,6 @@ def _watch_plain(client: Client, sweep: str) -> SweepReport:
 
 def _failed(report: SweepReport) -> str:
     return f"{report.counts['failed']:,} failed" if report.counts["failed"] else ""
-
-
-def _runs(count: int) -> str:
-    return f"{count:,} run" if count == 1 else f"{count:,} runs"
 
 
 def _duration(seconds: float | None) -> str:

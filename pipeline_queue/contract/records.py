@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
+from pipeline_queue.contract.metric_spans import MetricSpan
 from pipeline_queue.contract.states import FailureGroup, RunState, StepState
 
 Scalar = bool | int | float | str
@@ -76,7 +77,7 @@ class SweepEnd(_Omitting, Record):
     frequent first.
     """
 
-    LATER: ClassVar[tuple[str, ...]] = ("failures",)
+    LATER: ClassVar[tuple[str, ...]] = ("failures", "metrics")
 
     sweep: str
     state: SweepEndState
@@ -86,6 +87,8 @@ class SweepEnd(_Omitting, Record):
     ended_at: float
     done_before: int = 0
     failures: tuple[FailureGroup, ...] = ()
+    metrics: dict[str, MetricSpan] = {}
+    """Of its succeeded runs."""
 
 
 class RetryRecord(Record):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-RunState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+RunState = Literal["queued", "running", "waiting", "succeeded", "failed", "cancelled"]
+"""`waiting`: for the execution of a step that it shares with another run."""
 StepState = Literal["waiting", "running", "retrying", "succeeded", "failed", "skipped", "cancelled"]
 
 ENDED: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline_queue.contract.wording import counted
+
 
 @dataclass(frozen=True, slots=True)
 class WarmPython:
@@ -18,8 +20,8 @@ class WarmPython:
     def __str__(self) -> str:
         cold = f", {self.cold:,} started cold" if self.cold else ""
         shared = f"; {self.shared_bytes / 1e6:,.0f} MB shared by those that run" if self.processes else ""
-        count = f"{self.processes} warm process{'' if self.processes == 1 else 'es'}"
-        return f"{count}, {self.forked:,} steps forked{cold}{shared}"
+        count = f"{counted(self.processes, 'warm process', 'warm processes')}"
+        return f"{count}, {counted(self.forked, 'step')} forked{cold}{shared}"
 
     def __add__(self, other: WarmPython) -> WarmPython:
         return WarmPython(

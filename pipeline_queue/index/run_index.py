@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import secrets
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pipeline_queue.broker.celery_message import Message
 from pipeline_queue.broker.signing import SigningKey, read_signing_key
 from pipeline_queue.contract.ids import RunId
+from pipeline_queue.contract.metric_spans import MAX_SPANS
 from pipeline_queue.contract.settings import Settings
 from pipeline_queue.contract.states import RunState, StepState
 from pipeline_queue.contract.warm_python import WarmPython
@@ -85,6 +87,8 @@ class Ending:
     """What failures of a sweep are grouped by."""
     published: int = 0
     """How many of the run's first steps are published, 0 when this says nothing of it."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Of the whole run, when it has succeeded."""
     is_unwritten: bool = False
     """The storage does not say so, and could not be made to: only remembered here, for long."""
 
@@ -308,6 +312,12 @@ class RunIndex:
                         following.message.step if following else "",
                         following.payload if following else "",
                         ending.published,
+                        MAX_SPANS,
+                        *(
+                            part
+                            for pair in islice(ending.metrics.items(), MAX_SPANS)
+                            for part in (pair[0], repr(pair[1]))
+                        ),
                     ],
                 )
             )

@@ -418,13 +418,36 @@ RENEW_WHEN_FULL = "#!lua flags=allow-oom\n" + RENEW
 # ARGV  1 run, 2 step, 3 token, 4 step state after it (succeeded | failed | retrying | cancelled | waiting),
 #       5 run state after it, 6 failures added, 7 deaths added, 8 seconds, 9 exit code or '', 10 message,
 #       11 delay of the retry in ms, 12 seconds that an ended run is remembered, 13 cause of a failure, for counting,
-#       14 next step or '', 15 its message, 16 how many of the run's first steps are published, or 0
+#       14 next step or '', 15 its message, 16 how many of the run's first steps are published, or 0,
+#       17 of how many metrics a sweep keeps the span (`<lowest> <index> <highest> <index> <runs> <place>`),
+#       then name and value of each metric of a run that has succeeded
 # result 1 recorded | 0 the lease is another's by now, nothing was written
 RECORD = (
     _NOW
     + _LEAVE
     + """
 local run, step, state = ARGV[1], ARGV[2], ARGV[4]
+local function note_metrics()
+  if redis.call('EXISTS', KEYS[5]) == 0 then return end
+  redis.call('HINCRBY', KEYS[5], 'measured', 1)
+  local index = string.match(run, '%d+$')
+  -- Texts throughout: numbers that Lua writes have fewer digits.
+  for i = 18, #ARGV, 2 do
+    local name, value = 'metric|'..ARGV[i], ARGV[i + 1]
+    local low, low_at, high, high_at, runs, place =
+      string.match(redis.call('HGET', KEYS[5], name) or '', '^(%S+) (%d+) (%S+) (%d+) (%d+) (%d+)$')
+    if not low then
+      place = redis.call('HGET', KEYS[5], 'metrics') or '0'
+      if tonumber(place) >= tonumber(ARGV[17]) then return end
+      redis.call('HINCRBY', KEYS[5], 'metrics', 1)
+      low, low_at, high, high_at, runs = value, index, value, index, '0'
+    end
+    if tonumber(value) < tonumber(low) then low, low_at = value, index end
+    if tonumber(value) > tonumber(high) then high, high_at = value, index end
+    runs = string.format('%d', runs + 1)
+    redis.call('HSET', KEYS[5], name, table.concat({low, low_at, high, high_at, runs, place}, ' '))
+  end
+end
 local f = redis.call('HMGET', KEYS[1], step..'|token', step..'|state', 'state', step..'|started', 'published')
 if ARGV[3] ~= '*' and (f[1] ~= ARGV[3] or f[2] ~= 'running') then
   if f[1] == ARGV[3] and f[2] == state then return 1 end
@@ -454,6 +477,7 @@ if ARGV[5] == 'succeeded' or ARGV[5] == 'failed' or ARGV[5] == 'cancelled' then
   redis.call('HSET', KEYS[1], 'ended', now)
   redis.call('EXPIRE', KEYS[1], ARGV[12])
   redis.call('SREM', KEYS[4], run)
+  if ARGV[5] == 'succeeded' and redis.call('HEXISTS', KEYS[1], 'allotted') == 1 then note_metrics() end
   leave(KEYS[1], KEYS[5], KEYS[6], KEYS[7], KEYS[8], run, ARGV[5], ARGV[13])
 end
 if ARGV[14] ~= '' then

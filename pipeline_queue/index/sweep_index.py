@@ -8,6 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Literal, cast
 
 from pipeline_queue.contract.ids import RunId
+from pipeline_queue.contract.metric_spans import MetricSpan
 from pipeline_queue.contract.states import SHARED_FAILURE, FailureGroup
 from pipeline_queue.index import keys, scripts
 from pipeline_queue.index.connection import broker_errors
@@ -29,6 +30,14 @@ class Joined:
 
     answer: Literal["lead", "parked", "failed"]
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """For the execution of a shared step by the run that leads; without a step, for its paused sweep to be resumed."""
+
+    step: str = ""
+    leader: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +78,10 @@ class LiveSweep:
     max_parallel: int | None = None
     took_seconds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     """Step -> how long the last that were published held their slots, the newest first."""
+    metrics: Mapping[str, MetricSpan] = field(default_factory=dict)
+    """Of its succeeded runs, in the order they first occurred."""
+    measured: int = 0
+    """How many succeeded runs `metrics` are of; fewer than have succeeded when the server forgot some."""
     unseen_seconds: float | None = None
     """How long ago `untracked` last asked about the run in flight whose turn it is; None when none is in flight."""
 
@@ -275,6 +288,14 @@ class SweepIndex:
         """False when the sweep is not paused."""
         return self._turned(sweep, "paused", "running")
 
+    def note_metrics(self, sweep: str, spans: Mapping[str, MetricSpan], measured: int) -> None:
+        """What the storage has of so many succeeded runs, in place of what is known."""
+        fields = ["measured", str(measured), "metrics", str(len(spans))]
+        for place, (name, span) in enumerate(spans.items()):
+            fields += [f"metric|{name}", f"{span.as_text()} {place}"]
+        with broker_errors(self._url):
+            self._redis.hset(keys.sweep_key(sweep), items=fields)
+
     def release_held(self, sweep: str) -> list[RunId]:
         """The runs that were held while the sweep was paused; the caller enqueues them."""
         with broker_errors(self._url):
@@ -335,6 +356,25 @@ class SweepIndex:
             own = [shared for shared, run in leaders.items() if RunId.parse(run).sweep == sweep]
             if own:
                 self._redis.hdel(keys.leaders_key(keys.EVERY_SWEEP), *own)
+
+    def wait_of(self, run: RunId) -> Wait | None:
+        """What a run that was begun waits for, None when a worker may execute it."""
+        scopes = (run.sweep, keys.EVERY_SWEEP)
+        with broker_errors(self._url):
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.smembers(keys.held_key(run.sweep))
+            for scope in scopes:
+                pipe.hgetall(keys.leaders_key(scope))
+            held, *led = pipe.execute()
+            if str(run.index) in held:
+                return Wait()
+            shared = [(scope, *pair) for scope, leaders in zip(scopes, led, strict=True) for pair in leaders.items()]
+            for scope, name, _ in shared:
+                pipe.smembers(keys.parked_key(scope, name))
+            for (_, name, leader), parked in zip(shared, pipe.execute(), strict=True):
+                if str(run) in parked:
+                    return Wait(name.rpartition("-")[0], leader)
+        return None
 
     def begin(self, run: RunId) -> bool:
         """Counts a parked run as begun, so that its sweep's window goes on; True when there is more to start."""
@@ -416,6 +456,8 @@ class SweepIndex:
             waiting=waiting,
             max_parallel=int(fields["max_parallel"]) if fields.get("max_parallel") else None,
             took_seconds=_took(fields),
+            metrics=_metrics(fields),
+            measured=int(fields.get("measured", 0)),
             unseen_seconds=seconds + micros / 1e6 - longest[0][1] / 1000 if longest else None,
         )
 
@@ -448,6 +490,12 @@ def _batches(indexes: Iterable[int]) -> Iterator[list[int]]:
 def _took(fields: Mapping[str, str]) -> dict[str, tuple[float, ...]]:
     names = [name for name in fields if name.startswith("took|")]
     return {name.partition("|")[2]: tuple(int(text) / 1000 for text in fields[name].split()) for name in names}
+
+
+def _metrics(fields: Mapping[str, str]) -> dict[str, MetricSpan]:
+    known = [(name.partition("|")[2], text) for name, text in fields.items() if name.startswith("metric|")]
+    known.sort(key=lambda pair: int(pair[1].rpartition(" ")[2]))
+    return {name: MetricSpan.from_text(text) for name, text in known}
 
 
 def _causes(fields: dict[str, str]) -> tuple[FailureGroup, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from pipeline_queue.contract.errors import Place
+from pipeline_queue.contract.wording import counted
 from pipeline_queue.loading.fields import HELP_KEYS, Entry, Fields, Reading, read_entries
 from pipeline_queue.loading.nodes import Node, Scalar, Sequence, size_of
 from pipeline_queue.model.parameters import TYPE_WORDS, BadValueError, check_bounds, from_python, text_of, type_of_word
@@ -117,7 +118,7 @@ def _with_choices(fields: Fields, parameter: Parameter) -> Parameter:
     if not items and not (isinstance(node, Scalar) and not node.is_null):
         fields.reading.add(node, f"{label} has nothing in it", "list the values, or remove the line")
     if len(items) > MAX_CHOICES:
-        fields.reading.add(node, f"{label} has {len(items):,} values; at most {MAX_CHOICES:,} are allowed")
+        fields.reading.add(node, f"{label} has {counted(len(items), 'value')}; at most {MAX_CHOICES:,} are allowed")
     choices: dict[Value, None] = {}
     for item in items[:MAX_CHOICES]:
         value = _read_typed(fields, "choices", item, parameter, "write '' for an empty string")

@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from pipeline_queue.contract.wording import counted
+
 SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "ash", "fish"})
 USE_SHELL = "to have a shell read the step, write it below `shell: |` instead of run and args"
 
@@ -79,7 +81,7 @@ def find_in_run(text: str, label: str) -> list[ShellFinding]:
     lines = len({word.line for word in words})
     if lines > 1:
         second = next(word for word in words if word.line != words[0].line)
-        message = f"{label} has {lines} lines, but a step starts one program, without a shell"
+        message = f"{label} has {counted(lines, 'line')}, but a step starts one program, without a shell"
         hint = "write a step for each command, or put all below `shell: |`; a \\ at its end continues a line"
         return [ShellFinding(second.offset, message, hint, True)]
     return [*_in_program(words[0], label), *_in_words(words, label)]

@@ -20,6 +20,7 @@ from types import FrameType
 from pipeline_queue.contract.errors import BrokerError, PipelineQueueError
 from pipeline_queue.contract.hangup import release_lost_terminal
 from pipeline_queue.contract.settings import REMOTE_CONTROL, STOP_GRACE, Settings
+from pipeline_queue.contract.wording import counted
 from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.index.storage_match import open_storage
 from pipeline_queue.local.ended import remove_ended_environments
@@ -117,8 +118,8 @@ class Service:
                 run_index.note_complete(filling)
             if resumed.runs:
                 self._worker_serves(settings, resumed.queues)
-                self.say(f"{resumed.runs} unfinished runs of earlier go on")
-            self.say(f"worker ready: {self.wishes.slots} slots, storage {settings.storage}")
+                self.say(f"going on with {counted(resumed.runs, 'unfinished run')} of earlier")
+            self.say(f"worker ready: {counted(self.wishes.slots, 'slot')}, storage {settings.storage}")
             while not self._is_over(server, run_index):
                 self._look_after(storage)
                 if worker.poll() is not None:

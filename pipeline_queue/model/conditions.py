@@ -22,6 +22,7 @@ from typing import Any, get_args
 from pipeline_queue.contract.errors import InputError
 from pipeline_queue.contract.records import Scalar
 from pipeline_queue.contract.states import RunState
+from pipeline_queue.contract.wording import counted
 from pipeline_queue.model.list_values import is_same_list
 from pipeline_queue.model.parameters import BadValueError, read_value
 from pipeline_queue.model.pipeline import Parameter, ParameterType
@@ -71,7 +72,7 @@ def parse(text: str, names: Collection[str] | None, may_stand_alone: bool = Fals
     Raises InputError that names the column.
     """
     if len(text) > MAX_CHARACTERS:
-        raise InputError(f"the condition has {len(text):,} characters; at most {MAX_CHARACTERS:,} are read")
+        raise InputError(f"the condition has {counted(len(text), 'character')}; at most {MAX_CHARACTERS:,} are read")
     reader = _Reader(_tokens(text), names, may_stand_alone)
     condition = reader.any_of(0)
     reader.end()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from pipeline_queue.contract.errors import Place, ValuesError
+from pipeline_queue.contract.wording import counted
 from pipeline_queue.model.list_values import list_text, members_of, written_members
 from pipeline_queue.model.pipeline import Parameter, ParameterType, Pipeline, ScalarType, Value
 from pipeline_queue.model.problems import Problems, listed, near, quoted, shown
@@ -213,7 +214,7 @@ def _read_member(parameter: Parameter, written: object) -> Value:
 def _few(members: Sequence[object]) -> Sequence[object]:
     if len(members) > MAX_LIST_VALUES:
         hint = f"at most {MAX_LIST_VALUES:,} are allowed: put them in a file and give its path"
-        raise BadValueError(f"a list of {len(members):,} values is too long", hint)
+        raise BadValueError(f"a list of {counted(len(members), 'value')} is too long", hint)
     return members
 
 
@@ -224,7 +225,7 @@ def _checked_list(members: Sequence[Value]) -> str:
 def _read_float(text: str) -> float:
     number = text.strip(" \t\r\n")
     if len(number) > _MAX_FLOAT_CHARACTERS:
-        raise BadValueError(f"a number of {len(number):,} characters is too long", "round it")
+        raise BadValueError(f"a number of {counted(len(number), 'character')} is too long", "round it")
     if not _FLOAT.fullmatch(number):
         raise BadValueError(f"{quoted(text)} is not a number", _float_hint(number))
     value = _checked_float(float(number))
@@ -312,7 +313,7 @@ def _read_string(text: str) -> str:
         raise BadValueError(f"{quoted(text)} is not valid Unicode text", "give it as UTF-8") from None
     if length > MAX_STRING_BYTES:
         hint = f"at most {MAX_STRING_BYTES:,} bytes fit one argument: put the data in a file and give its path"
-        raise BadValueError(f"a string of {length:,} bytes is too long", hint)
+        raise BadValueError(f"a string of {counted(length, 'byte')} is too long", hint)
     return text
 
 

@@ -8,6 +8,7 @@ import posixpath
 from collections.abc import Iterable
 
 from pipeline_queue.contract.errors import Place, Problem
+from pipeline_queue.contract.wording import counted
 
 # A reader fixes a file from its first problems; and ten thousand did-you-means would take seconds.
 MAX_PROBLEMS = 100
@@ -55,13 +56,15 @@ class Problems:
     def _omission(self) -> tuple[Problem, ...]:
         if self._first_omitted is None:
             return ()
-        return (Problem(self._first_omitted, f"and at least {self._omitted_count} more problems from here on"),)
+        return (
+            Problem(self._first_omitted, f"and at least {counted(self._omitted_count, 'more problem')} from here on"),
+        )
 
 
 def quoted(text: str) -> str:
     """The text on one printable line, in quotes, shortened when it is long."""
     if len(text) > _SHOWN_CHARACTERS:
-        return f"{text[:_SHOWN_CHARACTERS]!r}… ({len(text):,} characters)"
+        return f"{text[:_SHOWN_CHARACTERS]!r}… ({counted(len(text), 'character')})"
     return repr(text)
 
 

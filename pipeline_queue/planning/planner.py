@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pipeline_queue.broker.step_message import StepMessage
 from pipeline_queue.contract.errors import InputError, Place, Problem, ValuesError
 from pipeline_queue.contract.ids import RunId
+from pipeline_queue.contract.wording import counted
 from pipeline_queue.model.expressions import render, render_words
 from pipeline_queue.model.optional_words import chosen_words
 from pipeline_queue.model.parameters import argument_of
@@ -109,7 +110,7 @@ def _oversized(plan: StepPlan) -> list[Problem]:
     sizes = [len(word.encode()) for word in plan.argv]
     env_sizes = [len(f"{name}={value}".encode()) for name, value in plan.env.items()]
     problems = [
-        Problem(place, f"{what} would be {size:,} bytes long; the system takes at most {MAX_ELEMENT_BYTES:,}",
+        Problem(place, f"{what} would be {counted(size, 'byte')} long; the system takes at most {MAX_ELEMENT_BYTES:,}",
                 "write the value to a file and pass its path")
         for what, size in [
             *((f"argument {number}", size) for number, size in enumerate(sizes)),
@@ -120,7 +121,9 @@ def _oversized(plan: StepPlan) -> list[Problem]:
     total = sum(sizes) + sum(env_sizes)
     if total > MAX_COMMAND_BYTES:
         problems.append(
-            Problem(place, f"the whole command would be {total:,} bytes long; at most {MAX_COMMAND_BYTES:,} fit")
+            Problem(
+                place, f"the whole command would be {counted(total, 'byte')} long; at most {MAX_COMMAND_BYTES:,} fit"
+            )
         )
     if len(plan.argv) > MAX_WORDS:
         message = f"the command would have {len(plan.argv):,} words; at most {MAX_WORDS:,} are possible"

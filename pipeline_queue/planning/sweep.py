@@ -8,6 +8,7 @@ from functools import cached_property
 from pipeline_queue.contract.errors import NotFoundError, StorageError
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.contract.records import SweepRecord
+from pipeline_queue.contract.wording import counted
 from pipeline_queue.model.parameters import text_of
 from pipeline_queue.model.pipeline import Pipeline
 from pipeline_queue.model.sweep_settings import SweepSettings
@@ -40,7 +41,7 @@ class Sweep:
     def run_id(self, index: int) -> RunId:
         """Raises NotFoundError when the sweep has no such run."""
         if not 0 <= index < len(self.space):
-            raise NotFoundError(f"sweep '{self.record.id}' has {len(self.space)} runs, so no run {index}")
+            raise NotFoundError(f"sweep '{self.record.id}' has {counted(len(self.space), 'run')}, so no run {index}")
         return RunId(self.record.id, index)
 
     def shared_step_key(self, step: str, run: RunId) -> str | None:

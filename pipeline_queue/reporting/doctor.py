@@ -15,6 +15,7 @@ from pipeline_queue import __version__
 from pipeline_queue.broker.signing import read_signing_key
 from pipeline_queue.contract.errors import PipelineQueueError, SettingsError, StorageError
 from pipeline_queue.contract.settings import Settings, without_password
+from pipeline_queue.contract.wording import counted
 from pipeline_queue.index.dead_letters import DeadLetter
 from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.storage.access import describe_denied, find_denied, is_denied
@@ -144,7 +145,7 @@ def _workers(run_index: RunIndex) -> Iterator[Check]:
     for worker in workers:
         for queue in worker.queues:
             queues[queue] = queues.get(queue, 0) + 1
-        busy = f"{worker.busy} of {worker.slots} slots busy, queues {', '.join(worker.queues)}"
+        busy = f"{worker.busy} of {counted(worker.slots, 'slot')} busy, queues {', '.join(worker.queues)}"
         same = worker.version == __version__
         detail = f"{busy}, version {worker.version}" + ("" if same else f" (this is {__version__})")
         yield Check(f"worker {worker.name}", "ok" if same else "warn", detail)
@@ -163,7 +164,7 @@ def _workers(run_index: RunIndex) -> Iterator[Check]:
 def shown_dead(dead: DeadLetter) -> str:
     """A refused message on one line; its texts are printable."""
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(dead.at))
-    return f"{when} queue {dead.queue}, worker {dead.worker}, {dead.size_bytes:,} bytes: {dead.reason}"
+    return f"{when} queue {dead.queue}, worker {dead.worker}, {counted(dead.size_bytes, 'byte')}: {dead.reason}"
 
 
 def _dead(run_index: RunIndex) -> Check:

@@ -16,6 +16,7 @@ from importlib.resources import files
 from typing import Any
 
 from pipeline_queue.contract.records import Scalar
+from pipeline_queue.model.main_metric import choose_metric, direction_of
 from pipeline_queue.model.parameters import text_of
 from pipeline_queue.reporting.results import OWN_NAMES, Row, find_columns, to_columns
 
@@ -50,9 +51,11 @@ def page_data(rows: Sequence[Row], title: str, sort: Sequence[str] = ()) -> dict
         **dict.fromkeys(found.metrics, "metric"),
     }
     columns = to_columns(rows)
+    lows = {name for name in columns if direction_of(name) == "lowest"}
     return {
         "title": title,
-        "columns": [{"name": name, "kind": kinds[name]} for name in columns],
+        "columns": [{"name": name, "kind": kinds[name], **({"low": True} if name in lows else {})} for name in columns],
+        "metric": choose_metric((name, len(set(columns[name]) - {None}) < 2) for name in found.metrics),
         "rows": list(zip(*(map(_exact, values) for values in columns.values()), strict=True)),
         "sort": list(sort),
     }

@@ -8,6 +8,7 @@ from pipeline_queue.contract.ids import RunId
 from pipeline_queue.contract.records import RunRecord, StepRecord, StepSummary
 from pipeline_queue.contract.states import ENDED, RunState, StepState
 from pipeline_queue.index.run_index import LiveRun, LiveStep
+from pipeline_queue.index.sweep_index import Wait
 from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.storage.storage import CANCELLED, KEPT, LOG, OUTPUTS, RunPaths, Storage, read_step
 
@@ -65,6 +66,20 @@ def read_run(storage: Storage, sweep: Sweep, run: RunId, live: LiveRun | None) -
         end = _unfinished(sweep, run, steps, live, cancelled=CANCELLED in names)
     known = {step.name for step in sweep.pipeline.steps}
     return end.model_copy(update={"steps": tuple(_absolute(paths, step) for step in end.steps if step.name in known)})
+
+
+def with_wait(report: RunRecord, wait: Wait) -> RunRecord:
+    """The report of a run that executes nothing, with what it waits for."""
+    if not wait.step:
+        return report.model_copy(
+            update={"message": f"waits until its sweep is resumed: pipeline-queue resume {report.sweep}"}
+        )
+    text = f"waits for step {wait.step}, which run {wait.leader} executes"
+    steps = tuple(
+        step.model_copy(update={"state": "waiting", "message": text}) if step.name == wait.step else step
+        for step in report.steps
+    )
+    return report.model_copy(update={"state": "waiting", "steps": steps, "message": text})
 
 
 def _unfinished(sweep: Sweep, run: RunId, steps: list[StepFiles], live: LiveRun | None, cancelled: bool) -> RunRecord:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from operator import itemgetter
 from typing import Any, Literal
 
 from pipeline_queue.contract.errors import NotFoundError, StorageError
 from pipeline_queue.contract.ids import RunId
+from pipeline_queue.contract.metric_spans import MetricSpan, spans_of
 from pipeline_queue.contract.records import RunRecord
 from pipeline_queue.contract.states import FailureGroup
 from pipeline_queue.index.sweep_index import LiveProgress, LiveSweep
+from pipeline_queue.model.main_metric import MainMetric, main_metric
 from pipeline_queue.model.failure_causes import cause_of, grouped, reason_of
 from pipeline_queue.planning.step_progress import StepTotals, executions_left, seconds_left
 from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.storage.storage import Storage
 
-SweepState = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled", "stopped"]
+SweepState = Literal["queued", "running", "pausing", "paused", "succeeded", "failed", "cancelled", "stopped"]
 
 MAX_REASONS = 10
 ENDED_SWEEP: frozenset[str] = frozenset({"succeeded", "failed", "cancelled", "stopped"})
@@ -25,7 +28,7 @@ ENDED_SWEEP: frozenset[str] = frozenset({"succeeded", "failed", "cancelled", "st
 
 @dataclass(frozen=True, slots=True)
 class SweepReport:
-    """A sweep as it is now.
+    """A sweep as it is now; `pausing` while steps of a paused one still execute.
 
     `counts` are runs by state; what waits for a shared step or for the sweep to be resumed is `queued`.
     `runs_per_second` is the mean so far (since it was last retried), None before the first end; `seconds_left` what
@@ -33,7 +36,7 @@ class SweepReport:
     wait for the sweep to be resumed; `waiting`: shared step -> runs that wait for another's execution of it;
     `retrying`: runs that wait to be tried again. `steps_done` of `steps_total` executions of steps are over or will
     not be made any more, a shared one counted once; None for a sweep too large to count them. `seconds_left_range`:
-    at least and at most, from what its steps have taken so far.
+    at least and at most, from what its steps have taken so far. `metric`: what its succeeded runs have reached.
     """
 
     sweep: str
@@ -53,6 +56,7 @@ class SweepReport:
     steps_done: int | None = None
     steps_total: int | None = None
     seconds_left_range: tuple[float, float] | None = None
+    metric: MainMetric | None = None
 
     @property
     def done(self) -> int:
@@ -70,7 +74,8 @@ def read_sweep(storage: Storage, sweep: Sweep, live: LiveSweep | None) -> SweepR
         if not causes and end.counts.get("failed"):
             causes = failures_on_storage(storage, sweep.record.id)  # it ended before they were written down
         counts = {"queued": 0, "running": 0, **end.counts}
-        return _report(sweep, end.state, counts, causes, end.created_at, end.ended_at, end.ended_at, end.done_before)
+        report = _report(sweep, end.state, counts, causes, end.created_at, end.ended_at, end.ended_at, end.done_before)
+        return replace(report, metric=main_metric(sweep.record.id, end.metrics))
     if live is not None and live.adds_up:
         return _from_index(sweep, live)
     return _from_storage(storage, sweep)
@@ -112,26 +117,31 @@ def _from_index(sweep: Sweep, live: LiveSweep) -> SweepReport:
         state = "failed" if live.failed else "succeeded"
     elif live.ended_at is None and live.state in ("cancelled", "stopped"):
         state = "running"
+    elif live.state == "paused" and live.executing:
+        state = "pausing"
     until = live.ended_at or live.now
     report = _report(sweep, state, counts, live.causes, live.created_at, live.ended_at, until, live.done_before)
-    return replace(report, executing=live.executing, held=live.held, waiting=dict(live.waiting))
+    metric = main_metric(sweep.record.id, live.metrics)
+    return replace(report, executing=live.executing, held=live.held, waiting=dict(live.waiting), metric=metric)
 
 
 def _from_storage(storage: Storage, sweep: Sweep) -> SweepReport:
     name, total = sweep.record.id, len(sweep.space)
     counts = {"queued": 0, "running": 0, "succeeded": 0, "failed": 0, "cancelled": 0}
-    failed = []
-    for _, paths in storage.run_folders(name):
+    failed, measured = [], []
+    for index, paths in storage.run_folders(name):
         end = paths.end()
         counts[end.state if end else "running"] += 1
         failed += [failure_of(end)] if end and end.state == "failed" else []
+        measured += [(index, end.metrics)] if end and end.state == "succeeded" else []
     left = total - sum(counts.values())
     cancelled = storage.is_cancelled(name)
     counts["cancelled" if cancelled else "queued"] += left
     state: SweepState = "cancelled" if cancelled else "running" if left or counts["running"] else "succeeded"
     if state == "succeeded" and counts["failed"]:
         state = "failed"
-    return _report(sweep, state, counts, grouped(failed), sweep.record.created_at, None, time.time())
+    report = _report(sweep, state, counts, grouped(failed), sweep.record.created_at, None, time.time())
+    return replace(report, metric=main_metric(name, spans_of(sorted(measured, key=itemgetter(0)))))
 
 
 def add_reasons(storage: Storage, sweep: Sweep, report: SweepReport) -> SweepReport:
@@ -164,6 +174,12 @@ def counts_on_storage(storage: Storage, sweep: str) -> dict[str, int]:
         if end is not None:
             counts[end.state] += 1
     return counts
+
+
+def metrics_on_storage(storage: Storage, sweep: str) -> dict[str, MetricSpan]:
+    """Between which numbers the metrics of a sweep's succeeded runs lie, from their ends. Raises StorageError."""
+    ends = ((index, paths.end()) for index, paths in storage.run_folders(sweep))
+    return spans_of((index, end.metrics) for index, end in ends if end is not None and end.state == "succeeded")
 
 
 def failure_of(end: RunRecord) -> tuple[str, str, bool]:

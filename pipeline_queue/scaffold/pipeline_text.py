@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from pipeline_queue.contract.wording import counted
 from pipeline_queue.model.parameters import text_of
 from pipeline_queue.model.pipeline import Value
 from pipeline_queue.scaffold.arguments import NO_DEFAULT, Argument, CommandLine
@@ -132,7 +133,7 @@ def _expressible(arguments: Iterable[Argument]) -> Iterator[Argument]:
         )
         is_text = one.kind == "value" and one.type == "string" and bool(one.option) and "" not in one.choices
         if one.kind == "list" and one.count is not None:
-            one = replace(one, notes=(*one.notes, f"it takes {one.count} values"))
+            one = replace(one, notes=(*one.notes, f"it takes {counted(one.count, 'value')}"))
         if has_no_default and is_text:
             yield replace(
                 one, is_optional=True, skipped="", default="", choices=("", *one.choices) if one.choices else ()

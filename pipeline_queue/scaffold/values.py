@@ -8,6 +8,7 @@ from enum import Enum
 from pathlib import PurePath
 from typing import Any
 
+from pipeline_queue.contract.wording import counted
 from pipeline_queue.model.parameters import BadValueError, from_python
 from pipeline_queue.model.pipeline import Parameter, ParameterType, Value
 from pipeline_queue.scaffold.arguments import NO_DEFAULT, Argument
@@ -99,7 +100,7 @@ def with_choices(argument: Argument, choices: object, exact: bool = False) -> Ar
     if not is_known(choices) or not isinstance(choices, (list, tuple, set, frozenset, dict, range, str)):
         return replace(argument, notes=(*argument.notes, "the script computes its choices"))
     if len(choices) > MAX_CHOICES:
-        return replace(argument, notes=(*argument.notes, f"one of {len(choices):,} choices"))
+        return replace(argument, notes=(*argument.notes, f"one of {counted(len(choices), 'choice')}"))
     items: Iterable[Any] = sorted(choices, key=str) if isinstance(choices, (set, frozenset)) else choices
     values = dict.fromkeys(fitting(argument.type, item) for item in items if not exact or _is_of(argument.type, item))
     known = tuple(value for value in values if value is not None)

@@ -9,6 +9,8 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline_queue.contract.wording import counted
+
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
 _PASSING = frozenset((errno.EIO, errno.ESTALE, errno.ETIMEDOUT))
 _MIN_BYTES = 256 * 1024
@@ -37,7 +39,7 @@ class Room:
 
     def __str__(self) -> str:
         inodes = "" if self.inodes is None else f" and {self.inodes:,} inodes"
-        return f"{self.free_bytes:,} bytes{inodes} free"
+        return f"{counted(self.free_bytes, 'byte')}{inodes} free"
 
 
 def room_of(folder: Path) -> Room:

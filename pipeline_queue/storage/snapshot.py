@@ -23,6 +23,7 @@ from typing import IO
 from pathspec import GitIgnoreSpec
 
 from pipeline_queue.contract.errors import SnapshotError, StorageError
+from pipeline_queue.contract.wording import counted
 from pipeline_queue.storage.access import inherit_access
 from pipeline_queue.storage.storage import Storage, sync_folder
 
@@ -79,8 +80,8 @@ class Snapshot:
         if self.files <= NOTED_FILES and self.size_bytes <= NOTED_BYTES:
             return ""
         return (
-            f"every step gets a copy of {self.files:,} files and folders ({self.size_bytes / 1e6:,.1f} MB) of the "
-            f"pipeline's folder, which takes time; name what no step needs in {IGNORE_FILE}, "
+            f"every step gets a copy of {counted(self.files, 'file')} and folders ({self.size_bytes / 1e6:,.1f} MB) of "
+            f"the pipeline's folder, which takes time; name what no step needs in {IGNORE_FILE}, "
             "or what a step needs in its `sources`"
         )
 
@@ -212,7 +213,9 @@ def _too_large(folder: Path, found: list[Entry]) -> SnapshotError:
         files[top] += 1
         sizes[top] += entry.size
     largest = sizes.most_common(_MAX_NAMED) if sum(sizes.values()) > MAX_BYTES else files.most_common(_MAX_NAMED)
-    named = ", ".join(f"{top[:80]!a} ({files[top]:,} files, {sizes[top] / 1024**2:,.0f} MiB)" for top, _ in largest)
+    named = ", ".join(
+        f"{top[:80]!a} ({counted(files[top], 'file')}, {sizes[top] / 1024**2:,.0f} MiB)" for top, _ in largest
+    )
     return SnapshotError(
         f"{folder}: the pipeline's folder has more than {MAX_FILES:,} files or "
         f"{MAX_BYTES // 1024**2} MiB, and every step gets a copy of it; most of what was counted is {named}; "

@@ -17,6 +17,7 @@ from typing import Any
 
 from pipeline_queue.contract.errors import InputError, StorageError
 from pipeline_queue.contract.settings import RESERVED_PREFIX
+from pipeline_queue.contract.wording import counted
 from pipeline_queue.storage.private_folder import make_private_folder, read_private_file, write_private_file
 
 MAX_ENVIRONMENT_BYTES = 8 * 2**20
@@ -75,7 +76,7 @@ class SubmittedEnvironment:
         data = json.dumps(value).encode()
         if len(data) > MAX_ENVIRONMENT_BYTES:
             raise InputError(
-                f"the environment variables of this command take {len(data):,} bytes; steps can be given "
+                f"the environment variables of this command take {counted(len(data), 'byte')}; steps can be given "
                 f"{MAX_ENVIRONMENT_BYTES:,} at most: unset the largest"
             )
         return data

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from pipeline_queue.contract.errors import NotFoundError, StorageError
 from pipeline_queue.contract.ids import RunId
+from pipeline_queue.contract.metric_spans import spans_of
 from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.index.sweep_index import Opening
 from pipeline_queue.planning.sweep import Sweep
@@ -61,12 +62,15 @@ def restore_sweep(run_index: RunIndex, storage: Storage, sweep: Sweep) -> int:
     if storage.sweep_end(name) is not None:
         return 0
     ended: dict[int, str] = {}
+    measured: list[tuple[int, Mapping[str, float]]] = []
     cursor = 0
     for index, paths in storage.run_folders(name):
         cursor = max(cursor, index + 1)
-        state = _end_state(paths)
+        state, metrics = _end_of(paths)
         if state is not None:
             ended[index] = state
+        if state == "succeeded":
+            measured.append((index, metrics))
     cancelled = storage.is_cancelled(name)
     if len(ended) == total == 1:
         return 0
@@ -99,6 +103,8 @@ def restore_sweep(run_index: RunIndex, storage: Storage, sweep: Sweep) -> int:
     is_new = run_index.sweeps.open(opening)
     if not is_new:
         run_index.sweeps.restore(opening, ended)
+    if measured:
+        run_index.sweeps.note_metrics(name, spans_of(measured), len(measured))
     if cancelled or is_over:
         run_index.sweeps.cancel(name) if cancelled else run_index.sweeps.end(name)
         return 0
@@ -120,11 +126,14 @@ def _published(storage: Storage, sweep: Sweep, indexes: Iterable[int]) -> dict[R
     return published
 
 
-def _end_state(paths: RunPaths) -> str | None:
-    """How a run ended, None while it has not. One whose end is damaged has failed: its sweep goes on without it."""
+def _end_of(paths: RunPaths) -> tuple[str | None, Mapping[str, float]]:
+    """How a run ended, None while it has not, and its metrics.
+
+    One whose end is damaged has failed: its sweep goes on without it.
+    """
     try:
         end = paths.end()
     except StorageError as error:
         logger.error("counted as failed: %s", error)
-        return "failed"
-    return end.state if end else None
+        return "failed", {}
+    return (end.state, end.metrics) if end else (None, {})

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from redis import Redis
 
-from tests.conftest import GENEROUS_SECONDS, Cluster, wait_until, write_folder
+from tests.conftest import GENEROUS_SECONDS, Cluster, Shell, wait_until, write_folder
 
 PIPELINE = """\
 pipeline:
@@ -46,6 +47,7 @@ def test_results_come_early(cluster: Cluster, folder: Path) -> None:
     wait_until(lambda: cluster.client.sweep(sweep).waiting.get("prepare", 0) == 59, "runs wait for the shared step")
     report = cluster.client.sweep(sweep)
     assert report.executing == 1
+    _is_told_as_waiting(cluster, shell, sweep)
     said = shell("status", sweep).stdout
     assert "1 step executing" in said and "waiting for prepare" in said
     assert "0/121 steps, 0/60 runs" in said
@@ -58,6 +60,20 @@ def test_results_come_early(cluster: Cluster, folder: Path) -> None:
     assert len(order) == 1 + 60 + 60
 
 
+def _is_told_as_waiting(cluster: Cluster, shell: Shell, sweep: str) -> None:
+    """One run executes the shared step, every other waits for it: in Python, JSON, text and trace."""
+    states = [cluster.client.run(f"{sweep}.{index}").state for index in range(60)]
+    assert sorted(set(states)) == ["running", "waiting"] and states.count("running") == 1
+    run, leader = f"{sweep}.{states.index('waiting')}", f"{sweep}.{states.index('running')}"
+    text = f"waits for step prepare, which run {leader} executes"
+    shown = json.loads(shell("status", run, "--json").stdout)
+    assert (shown["state"], shown["message"], shown["steps"][0]["message"]) == ("waiting", text, text)
+    said = shell("status", run)
+    assert f"run {run} waiting" in said.stdout and text in said.stdout + said.stderr
+    traced = " ".join(shell("trace", run).stdout.split())
+    assert "Step prepare waiting" in traced and "Pipeline waiting" in traced and text in traced
+
+
 @pytest.mark.parametrize("emptied", [False, True], ids=["as it is", "with Redis emptied"])
 def test_a_pause_stops_new_steps_and_a_resume_goes_on(cluster: Cluster, folder: Path, emptied: bool) -> None:
     cluster.start_worker("--concurrency", "2")
@@ -65,7 +81,12 @@ def test_a_pause_stops_new_steps_and_a_resume_goes_on(cluster: Cluster, folder: 
     (folder.parent / "wait-prepare").touch()
     sweep = shell("sweep", "pipeline.yaml", "-p", "n=range(0,8)", "--detach").stdout.strip()
     wait_until(lambda: begun(folder, "prepare"), "the shared step executes")
-    assert "1 of its steps still executes" in shell("pause", sweep).stdout
+    said = f"pausing (1 step still executing); go on with: pipeline-queue resume {sweep}"
+    assert shell("pause", sweep).stdout == f"{sweep} is {said}\n"
+    status = shell("status", sweep).stdout
+    assert "pausing (1 step still executing): 8 runs" in status
+    assert f"no more steps start; go on with: pipeline-queue resume {sweep}" in status
+    assert json.loads(shell("status", sweep, "--json").stdout)["state"] == "pausing"
     (folder.parent / "wait-prepare").unlink()
     wait_until(lambda: cluster.client.sweep(sweep).executing == 0, "the step that executed has ended")
     wait_until(lambda: cluster.client.sweep(sweep).held == 8, "every run is held")
@@ -75,6 +96,11 @@ def test_a_pause_stops_new_steps_and_a_resume_goes_on(cluster: Cluster, folder: 
         wait_until(lambda: redis.get("pq1:server"), "the server is complete again")
     assert begun(folder, "train") == []
     assert cluster.client.sweep(sweep).state == "paused"
+    status = shell("status", sweep).stdout
+    assert " paused: 8 runs" in status and f"pipeline-queue resume {sweep}" in status
+    if not emptied:
+        run = shell("status", f"{sweep}.3")
+        assert f"waits until its sweep is resumed: pipeline-queue resume {sweep}" in run.stdout + run.stderr
     shell("resume", sweep)
     assert cluster.client.wait_sweep(sweep, GENEROUS_SECONDS).counts["succeeded"] == 8
     assert len(begun(folder)) == 1 + 8 + 8

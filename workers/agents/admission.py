@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 
+from pipeline_queue.contract.wording import counted
+
 logger = logging.getLogger(__name__)
 
 _MAX_DEATHS = 5
@@ -50,9 +52,8 @@ class Admission:
             self._dead[step] = None
             count = len(self._dead)
         if count >= _MAX_DEATHS:
-            text = (
-                f"{count} steps in a row died here for no fault of theirs, the last: {why}; mend that and start again"
-            )
+            steps = counted(count, "step")
+            text = f"{steps} in a row died here for no fault of theirs, the last: {why}; mend that and start again"
             self.hold("deaths", text)
 
     def note_end(self) -> None:

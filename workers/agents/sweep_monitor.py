@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from pipeline_queue.contract.errors import NotFoundError, StorageError
 from pipeline_queue.contract.ids import RunId
+from pipeline_queue.contract.metric_spans import MetricSpan
 from pipeline_queue.contract.records import SweepEnd, SweepEndState
 from pipeline_queue.contract.states import FailureGroup
 from pipeline_queue.index.run_index import LiveWorker, RunIndex
 from pipeline_queue.index.sweep_index import LiveSweep
-from pipeline_queue.reporting.sweeps import counts_on_storage, failures_on_storage
+from pipeline_queue.reporting.sweeps import counts_on_storage, failures_on_storage, metrics_on_storage
 from pipeline_queue.storage.storage import Storage
 from pipeline_queue.submitting.feeder import feed
 from workers.agents.rescuer import Rescuer
@@ -52,7 +54,8 @@ class SweepMonitor:
             if live is not None and live.total > 1:
                 self._sweeps.get(name)
                 live = self._counted(name, live)
-                self._storage.end_sweep(end_of(name, live, self._failures(name, live)))
+                failures, metrics = self._failures(name, live), self._metrics(name, live)
+                self._storage.end_sweep(end_of(name, live, failures, metrics))
         except NotFoundError:
             for index in self._run_index.sweeps.in_flight(name):
                 self._run_index.forget_run(RunId(name, index))
@@ -74,6 +77,10 @@ class SweepMonitor:
             return live.causes
         return failures_on_storage(self._storage, name)
 
+    def _metrics(self, name: str, live: LiveSweep) -> Mapping[str, MetricSpan]:
+        """As of its failures."""
+        return live.metrics if live.measured == live.succeeded else metrics_on_storage(self._storage, name)
+
     def _keep_going(self, name: str, live: LiveSweep, workers: list[LiveWorker]) -> None:
         """Its record is read only when there is something to be done: of thousands that wait, few are kept read."""
         if live.has_more:
@@ -82,7 +89,12 @@ class SweepMonitor:
             self._lost.look_at(self._sweeps.get(name))
 
 
-def end_of(name: str, live: LiveSweep, failures: tuple[FailureGroup, ...] = ()) -> SweepEnd:
+def end_of(
+    name: str,
+    live: LiveSweep,
+    failures: tuple[FailureGroup, ...] = (),
+    metrics: Mapping[str, MetricSpan] = MappingProxyType({}),
+) -> SweepEnd:
     """The content of `end.json`."""
     never = live.total - live.succeeded - live.failed - live.cancelled
     state: SweepEndState = "failed" if live.failed else "succeeded"
@@ -97,4 +109,5 @@ def end_of(name: str, live: LiveSweep, failures: tuple[FailureGroup, ...] = ()) 
         ended_at=live.ended_at or live.now,
         done_before=live.done_before,
         failures=failures,
+        metrics=dict(metrics),
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from pipeline_queue.contract.errors import Place
+from pipeline_queue.contract.wording import counted
 from pipeline_queue.loading.sweep.findings import Findings
 from pipeline_queue.model.parameters import BadValueError, Given, check_bounds, from_python, text_of
 from pipeline_queue.model.pipeline import Parameter, Value
@@ -91,7 +92,9 @@ def _computed(findings: Findings, parameter: Parameter, written: Written, distin
         return None
     fewest = 1 if written.kind == "range" else 3
     if not fewest <= len(args) <= 3:
-        error = BadValueError(f"{written.kind} takes {AXIS_FORMS[written.kind]}; here are {len(args)} values")
+        error = BadValueError(
+            f"{written.kind} takes {AXIS_FORMS[written.kind]}; here are {counted(len(args), 'value')}"
+        )
         findings.refuse(written.place, name, error)
         return None
     ends = read_arguments(findings, parameter, args if written.kind == "range" else args[:2])
@@ -132,7 +135,9 @@ def _range(numbers: list[int | float], distinct: bool) -> _Made:
         way = f"from {text_of(start)} to {text_of(stop)} in steps of {text_of(step)}"
         raise BadValueError(f"there are no values {way}", "the stop is not included, and the step has a sign")
     if count > MAX_COUNT:
-        raise BadValueError(f"there are {count:,} values; at most {MAX_COUNT:,} are possible", "take a larger step")
+        raise BadValueError(
+            f"there are {counted(count, 'value')}; at most {MAX_COUNT:,} are possible", "take a larger step"
+        )
     axis = Range(start, step, count)
     largest = max(abs(axis[0]), abs(axis[count - 1]))
     if isinstance(step, float) and count > 1 and abs(step) < 2 * math.ulp(largest):
@@ -190,12 +195,14 @@ def _same_ends(first: int | float, last: int | float, count: int, distinct: bool
 
 def _check_repeating(count: int, different: int) -> None:
     if count > max(different, MAX_REPEATING):
-        message = f"{count:,} values of which {different:,} are different are too many for a zip"
+        message = f"{counted(count, 'value')} of which {different:,} are different are too many for a zip"
         raise BadValueError(message, f"ask for at most {MAX_REPEATING:,}")
 
 
 def _too_close(count: int) -> BadValueError:
-    return BadValueError(f"{count:,} values between these ends cannot be told apart in 12 digits", "ask for fewer")
+    return BadValueError(
+        f"{counted(count, 'value')} between these ends cannot be told apart in 12 digits", "ask for fewer"
+    )
 
 
 def _check_axis(parameter: Parameter, axis: Axis) -> None:
@@ -205,7 +212,9 @@ def _check_axis(parameter: Parameter, axis: Axis) -> None:
     if not parameter.choices:
         return
     if axis.count > MAX_COUNT_WITH_CHOICES:
-        raise BadValueError(f"{axis.count:,} values are too many for a parameter with choices", "list the values")
+        raise BadValueError(
+            f"{counted(axis.count, 'value')} are too many for a parameter with choices", "list the values"
+        )
     for index in range(axis.count):
         check_bounds(parameter, axis[index])
 

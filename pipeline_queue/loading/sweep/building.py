@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline_queue.contract.errors import PipelineFileError, Place, ValuesError
+from pipeline_queue.contract.wording import counted
 from pipeline_queue.loading.loader import LoadedPipeline
 from pipeline_queue.loading.sweep.corrections import excluded_patterns, included_points, without_members
 from pipeline_queue.loading.sweep.findings import Findings
@@ -201,7 +202,7 @@ class _Builder:
         if size > MAX_RUNS:
             node = self._loaded.sweep_node
             place = self._loaded.document.place(node) if node else Place(self._loaded.pipeline.name)
-            message = f"the sweep has {size:,} runs; at most {MAX_RUNS:,} are possible"
+            message = f"the sweep has {counted(size, 'run')}; at most {MAX_RUNS:,} are possible"
             hint = "take fewer values, a random sample, or the first of them: --max-runs N"
             self._in_request.problems.add(place, message, hint)
         return product

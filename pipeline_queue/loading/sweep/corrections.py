@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pipeline_queue.contract.wording import counted, is_are, was_were
 from pipeline_queue.loading.sweep.findings import Findings
 from pipeline_queue.loading.sweep.nodes import PartialPoint
 from pipeline_queue.loading.sweep.request import Requested
@@ -40,7 +41,7 @@ def included_points(
                 findings.problems.add(point.place, message, f"add `{name}: …`")
         rows.append(row)
     if overruled:
-        what = "1 included point was" if overruled == 1 else f"{overruled:,} included points were"
+        what = f"{counted(overruled, 'included point')} {was_were(overruled)}"
         findings.notes.append(f"{included[0].place}: {what} left out, because the request gives other values")
     if not rows or findings.problems:
         return None
@@ -58,7 +59,7 @@ def without_members(findings: Findings, included: Columns, product: Product) -> 
     new = [row for row in rows if not _has(product, row)]
     count = len(rows) - len(new)
     if count:
-        what = "1 included point is" if count == 1 else f"{count:,} included points are"
+        what = f"{counted(count, 'included point')} {is_are(count)}"
         findings.notes.append(f"{what} in the sweep anyway")
     return _columns(included.names, new) if new else None
 
@@ -68,7 +69,7 @@ def excluded_patterns(
 ) -> tuple[Pattern, ...]:
     """What is excluded, in terms of the factors' indexes."""
     if len(excluded) > MAX_EXCLUDED:
-        message = f"{len(excluded):,} points are excluded; at most {MAX_EXCLUDED:,} are possible"
+        message = f"{counted(len(excluded), 'point')} are excluded; at most {MAX_EXCLUDED:,} are possible"
         findings.problems.add(excluded[0].place, message, "name fewer parameters in each")
         return ()
     patterns: list[Pattern] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline_queue.contract.wording import counted
 from pipeline_queue.loading.sweep.axes import VALUES, Written, read_arguments
 from pipeline_queue.loading.sweep.findings import Findings
 from pipeline_queue.model.parameters import BadValueError, check_bounds, text_of
@@ -55,7 +56,7 @@ def _check_form(parameter: Parameter, written: Written) -> None:
         hint = f"take choice of {listed(text_of(choice) for choice in parameter.choices)}"
         raise BadValueError(f"{kind} may give values that are not among the choices", hint)
     if len(written.args) != 2:
-        raise BadValueError(f"{kind} takes {DRAW_FORMS[kind]}; here are {len(written.args)} values")
+        raise BadValueError(f"{kind} takes {DRAW_FORMS[kind]}; here are {counted(len(written.args), 'value')}")
 
 
 def _between(parameter: Parameter, kind: str, ends: list[Value]) -> Draw:

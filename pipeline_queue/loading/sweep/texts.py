@@ -15,6 +15,7 @@ import json
 import re
 from collections.abc import Iterator
 
+from pipeline_queue.contract.wording import counted
 from pipeline_queue.loading.sweep.axes import AXIS_FORMS, VALUES, Written
 from pipeline_queue.loading.sweep.draws import DRAW_FORMS
 from pipeline_queue.model.list_values import written_members
@@ -70,7 +71,7 @@ def notes_on(parameter: Parameter, text: str, written: Written) -> Iterator[str]
         if len(taken) == 1 and set(",([") & set(taken[0]):
             return  # written as a list so that it is taken as it is
         itself = f"; for the text itself write {json.dumps([text])}" if len(text) <= _MAX_EXAMPLE_CHARACTERS else ""
-        yield f"it is a JSON list, so it stands for {len(taken):,} value{'s' if len(taken) > 1 else ''}{itself}"
+        yield f"it is a JSON list, so it stands for {counted(len(taken), 'value')}{itself}"
     elif len(taken) > 1 and "" in taken:
         yield "an empty text is one of its values, where a comma has nothing before or after it"
 

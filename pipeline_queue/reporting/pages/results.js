@@ -475,11 +475,10 @@ function choose(id, options, chosen) {
   byId(id).replaceChildren(...options.map((column) => element("option", { value: column.name }, cut(column.name, 40))));
   byId(id).value = chosen.name;
 }
-const shouldBeLow = (name) => /loss|error|mae|mse|perplexity|seconds|time|latency/i.test(name);
 function begin() {
   const key = data.sort[0] ?? "", sorted = named(key.replace(/^-/, ""));
-  state.metric = metrics.includes(sorted) ? sorted : metrics[0];
-  state.largest = state.metric === sorted ? key.startsWith("-") : !shouldBeLow(state.metric.name);
+  state.metric = metrics.includes(sorted) ? sorted : named(data.metric) ?? metrics[0];
+  state.largest = state.metric === sorted ? key.startsWith("-") : !state.metric.low;
   if (listed.includes(sorted)) Object.assign(state, { sort: sorted, descending: key.startsWith("-") });
   choose("metric", metrics, state.metric);
   const across = [...ofKind("changed"), named("index"), ...metrics];
@@ -506,7 +505,7 @@ function bind() {
   });
   byId("metric").addEventListener("change", (event) => {
     state.metric = named(event.target.value);
-    state.largest = !shouldBeLow(state.metric.name);
+    state.largest = !state.metric.low;
     byId("direction").value = state.largest ? "high" : "low";
     byId("y").value = state.metric.name;
     rebuild();
