@@ -193,17 +193,19 @@ class Cluster:
         parts = urlsplit(self.settings.broker_url)
         return self._stack.enter_context(Redis(unix_socket_path=parts.path, password=parts.password))
 
-    def start_worker(self, *options: str, name: str = "one") -> subprocess.Popen[bytes]:
-        """A worker process that is ready; ended with the test."""
-        return self._stack.enter_context(_running_worker(self.settings, self.client, name, options))
+    def start_worker(
+        self, *options: str, name: str = "one", python: str | Path = sys.executable
+    ) -> subprocess.Popen[bytes]:
+        """A worker process that is ready; ended with the test. `python` is the interpreter of it and of its steps."""
+        return self._stack.enter_context(_running_worker(self.settings, self.client, name, options, python))
 
 
 @contextmanager
 def _running_worker(
-    settings: Settings, client: Client, name: str, options: tuple[str, ...]
+    settings: Settings, client: Client, name: str, options: tuple[str, ...], python: str | Path
 ) -> Iterator[subprocess.Popen[bytes]]:
     log = settings.storage.parent / f"worker-{name}.log"
-    command = [sys.executable, "-P", "-m", "workers", "worker", "--hostname", f"{name}@test", "--loglevel", "INFO"]
+    command = [str(python), "-P", "-m", "workers", "worker", "--hostname", f"{name}@test", "--loglevel", "INFO"]
     with log.open("ab") as file:
         process = subprocess.Popen(
             [*command, *(options or ("--concurrency", "2"))],

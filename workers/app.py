@@ -40,6 +40,7 @@ from workers.context import SweepCache, WorkerContext
 from workers.dead_letters import Refusals
 from workers.events import EventPacer
 from workers.executor import Executor
+from workers.host_health import HostHealth
 from workers.remote_control import restrict
 from workers.tasks import register
 from workers.workspace import Workspaces
@@ -87,6 +88,7 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
         self._feeder: Feeder | None = None
         self._disks: DiskMonitor | None = None
         self._tidier: Cleaner | None = None
+        self._health: HostHealth | None = None
         self._grace_seconds = 0.0
 
     def start(self, parent: Any) -> None:
@@ -121,6 +123,8 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
             self._disks.stop()
         if self._tidier:
             self._tidier.stop()
+        if self._health:
+            self._health.stop()
         worker.executor.close()
         # Steps have been ended now; leases and index stay until every attempt has recorded that.
         parent.pool.stop()
@@ -157,6 +161,9 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
         workspaces = Workspaces(settings.scratch, storage)
         disks = DiskMonitor(storage, settings.scratch, RunIndex.of(settings), admission)
         self._disks = disks
+        environment, python = dict(os.environ), Path(sys.executable)
+        health = HostHealth(name, RunIndex.of(settings), executor, admission, (python, environment), workspaces.ceiling)
+        self._health = health
         self._feeder = Feeder(RunIndex.of(settings), storage, sweeps)
         parent.app.worker_context = WorkerContext(
             name=name,
@@ -171,9 +178,10 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
             enqueue_soon=self._feeder.enqueue,
             admission=admission,
             disks=disks,
+            health=health,
             log_limit_bytes=settings.log_limit_bytes,
-            environment=dict(os.environ),
-            python=Path(sys.executable),
+            environment=environment,
+            python=python,
             keep_limit_bytes=settings.keep_limit_bytes,
             environments=EnvironmentFolder(settings.environments) if settings.environments else None,
         )
@@ -181,6 +189,7 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
         _when_told_to_stop(lambda: admission.hold("stop", _STOPPING))
         _when_ready(leases.start)
         disks.start()
+        health.start()
         self._tidier = Cleaner(workspaces, storage, settings.keep_days)
         self._tidier.start()
         self._reconciler = Reconciler(name, RunIndex.of(settings), storage, sweeps, admission.is_open)

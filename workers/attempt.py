@@ -15,6 +15,7 @@ from pipeline_queue.index.run_index import Lease, Refusal
 from pipeline_queue.storage.access import inherit_access
 from pipeline_queue.storage.storage import CANCELLED, OUTPUTS, RUN_END, read_step
 from workers.agents.lease_keeper import Held
+from workers.blame import blame_interpreter, doubt_success, find_blame
 from workers.context import WorkerContext
 from workers.executor import ExecutionResult
 from workers.file_tree import remove_tree
@@ -24,11 +25,11 @@ from workers.launch import command_of, execute
 from workers.outcome import (
     Failure,
     Outcome,
-    blamed_on_disk,
+    cancelled,
     failure_of,
     handed_back,
+    left_to_others,
     missing_link,
-    not_begun,
     storage_failure,
 )
 from workers.outputs import find_outputs
@@ -42,7 +43,8 @@ from workers.recording import (
 )
 from workers.shared_steps import join_shared
 from workers.step_base import base_of
-from workers.supervisor.protocol import Cause, lease_clock
+from workers.supervisor.protocol import lease_clock
+from workers.suspicion import Tried, untried
 from workers.workspace import DamagedError
 
 logger = logging.getLogger(__name__)
@@ -72,8 +74,7 @@ def attempt_step(worker: WorkerContext, message: StepMessage, caller: ParentTask
             return joined
         uid = secrets.token_hex(6)
         claimed_at = lease_clock()
-        leads = (job.shared.scope, job.shared.name) if job.shared else None
-        lease = worker.run_index.claim(job.run, job.step, uid, worker.name, job.attempts_made(), leads)
+        lease = _claimed(worker, job, uid)
         if isinstance(lease, Refusal):
             return _refused(worker, job, lease)
         if lease.wants_more:
@@ -112,6 +113,18 @@ def _is_sweep_cancelled(worker: WorkerContext, job: Job) -> bool:
     return len(job.sweep.space) > 1 and worker.storage.is_cancelled(job.run.sweep)
 
 
+def _claimed(worker: WorkerContext, job: Job, uid: str) -> Lease | Refusal:
+    """The answer to a claim; what failed here is left to others, as long as there are any that have not tried it."""
+    leads = (job.shared.scope, job.shared.name) if job.shared else None
+    attempts = job.attempts_made()
+    answer = worker.run_index.claim(job.run, job.step, uid, worker.name, attempts, leads)
+    if isinstance(answer, Refusal) and answer.reason == "avoided":
+        peers = worker.health.peers(job.plan.step.queue)
+        if not untried(worker.name, Tried(answer.failed_on), peers):
+            return worker.run_index.claim(job.run, job.step, uid, worker.name, attempts, leads, is_for_anybody=True)
+    return answer
+
+
 def _refused(worker: WorkerContext, job: Job, refusal: Refusal) -> Outcome:
     match refusal.reason:
         case "published":
@@ -125,6 +138,8 @@ def _refused(worker: WorkerContext, job: Job, refusal: Refusal) -> Outcome:
             return Outcome("paused", "waits until its sweep is resumed")
         case "exhausted":
             return record_given_up(worker, job, refusal.detail)
+        case "avoided":
+            return Outcome("dropped", "it failed here: another worker is to try it")
     return Outcome("dropped", f"{refusal.reason} {refusal.detail}".strip())
 
 
@@ -145,12 +160,11 @@ def _execute_and_record(worker: WorkerContext, job: Job, lease: Lease, held: Hel
         if worker.executor.is_closing():
             remove_tree(attempt.folder / OUTPUTS)
             return record_failure(worker, attempt, handed_back(job.step, str(error)))
-        return _record_death(
-            worker, attempt, Failure("lost", f"step {job.step} was ended: {error}", infrastructure=True)
-        )
+        lost = Failure("lost", f"step {job.step} was ended: {error}", infrastructure=True)
+        return _record_death(worker, attempt, blame_interpreter(worker, attempt, time.monotonic()) or lost)
     except CancelledError:
         remove_tree(attempt.folder / OUTPUTS)
-        return record_failure(worker, attempt, _cancelled(job.step))
+        return record_failure(worker, attempt, cancelled(job.step))
     except DamagedError as error:
         # Another worker would find it so, too: no death of this one's.
         return record_failure(worker, attempt, storage_failure(job.step, str(error), error))
@@ -171,7 +185,7 @@ def _record_death(worker: WorkerContext, attempt: Attempt, failure: Failure) -> 
     Not those of a worker that was cut off or paused: then every step that runs here ends at once.
     """
     attempt.check_lease()
-    if failure.is_death:
+    if failure.is_death and failure.is_of_worker:
         worker.admission.note_death(f"{attempt.job.run} {attempt.job.step}", failure.message)
     return record_failure(worker, attempt, failure)
 
@@ -209,34 +223,31 @@ def _execute(worker: WorkerContext, attempt: Attempt) -> Outcome:
     # Staging may have taken long, and whoever lost the lease or cancelled meanwhile found no process to end.
     attempt.check_lease()
     if attempt.held.cancelled:
-        return record_failure(worker, attempt, _cancelled(step.name))
+        return record_failure(worker, attempt, cancelled(step.name))
+    held = worker.health.wait_to_begin()
+    attempt.check_lease()
+    if held:
+        return record_failure(worker, attempt, left_to_others(step.name, held))
+    begun_at = time.monotonic()
     result = execute(worker, attempt, workspace)
     attempt.check_lease()
     found = find_outputs(workspace, step.outputs) if result.exit_code == 0 else None
     failure = failure_of(step, result, found)
     if failure is not None:
-        failure = _reclassify_failure(worker, attempt, result, failure)
+        failure = find_blame(worker, attempt, result, failure, begun_at)
+    elif found is not None:
+        failure = doubt_success(worker, attempt, result, found, begun_at)
     ended = _with_result(attempt, result, failure)
     if failure is not None and failure.infrastructure:
         return _record_death(worker, ended, failure)
     worker.admission.note_end()
     if failure is None and found is not None:
+        worker.health.note_success()
         return publish_attempt(worker, ended, workspace, found)
     failure = failure or Failure("lost", "the step vanished", True)
     if failure.cause != "cancelled":
         ended = keep_files(worker, ended, workspace)
     return record_failure(worker, ended, failure)
-
-
-def _reclassify_failure(worker: WorkerContext, attempt: Attempt, result: ExecutionResult, failure: Failure) -> Failure:
-    """What a failure was really of: a cancel, this worker's own stop, or a disk."""
-    if attempt.held.cancelled:
-        return _cancelled(attempt.job.step)
-    if result.cause is Cause.STOPPED:
-        return handed_back(attempt.job.step, f"its worker stops: {result.reason}")
-    if failure.cause == "not_started" and failure.infrastructure:
-        return not_begun(failure, worker.disks.trouble("storage", is_suspect=True))
-    return blamed_on_disk(failure, worker.disks.trouble("scratch") or worker.disks.trouble("storage"))
 
 
 def _make_folder(worker: WorkerContext, attempt: Attempt) -> None:
@@ -246,10 +257,6 @@ def _make_folder(worker: WorkerContext, attempt: Attempt) -> None:
         inherit_access(attempt.folder)
     except FileNotFoundError:
         worker.storage.make_run_folder(attempt.job.run.sweep, attempt.folder)
-
-
-def _cancelled(step: str) -> Failure:
-    return Failure("cancelled", f"step {step} was cancelled")
 
 
 def _with_result(attempt: Attempt, result: ExecutionResult, failure: Failure | None) -> Attempt:

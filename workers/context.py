@@ -18,6 +18,7 @@ from workers.agents.admission import Admission
 from workers.agents.disk_monitor import DiskMonitor
 from workers.agents.lease_keeper import LeaseKeeper
 from workers.executor import Executor
+from workers.host_health import HostHealth
 from workers.workspace import Workspaces
 
 _MAX_SWEEPS, _MIN_SWEEPS = 64, 4
@@ -74,6 +75,7 @@ class WorkerContext:
     enqueue_soon: Callable[[Pipeline, Sequence[Sequence[StepMessage]]], None]
     admission: Admission
     disks: DiskMonitor
+    health: HostHealth
     log_limit_bytes: int
     environment: dict[str, str]
     python: Path

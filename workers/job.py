@@ -89,7 +89,7 @@ class Job:
             record = read_step(self.paths.folder / name)
             if record is not None and record.state != "retrying":
                 break
-            failures += record is not None and record.cause not in ("lost", "storage")
+            failures += record is not None and record.cause not in ("lost", "storage") and not record.is_handed_on
         return failures
 
     def _earlier_names(self) -> list[str]:
@@ -113,6 +113,10 @@ class Attempt:
         """Raises LeaseLostError: no lease, no write."""
         if not self.held.is_valid():
             raise LeaseLostError
+
+    def failures_before(self) -> int:
+        """How many attempts have used up `retries`; a server that was emptied has forgotten them."""
+        return max(self.lease.failures, self.job.failures_made() if self.lease.attempt > 1 else 0)
 
 
 def job_of(worker: WorkerContext, message: StepMessage, caller: ParentTask | None = None) -> Job:

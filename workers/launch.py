@@ -11,6 +11,7 @@ from pipeline_queue.storage.storage import LOG
 from workers.agents.lease_keeper import TRUSTED_SECONDS
 from workers.context import WorkerContext
 from workers.executor import ExecutionRequest, ExecutionResult
+from workers.interpreter import inherited_variables
 from workers.job import Attempt
 from workers.outputs import Workspace
 from workers.preload import late_variables
@@ -45,14 +46,12 @@ def command_of(base: Base, plan: StepPlan) -> tuple[str, ...]:
 
 
 def _environment(attempt: Attempt, folder: Path, ceiling: Path) -> dict[str, str]:
-    """The base without our settings (the broker's URL holds a password), and the step's own.
+    """The base and the step's own.
 
     PWD is the step's folder, as a shell would set it: programs that trust it must not find the submitter's.
     """
     job, base = attempt.job, attempt.base
-    inherited = {name: value for name, value in base.variables.items() if not name.startswith(RESERVED_PREFIX)}
-    path = f"{base.python.parent}{os.pathsep}{inherited.get('PATH', os.defpath)}"
-    inherited["PATH"] = path
+    inherited = inherited_variables(base.python, base.variables)
     inherited.pop("OLDPWD", None)
     # A search for a repository ends below the folders of other attempts, wherever the scratch folder lies.
     inherited["GIT_CEILING_DIRECTORIES"] = os.pathsep.join(

@@ -41,6 +41,10 @@ class Failure:
     is_death: bool = True
     delay_seconds: float = 1.0
     """Until an `infrastructure` failure is tried again."""
+    is_handed_on: bool = False
+    """Another worker is to say whether the step or this machine failed; it counts for nothing until then."""
+    is_of_worker: bool = True
+    """Whether several `infrastructure` failures in a row are this worker's; not those of what a submission brought."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +132,18 @@ def missing_link(step: str, links: Mapping[str, str]) -> Failure | None:
     return None
 
 
+def cancelled(step: str) -> Failure:
+    return Failure("cancelled", f"step {step} was cancelled")
+
+
 def handed_back(step: str, why: str) -> Failure:
     """A worker that stops gives its steps to others: at once, and as if they had never been begun."""
     return Failure("lost", f"step {step} was ended: {why}", True, is_death=False, delay_seconds=0.0)
+
+
+def left_to_others(step: str, why: str) -> Failure:
+    """This worker found that it should start nothing when the step was ready to be started."""
+    return Failure("lost", f"step {step} was not started: {why}", True, is_death=False, delay_seconds=0.0)
 
 
 def signal_name(number: int) -> str:
@@ -166,7 +179,7 @@ def with_tail(message: str, log: Path) -> str:
     shown = last_lines(log)
     if not shown:
         return f"{message}{LOG_IS_EMPTY}"
-    telling = meaningful_line(_lines_at_end(log, _SEARCHED_BYTES))
+    telling = meaningful_line(lines_at_end(log))
     if telling and not any(telling in line for line in shown):
         shown = [telling, "…", *shown]
     return "\n".join([f"{message}{LOG_FOLLOWS}", *(f"  {_shortened(line)}" for line in shown)])
@@ -178,10 +191,11 @@ def _shortened(line: str) -> str:
 
 def last_lines(log: Path) -> list[str]:
     """What the log ends with, without empty lines; what a carriage return begins is a line of its own."""
-    return _lines_at_end(log, _TAIL_BYTES)[-_TAIL_LINES:]
+    return lines_at_end(log, _TAIL_BYTES)[-_TAIL_LINES:]
 
 
-def _lines_at_end(log: Path, size_bytes: int) -> list[str]:
+def lines_at_end(log: Path, size_bytes: int = _SEARCHED_BYTES) -> list[str]:
+    """The lines of a log's last bytes that are not empty; none of a log that cannot be read."""
     try:
         with log.open("rb") as file:
             size = file.seek(0, 2)

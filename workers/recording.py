@@ -41,6 +41,7 @@ from workers.job import Attempt, Job, LeaseLostError
 from workers.metrics import read_metrics
 from workers.outcome import Failure, Outcome, with_tail
 from workers.outputs import Found, Workspace, move_outputs, with_checksums
+from workers.suspicion import OPINION_ELSEWHERE_SECONDS, RETRY_ELSEWHERE_SECONDS, Tried, to_avoid
 
 logger = logging.getLogger(__name__)
 
@@ -136,23 +137,29 @@ def record_failure(worker: WorkerContext, attempt: Attempt, failure: Failure) ->
     attempt.check_lease()
     retries = job.plan.step.retries
     cancelled = failure.cause == "cancelled"
-    failures = 0 if failure.infrastructure or cancelled else 1
-    # A server that was emptied has forgotten them.
-    before = max(lease.failures, job.failures_made() if lease.attempt > 1 else 0)
-    again = failure.infrastructure or (not cancelled and before + failures <= retries)
-    text = failure.message if cancelled else with_tail(failure.message, attempt.folder / LOG)
+    counts_for_nothing = failure.infrastructure or failure.is_handed_on
+    failures = 0 if counts_for_nothing or cancelled else 1
+    before = attempt.failures_before()
+    again = counts_for_nothing or (not cancelled and before + failures <= retries)
+    said = (
+        f"{failure.message} on {worker.name}, and another worker tries it" if failure.is_handed_on else failure.message
+    )
+    text = said if cancelled else with_tail(said, attempt.folder / LOG)
     state = "cancelled" if cancelled else "retrying" if again else "failed"
     record = attempt.record.model_copy(
         update={
             "state": state,
             "cause": failure.cause,
+            "is_handed_on": failure.is_handed_on,
             "message": text,
             "ended_at": attempt.record.ended_at or time.time(),
         }
     )
     inherit_access_below(attempt.folder)
     _write_quietly(attempt.folder / STEP_RECORD, record)
-    logger.info("%s run=%s step=%s attempt=%d: %s", state, job.run, job.step, lease.attempt, failure.message)
+    logger.info("%s run=%s step=%s attempt=%d: %s", state, job.run, job.step, lease.attempt, said)
+    handed_on = int(failure.is_handed_on)
+    tried = Tried(lease.failed_on, lease.handed_on)
     ending = Ending(
         step_state=record.state,
         run_state="running" if again else "cancelled" if cancelled else "failed",
@@ -162,7 +169,12 @@ def record_failure(worker: WorkerContext, attempt: Attempt, failure: Failure) ->
         cause=cause_of(text),
         failures=failures,
         deaths=1 if failure.infrastructure and failure.is_death else 0,
-        retry_seconds=failure.delay_seconds if failure.infrastructure else retry_delay_seconds(before + failures),
+        retry_seconds=failure.delay_seconds
+        if failure.infrastructure
+        else retry_delay_seconds(before + failures + lease.handed_on + handed_on),
+        handed_on=handed_on,
+        avoid=to_avoid(worker.name, tried, worker.health.peers(job.plan.step.queue)) if again else (),
+        avoid_seconds=OPINION_ELSEWHERE_SECONDS if handed_on else RETRY_ELSEWHERE_SECONDS,
     )
     if not again:
         last = StepFiles(job.step, attempt.folder.name, False, record)

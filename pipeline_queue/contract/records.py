@@ -111,7 +111,7 @@ class OutputFile(_Omitting):
 class StepRecord(_Omitting, Record):
     """`step.json`: what one attempt did. `seconds` is the process's time; times are Unix seconds."""
 
-    LATER: ClassVar[tuple[str, ...]] = ("kept", "silent")
+    LATER: ClassVar[tuple[str, ...]] = ("kept", "silent", "is_handed_on")
 
     run: str
     step: str
@@ -135,6 +135,8 @@ class StepRecord(_Omitting, Record):
     """What a failed attempt left, in the folder `kept` beside its log."""
     silent: bool = False
     """It printed nothing, so there is no log."""
+    is_handed_on: bool = False
+    """It counts for nothing: another worker was to say whether the step or this machine failed."""
 
 
 class StepSummary(_Omitting):

@@ -38,6 +38,8 @@ _REMEMBER_UNWRITTEN_SECONDS = 7 * 24 * 3600
 _REMEMBER_FILLING_SECONDS = 24 * 3600
 _WORKER_SECONDS = 15.0
 _PUT_OFF_SECONDS = 15.0
+_AVOIDED_SECONDS = 0.5
+"""Until a step that a worker leaves to others is enqueued again."""
 _MAX_DUE = 200
 _MAX_SENT = 200
 """After which a message that nobody claimed is looked for."""
@@ -56,6 +58,10 @@ class Lease:
     """The claim began a run of a sweep that is to take more into its window."""
     leads: tuple[str, str] | None = None
     """Scope and name of the shared step that it executes."""
+    handed_on: int = 0
+    """How often it was left to another worker to say whether the step or its machine failed."""
+    failed_on: tuple[str, ...] = ()
+    """Workers (`name@host`) or hosts (`@host`) on which it failed, as far as they are to be avoided."""
 
     @classmethod
     def decided(cls, run: RunId, step: str) -> Lease:
@@ -67,8 +73,10 @@ class Lease:
 class Refusal:
     """Why a claim was not granted; `detail` is the worker, state or due time it depends on."""
 
-    reason: Literal["published", "elsewhere", "cancelled", "ended", "waiting", "exhausted"]
+    reason: Literal["published", "elsewhere", "cancelled", "ended", "waiting", "exhausted", "avoided"]
     detail: str = ""
+    failed_on: tuple[str, ...] = ()
+    """Of a step that this worker is to leave to others: where it failed; it is due again in a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +99,11 @@ class Ending:
     """Of the whole run, when it has succeeded."""
     is_unwritten: bool = False
     """The storage does not say so, and could not be made to: only remembered here, for long."""
+    handed_on: int = 0
+    """1 when another worker is to say whether the step or this machine failed."""
+    avoid: tuple[str, ...] = ()
+    """Workers or hosts that leave the next attempt to others, for `avoid_seconds`."""
+    avoid_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,11 +240,13 @@ class RunIndex:
         worker: str,
         attempts: int = 0,
         leads: tuple[str, str] | None = None,
+        is_for_anybody: bool = False,
     ) -> Lease | Refusal:
         """The lease for one more attempt, or why not.
 
         `holder` names this very claim, so that one whose answer was lost can be made again; `attempts` is how many
-        the storage knows of, for when Redis has forgotten them; `leads` the shared step that it is for.
+        the storage knows of, for when Redis has forgotten them; `leads` the shared step that it is for;
+        `is_for_anybody`: also for a worker that was to leave it to others.
         """
         with broker_errors(self._url):
             reply = self._claim(
@@ -245,11 +260,24 @@ class RunIndex:
                     keys.sweep_key(run.sweep),
                     keys.held_key(run.sweep),
                 ],
-                args=[str(run), step, holder, worker, int(LEASE_SECONDS * 1000), MAX_DEATHS, attempts],
+                args=[
+                    str(run),
+                    step,
+                    holder,
+                    worker,
+                    int(LEASE_SECONDS * 1000),
+                    MAX_DEATHS,
+                    attempts,
+                    "1" if is_for_anybody else "",
+                    int(_AVOIDED_SECONDS * 1000),
+                ],
             )
         if reply[0] == "run":
-            number, token, failures, wants_more = reply[1:]
-            return Lease(run, step, int(number), token, int(failures), bool(wants_more), leads)
+            number, token, failures, wants_more, handed_on, failed_on = reply[1:]
+            places = tuple(failed_on.split("\n")) if failed_on else ()
+            return Lease(run, step, int(number), token, int(failures), bool(wants_more), leads, int(handed_on), places)
+        if reply[0] == "avoided":
+            return Refusal("avoided", failed_on=tuple(reply[1].split("\n")))
         return Refusal(reply[0], " ".join(str(part) for part in reply[1:]))
 
     def renew(self, leases: Sequence[Lease], worker: str = "") -> list[Literal["held", "cancelled", "lost"]]:
@@ -312,6 +340,9 @@ class RunIndex:
                         following.message.step if following else "",
                         following.payload if following else "",
                         ending.published,
+                        ending.handed_on,
+                        "\n".join(ending.avoid),
+                        int(ending.avoid_seconds * 1000),
                         MAX_SPANS,
                         *(
                             part

@@ -2,7 +2,9 @@
 
 A run's hash holds `state`, `created` (ms), `cancel`, and for every step that was ever claimed the fields
 `<step>|state`, `|attempts`, `|failures`, `|deaths`, `|holder`, `|token`, `|until` (ms), `|worker`,
-`|started` (ms), `|seconds`, `|exit`, `|message`, `|due` (ms); `published` is how many of its first steps are. Times are
+`|started` (ms), `|seconds`, `|exit`, `|message`, `|due` (ms), and of one that failed `|handed` (how often another
+worker was to say whether the step or its machine failed), `|avoid` (workers and hosts that leave it to others, by line)
+and `|avoid_until` (ms); `published` is how many of its first steps are. Times are
 milliseconds since 1970 by Redis. A sweep's hash keeps what its last steps took as `took|<step>` (ms, newest first).
 """
 
@@ -316,10 +318,12 @@ BEGIN = _BEGIN + "return begin(KEYS[1], KEYS[2])"
 # KEYS  1 run hash, 2 leases (sorted set: expiry ms), 3 fencing counter, 4 retries, 5 active runs, 6 sweep hash,
 #       7 held (set: indexes of runs that wait until their paused sweep is resumed)
 # ARGV  1 run, 2 step, 3 holder (unique per claim, so that a repeated call is recognised), 4 worker,
-#       5 lease ms, 6 most infrastructure deaths, 7 attempts that the storage knows of
-# result {'run', attempt, token, failures, 1 when the sweep is to take more} | {'published'}
-#        | {'elsewhere', worker} | {'cancelled'} | {'ended', state} | {'waiting', due ms}
+#       5 lease ms, 6 most infrastructure deaths, 7 attempts that the storage knows of,
+#       8 '1' when this worker takes what it was to leave to others, 9 ms until such a step is due again
+# result {'run', attempt, token, failures, 1 when the sweep is to take more, times handed on, where it failed or ''}
+#        | {'published'} | {'elsewhere', worker} | {'cancelled'} | {'ended', state} | {'waiting', due ms}
 #        | {'exhausted', deaths, worker, message of the last one or '' when its lease ran out} | {'paused'}
+#        | {'avoided', where it failed}
 CLAIM = (
     _NOW
     + _BEGIN
@@ -327,12 +331,12 @@ CLAIM = (
 local run, step, holder, worker = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local f = redis.call('HMGET', KEYS[1], 'state', 'cancel', step..'|state', step..'|holder', step..'|until',
                      step..'|attempts', step..'|deaths', step..'|token', step..'|failures', step..'|worker',
-                     step..'|due', step..'|message')
+                     step..'|due', step..'|message', step..'|handed', step..'|avoid', step..'|avoid_until')
 local attempts, deaths = math.max(tonumber(f[6] or 0), tonumber(ARGV[7])), tonumber(f[7] or 0)
 if f[3] == 'succeeded' then return {'published'} end
 if f[1] == 'succeeded' or f[1] == 'failed' or f[1] == 'cancelled' then return {'ended', f[1]} end
 if f[3] == 'running' then
-  if f[4] == holder then return {'run', attempts, f[8], tonumber(f[9] or 0), 0} end
+  if f[4] == holder then return {'run', attempts, f[8], tonumber(f[9] or 0), 0, tonumber(f[13] or 0), f[14] or ''} end
   if tonumber(f[5]) > now then return {'elsewhere', f[10]} end
   deaths = deaths + 1
 end
@@ -342,6 +346,15 @@ if deaths >= tonumber(ARGV[6]) then
   return {'exhausted', deaths, f[10] or '', f[3] == 'retrying' and f[12] or ''}
 end
 if f[3] == 'retrying' and tonumber(f[11]) > now then return {'waiting', f[11]} end
+if f[3] == 'retrying' and ARGV[8] == '' and f[14] and tonumber(f[15]) > now then
+  local host = string.match(worker, '@.*$')
+  for one in string.gmatch(f[14], '[^\\n]+') do
+    if one == worker or one == host then
+      redis.call('ZADD', KEYS[4], now + tonumber(ARGV[9]), run..' '..step)
+      return {'avoided', f[14]}
+    end
+  end
+end
 if redis.call('HGET', KEYS[6], 'state') == 'paused' then
   redis.call('SADD', KEYS[7], string.match(run, '%d+$'))
   redis.call('ZREM', KEYS[4], run..' '..step)
@@ -364,7 +377,7 @@ redis.call('ZADD', KEYS[2], expiry, run..' '..step)
 redis.call('ZREM', KEYS[4], run..' '..step)
 redis.call('SADD', KEYS[5], run)
 local wants_more = begin(KEYS[1], KEYS[6])
-return {'run', attempts + 1, token, tonumber(f[9] or 0), wants_more}
+return {'run', attempts + 1, token, tonumber(f[9] or 0), wants_more, tonumber(f[13] or 0), f[14] or ''}
 """
 )
 
@@ -419,7 +432,8 @@ RENEW_WHEN_FULL = "#!lua flags=allow-oom\n" + RENEW
 #       5 run state after it, 6 failures added, 7 deaths added, 8 seconds, 9 exit code or '', 10 message,
 #       11 delay of the retry in ms, 12 seconds that an ended run is remembered, 13 cause of a failure, for counting,
 #       14 next step or '', 15 its message, 16 how many of the run's first steps are published, or 0,
-#       17 of how many metrics a sweep keeps the span (`<lowest> <index> <highest> <index> <runs> <place>`),
+#       17 times handed on added, 18 workers and hosts that leave a retry to others, by line, 19 for how many ms,
+#       20 of how many metrics a sweep keeps the span (`<lowest> <index> <highest> <index> <runs> <place>`),
 #       then name and value of each metric of a run that has succeeded
 # result 1 recorded | 0 the lease is another's by now, nothing was written
 RECORD = (
@@ -432,13 +446,13 @@ local function note_metrics()
   redis.call('HINCRBY', KEYS[5], 'measured', 1)
   local index = string.match(run, '%d+$')
   -- Texts throughout: numbers that Lua writes have fewer digits.
-  for i = 18, #ARGV, 2 do
+  for i = 21, #ARGV, 2 do
     local name, value = 'metric|'..ARGV[i], ARGV[i + 1]
     local low, low_at, high, high_at, runs, place =
       string.match(redis.call('HGET', KEYS[5], name) or '', '^(%S+) (%d+) (%S+) (%d+) (%d+) (%d+)$')
     if not low then
       place = redis.call('HGET', KEYS[5], 'metrics') or '0'
-      if tonumber(place) >= tonumber(ARGV[17]) then return end
+      if tonumber(place) >= tonumber(ARGV[20]) then return end
       redis.call('HINCRBY', KEYS[5], 'metrics', 1)
       low, low_at, high, high_at, runs = value, index, value, index, '0'
     end
@@ -469,6 +483,11 @@ if state == 'retrying' then
   local due = now + tonumber(ARGV[11])
   redis.call('HSET', KEYS[1], step..'|due', due)
   redis.call('ZADD', KEYS[3], due, run..' '..step)
+  if tonumber(ARGV[17]) > 0 then redis.call('HINCRBY', KEYS[1], step..'|handed', ARGV[17]) end
+  redis.call('HDEL', KEYS[1], step..'|avoid', step..'|avoid_until')
+  if ARGV[18] ~= '' then
+    redis.call('HSET', KEYS[1], step..'|avoid', ARGV[18], step..'|avoid_until', due + tonumber(ARGV[19]))
+  end
 end
 if f[3] ~= 'succeeded' and f[3] ~= 'failed' and f[3] ~= 'cancelled' then
   redis.call('HSET', KEYS[1], 'state', ARGV[5])

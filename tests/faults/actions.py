@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.faults import disk
+from tests.faults.interpreters import BREAK, MEND, break_interpreter, mend_interpreter
 from tests.faults.lab import Lab
 from tests.faults.machine import Machine
 from tests.faults.schedule import Fault
 
-UNDO = ("power on", "heal", "continue", "start server", "empty disk")
+UNDO = ("power on", "heal", "continue", "start server", "empty disk", MEND)
 
 
 def apply(lab: Lab, fault: Fault) -> None:
@@ -57,6 +58,8 @@ _ON_LAB: dict[str, Callable[[Lab, str], None]] = {
     "kill server": lambda lab, _: lab.server.kill(),
     "start server": lambda lab, _: lab.server.start(),
     "flush": _flush,
+    BREAK: break_interpreter,
+    MEND: mend_interpreter,
     "cut": _cut,
     "heal": _heal,
     "fill bytes": lambda lab, _: disk.fill_bytes(lab.storage),

@@ -20,6 +20,7 @@ from tests.faults.processes import LAB, MACHINE, WITNESS, end_all
 from tests.faults.products import Product
 from tests.faults.proxy import LossyProxy
 from tests.faults.server import FaultServer
+from tests.own_interpreter import make_interpreter
 
 _LOCK = "lock"
 
@@ -48,6 +49,8 @@ class Plan:
     """Machine -> by how many seconds its clock is wrong."""
     edges: EdgePlan | None = None
     bad_steps: BadSteps | None = None
+    own_interpreters: bool = False
+    """Each machine's worker and steps have an interpreter that can be broken alone."""
 
     def names(self) -> tuple[str, ...]:
         return tuple(f"m{number + 1}" for number in range(self.machines))
@@ -74,6 +77,7 @@ class Lab:
         self.witness = self.folder / "witness"
         self.edge_hits = self.folder / "edges"
         self.machines: dict[str, Machine] = {}
+        self.broken_interpreters = 0
         self.proxy: LossyProxy | None = None
         self.network = Network(self.name) if plan.isolated else None
         self._seed = seed
@@ -134,6 +138,8 @@ class Lab:
         }
         prefix = self.network.add_machine(name) if self.network else ()
         command = self.product.command(name, self.plan.slots, at_edges=self.plan.edges is not None)
+        if self.plan.own_interpreters:
+            command[0] = str(make_interpreter(self.folder / f"{name}-python"))
         return Machine(self.name, name, self.folder, command, environment, prefix)
 
     def before_end(self, call: Callable[[], None]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from tests.faults.bad_hosts import few_wasted
 from tests.faults.cuts import dead_after_cut
 from tests.faults.due_retries import retries_in_time, retry_steps
 from tests.faults.edge_names import EDGES, WRITE_EDGES, EdgePlan
 from tests.faults.edges import edges_hit, pause_machines
+from tests.faults.interpreters import BREAK, MEND
 from tests.faults.lab import BadSteps, Plan
 from tests.faults.meddling import meddle_with_messages
 from tests.faults.misbehaviour import misbehave
@@ -58,6 +60,10 @@ def _full_disks(seconds: float, size: Size, seed: int) -> Schedule:
         kind = ("fill bytes", "fill inodes")[(number + seed) % 2]
         faults += [Fault(second, kind), Fault(second + seconds, "empty disk")]
     return tuple(faults)
+
+
+def _broken_interpreters(seconds: float, size: Size, seed: int) -> Schedule:
+    return lasting(seed, (BREAK, MEND), size.plan.names(), 2.0, seconds, size.faults, at_once=1)
 
 
 def _nothing(_: Size, __: int) -> Schedule:
@@ -186,7 +192,18 @@ _BAD = Scenario(
     meddle=misbehave,
     baseline=False,
 )
+_BAD_HOST = Scenario(
+    name="bad host",
+    fault="a machine's interpreter vanishes, exits at once, lacks a library or may not be executed, and comes back later",
+    quick=Size(Plan(machines=3, own_interpreters=True), Work(60), 5),
+    full=Size(Plan(machines=4, own_interpreters=True), Work(600, "1:1:1"), 25),
+    schedule=lambda size, seed: _broken_interpreters(1.5 if size.faults <= 5 else 10.0, size, seed),
+    limits=Limits(exits=0),
+    look_closer=few_wasted,
+    baseline=False,
+)
 
 SCENARIOS = (
-    _KILLS, _WARM_KILLS, _POWER, _SERVER, _FLUSH, _PARTITION, _PAUSE, _WRITES, _EDGES, _MESSAGES, _DISK, _BAD, _CLOCKS
+    _KILLS, _WARM_KILLS, _POWER, _SERVER, _FLUSH, _PARTITION, _PAUSE, _WRITES, _EDGES, _MESSAGES, _DISK, _BAD,
+    _BAD_HOST, _CLOCKS,
 )  # fmt: skip

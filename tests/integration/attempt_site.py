@@ -33,6 +33,7 @@ from workers.agents.lease_keeper import LeaseKeeper, Orders
 from workers.attempt import attempt_step
 from workers.context import SweepCache, WorkerContext
 from workers.executor import Executor
+from workers.host_health import HostHealth
 from workers.outcome import Outcome
 from workers.workspace import Workspaces
 
@@ -75,15 +76,18 @@ class Site:
             leases.start()
             self._stack.callback(leases.stop)
         admission = Admission()
+        workspaces = Workspaces(self.settings.scratch, self.storage)
+        environment, python = dict(os.environ), Path(sys.executable)
         return WorkerContext(
             name=name, storage=self.storage, run_index=run_index, executor=executor, leases=leases,
-            workspaces=Workspaces(self.settings.scratch, self.storage), sweeps=SweepCache(self.storage),
+            workspaces=workspaces, sweeps=SweepCache(self.storage),
             refuse=lambda payload, reason, queue: None,
             admission=admission,
             disks=DiskMonitor(self.storage, self.settings.scratch, own, admission),
+            health=HostHealth(name, own, executor, admission, (python, environment), workspaces.ceiling),
             feed_soon=lambda sweep: None,
             enqueue_soon=lambda pipeline, chains: None,
-            log_limit_bytes=1024 * 1024, environment=dict(os.environ), python=Path(sys.executable), grace_seconds=2.0,
+            log_limit_bytes=1024 * 1024, environment=environment, python=python, grace_seconds=2.0,
         )  # fmt: skip
 
     def keys(self) -> dict[str, int]:

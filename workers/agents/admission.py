@@ -26,6 +26,10 @@ class Admission:
     def is_held(self, key: str) -> bool:
         return key in self._holds
 
+    def reason(self, key: str) -> str:
+        """Why it is held by `key`, empty when it is not."""
+        return self._holds.get(key, "")
+
     def reasons(self) -> list[str]:
         """Why it is closed, in words; empty when it is open."""
         with self._lock:
