@@ -1,4 +1,4 @@
-"""What a failure was really of: a cancel, this worker's own stop, a disk, an interpreter, or a machine as a whole."""
+"""What a failure was really of: a cancel, attempt worker's own stop, a disk, an interpreter, or a machine as a whole."""
 
 from __future__ import annotations
 
@@ -17,55 +17,57 @@ _TRACEBACK = "Traceback (most recent call last)"
 
 
 def find_blame(
-    worker: WorkerContext, this: Attempt, result: ExecutionResult, failure: Failure, begun_at: float
+    worker: WorkerContext, attempt: Attempt, result: ExecutionResult, failure: Failure, begun_at: float
 ) -> Failure:
     """The failure as it counts; `begun_at`: when its process was started, by `time.monotonic()`."""
-    if this.held.cancelled:
-        return cancelled(this.job.step)
+    if attempt.held.cancelled:
+        return cancelled(attempt.job.step)
     if result.cause is Cause.STOPPED:
-        return handed_back(this.job.step, f"its worker stops: {result.reason}")
+        return handed_back(attempt.job.step, f"its worker stops: {result.reason}")
     if failure.cause == "not_started" and failure.infrastructure:
         return not_begun(failure, worker.disks.trouble("storage", is_suspect=True))
     failure = blamed_on_disk(failure, worker.disks.trouble("scratch") or worker.disks.trouble("storage"))
-    return failure if failure.infrastructure else _blamed_on_machine(worker, this, result, failure, begun_at)
+    return failure if failure.infrastructure else _blamed_on_machine(worker, attempt, result, failure, begun_at)
 
 
-def blame_interpreter(worker: WorkerContext, this: Attempt, begun_at: float) -> Failure | None:
+def blame_interpreter(worker: WorkerContext, attempt: Attempt, begun_at: float) -> Failure | None:
     """The failure of an attempt whose interpreter does not work; None when it does."""
-    used = (this.base.python, this.base.variables)
+    used = (attempt.base.python, attempt.base.variables)
     fault, is_own = worker.health.interpreter_fault(used, begun_at)
-    step = this.job.plan.step
+    step = attempt.job.plan.step
     if not fault:
         return None
-    return suspicion.interpreter_failure(step.name, fault, this.lease.attempt, step.retries, is_own)
+    return suspicion.interpreter_failure(step.name, fault, attempt.lease.attempt, step.retries, is_own)
 
 
 def doubt_success(
-    worker: WorkerContext, this: Attempt, result: ExecutionResult, found: Found, begun_at: float
+    worker: WorkerContext, attempt: Attempt, result: ExecutionResult, found: Found, begun_at: float
 ) -> Failure | None:
     """The failure of a step that seems to have succeeded, yet whose interpreter executes nothing."""
-    step = this.job.plan.step
+    step = attempt.job.plan.step
     is_python = step.python and not step.preload
     if not suspicion.is_void(is_python, result.seconds, result.log_bytes, len(found.outputs)):
         return None
-    return blame_interpreter(worker, this, begun_at)
+    return blame_interpreter(worker, attempt, begun_at)
 
 
 def _blamed_on_machine(
-    worker: WorkerContext, this: Attempt, result: ExecutionResult, failure: Failure, begun_at: float
+    worker: WorkerContext, attempt: Attempt, result: ExecutionResult, failure: Failure, begun_at: float
 ) -> Failure:
     lines = (
-        lines_at_end(this.folder / LOG) if result.log_bytes and result.seconds <= suspicion.MAX_LOADING_SECONDS else []
+        lines_at_end(attempt.folder / LOG)
+        if result.log_bytes and result.seconds <= suspicion.MAX_LOADING_SECONDS
+        else []
     )
     line = meaningful_line(lines)
     sign = Sign(failure.cause, result.seconds, result.log_bytes, result.exit_code, result.signal, line)
     if suspicion.needs_probe(sign, any(_TRACEBACK in one for one in lines)):
-        unusable = blame_interpreter(worker, this, begun_at)
+        unusable = blame_interpreter(worker, attempt, begun_at)
         if unusable is not None:
             return unusable
-    lease, step = this.lease, this.job.plan.step
+    lease, step = attempt.lease, attempt.job.plan.step
     peers = worker.health.peers(step.queue)
     tried = Tried(lease.failed_on, lease.handed_on)
-    worker.health.note_failure(this.job.run, step.name, sign, tried, peers)
-    is_for_all = this.job.shared is not None and this.failures_before() >= step.retries
+    worker.health.note_failure(attempt.job.run, step.name, sign, tried, peers)
+    is_for_all = attempt.job.shared is not None and attempt.failures_before() >= step.retries
     return suspicion.handed_on(failure, sign, worker.name, tried, peers, is_for_all)
