@@ -1,4 +1,4 @@
-"""What a failure was really of: a cancel, attempt worker's own stop, a disk, an interpreter, or a machine as a whole."""
+"""What a failure was really of: a cancel, its worker's own stop, a disk, an interpreter, or a machine as a whole."""
 
 from __future__ import annotations
 
