@@ -36,7 +36,21 @@ def read_links(fields: Fields, folder: Path) -> dict[str, str]:
         target = _read_target(fields, target_node) if target_node else _target_of(fields, name_node, folder, name)
         if name is not None and target is not None:
             links[name] = target
+            _warn(fields, name_node, folder, name, target)
     return links
+
+
+def _warn(fields: Fields, node: Node, folder: Path, name: str, target: str) -> None:
+    """Says what the link hides, and when its target is not on this machine."""
+    path = folder / name
+    if os.path.lexists(path) and not os.path.islink(path):  # noqa: PTH114 - never raises
+        message = f"no step gets {quoted(name)} of the pipeline's folder: the link takes its place"
+        hint = "give the link another name if that is not meant"
+        fields.reading.warnings.add(fields.reading.document.place(node), message, hint)
+    if not os.path.exists(target):  # noqa: PTH110 - never raises
+        message = f"there is no {quoted(target)} on this machine, to which {quoted(name)} leads"
+        hint = "it must be on the workers"
+        fields.reading.warnings.add(fields.reading.document.place(node), message, hint)
 
 
 def _read_name(fields: Fields, node: Node, before: dict[str, str]) -> str | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import itertools
 import os
 import posixpath
 import re
 import shutil
 import stat
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -36,7 +38,7 @@ _RUN_HINT = "`run: [python, gen.py]` runs a script that an earlier step makes"
 class Found:
     """The program's word as a step starts it; `python` says that it is a script of the folder.
 
-    `hint` belongs to the problem or the warning.
+    `hint` belongs to the problem or the warning. `is_elsewhere`: neither the folder nor this machine's PATH has it.
     """
 
     program: str
@@ -44,6 +46,7 @@ class Found:
     problem: str = ""
     hint: str = ""
     warning: str = ""
+    is_elsewhere: bool = False
 
 
 class Programs:
@@ -52,9 +55,11 @@ class Programs:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def find(self, program: str, made_before: bool = False) -> Found:
-        """`made_before`: whether an earlier step may make the file."""
+    def find(self, program: str, made_before: bool = False, own_path: bool = False) -> Found:
+        """`made_before`: whether an earlier step may make the file. `own_path`: whether the step sets its own PATH."""
         found = self._find(program, made_before)
+        if own_path and found.is_elsewhere:
+            return Found(program)
         path = posixpath.normpath(found.program)
         is_inside = found.python or ("/" in found.program and not path.startswith(("/", "../")))
         if found.problem or not is_inside or made_before or not is_left_out(self._folder, path):
@@ -175,12 +180,14 @@ class Programs:
             mode = (self._folder / program).stat().st_mode
         except (OSError, ValueError):
             is_named = is_path or (program.endswith(_SCRIPT_ENDINGS) and shutil.which(program) is None)
-            if not is_named or made_before or program.startswith("../"):
+            if not is_path and not is_named:
+                return self._find_on_this_machine(program)
+            if made_before or program.startswith("../"):
                 return Found(program)
             problem, hint = self.missing(posixpath.normpath(program))
             return Found(program, warning=problem, hint=hint)
         if not stat.S_ISREG(mode):
-            return Found(program)
+            return Found(program) if is_path else self._find_on_this_machine(program)
         if mode & 0o111:
             return self._inspect(program if is_path else f"./{program}")
         if not is_path and shutil.which(program):
@@ -191,10 +198,26 @@ class Programs:
             return Found(program, problem=text, hint=hint)
         return Found(program, warning=f"{text}, so the workers look for a program of that name", hint=hint)
 
+    def _find_on_this_machine(self, program: str) -> Found:
+        """A program that is no file of the folder; a step finds the programs beside its Python, too."""
+        path = f"{posixpath.dirname(sys.executable)}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        if not program or shutil.which(program, path=path):
+            return Found(program)
+        beside = [name for name in (f"{program}.py", f"{program}.sh") if os.path.isfile(self._folder / name)]  # noqa: PTH113
+        if os.path.isdir(self._folder / program):  # noqa: PTH112 - never raises
+            hint = f"{program} is a folder: `run: python -m {program}` runs a package"
+        else:
+            hint = f"did you mean {beside[0]!r}?" if beside else "it must be on the workers"
+        warning = f"there is no program {quoted(program)} on this machine"
+        return Found(program, warning=warning, hint=hint, is_elsewhere=True)
+
     def _inspect(self, program: str) -> Found:
         """An executable file of the folder, with what would keep the system from starting it."""
         head = self._head(program)
         shown = quoted(program)
+        if head.startswith(codecs.BOM_UTF8 + b"#!"):
+            hint = f"remove it: `sed -i '1s/^\\xef\\xbb\\xbf//' {program}`"
+            return Found(program, problem=f"{shown} begins with a byte order mark, before its `#!`", hint=hint)
         if not head.startswith(b"#!"):
             if head[:4] == b"\x7fELF" or b"\0" in head:
                 return Found(program)

@@ -164,7 +164,7 @@ def _read_run(
         message = "the program itself cannot hold an expression"
         context.reading.problems.add(place, message, "expressions may follow in the words after it")
         return (), False
-    found = context.programs.find(program, made_before=context.steps_before > 0)
+    found = context.programs.find(program, made_before=context.steps_before > 0, own_path="PATH" in env)
     if found.problem:
         context.reading.add(first, found.problem, found.hint)
     if found.warning:

@@ -40,7 +40,9 @@ def read_reference(content: str, declared: Collection[str] | None) -> Reference 
     if scope in _FIXED:
         return f"{expression} is unknown: {scope} has {' and '.join(_FIXED[scope])} only", _HINT
     likely = "parameters" if scope in _LIKELY_PARAMETERS else near(scope, ("parameters", *_FIXED))
-    meant = f"did you mean {likely}.{shown(name)}? " if likely else ""
+    if likely == "parameters" and declared is not None and name not in declared:
+        likely, name = ("worker.env", name) if scope == "env" else (likely, near(name, declared) or "")
+    meant = f"did you mean {likely}.{shown(name)}? " if likely and name else ""
     return f"{quoted(scope)} is unknown in an expression", meant + _HINT
 
 

@@ -33,9 +33,9 @@ def warned(folder: Path, step: str) -> list[str]:
         ('bash -c "echo ${{ parameters.title }}"', "bash"),
         ('/bin/sh -lc "echo ${{ parameters.title }}"', "sh"),
         ('bash -eu -o pipefail -c "echo ${{ parameters.title }}"', "bash"),
-        ('conda run -n base bash -c "echo ${{ parameters.title }}"', "bash"),
+        ('nice -n 4 bash -c "echo ${{ parameters.title }}"', "bash"),
         ("python -c \"print('${{ parameters.title }}')\"", "python"),
-        ("Rscript -e 'cat(${{ parameters.title }})'", "Rscript"),
+        ("perl -ne 'print ${{ parameters.title }}'", "perl"),
         ("ssh host sh -c ${{ parameters.title }}", "sh"),
     ],
 )

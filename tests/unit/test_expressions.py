@@ -230,3 +230,19 @@ def test_any_text_is_words_or_refused_with_offsets_inside_it(parts: list[str]) -
         split_words(text)
     except TemplateError as error:
         assert all(0 <= problem.offset < len(text) for problem in error.problems)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("${{ env.PATH }}", "did you mean worker.env.PATH?"),
+        ("${{ env.x }}", "did you mean parameters.x?"),
+        ("${{ params.X }}", "did you mean parameters.x?"),
+        ("${{ inputs.other }}", "(use ${{ parameters.NAME }}"),
+    ],
+)
+def test_a_suggestion_names_what_there_is(text: str, meant: str) -> None:
+    with pytest.raises(TemplateError) as caught:
+        parse_template(text, {"x"})
+    (problem,) = caught.value.problems
+    assert meant in f"({problem.hint})"

@@ -82,3 +82,13 @@ def test_data_that_is_not_there_is_the_machines_fault_and_named(tmp_path: Path) 
     failure = missing_link("train", {"data": str(tmp_path / "absent")})
     assert failure is not None and failure.infrastructure
     assert str(tmp_path / "absent") in failure.message and "data" in failure.message
+
+
+def test_what_a_link_hides_and_a_target_that_is_not_here_are_said(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "far").symlink_to("nowhere")
+    path = tmp_path / "pipeline.yaml"
+    path.write_text(f"pipeline:\n  links: {{data: {tmp_path}, far: /absent, near: {tmp_path}}}\n{_STEPS}")
+    hidden, absent = (str(one) for one in load_pipeline(path).warnings)
+    assert "no step gets 'data' of the pipeline's folder: the link takes its place" in hidden
+    assert "there is no '/absent' on this machine, to which 'far' leads (it must be on the workers)" in absent

@@ -15,7 +15,7 @@ HEAD = """pipeline:
     - {name: lr, type: float, default: 0.1}
   steps:
     - train:
-        run: [train, '${{ parameters.lr }}']
+        run: [ls, '${{ parameters.lr }}']
         outputs: """
 
 

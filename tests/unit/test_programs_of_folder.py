@@ -112,3 +112,30 @@ def test_the_remedy_names_the_interpreter_that_fits(tmp_path: Path) -> None:
     script(tmp_path, "fit.R", b"print(1)\n", 0o644)
     assert "write `run: python3 tool`" in refused(tmp_path, "tool")
     assert "write `run: Rscript fit.R`" in refused(tmp_path, "fit.R")
+
+
+def test_a_byte_order_mark_before_the_interpreter_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    script(tmp_path, "train.sh", b"\xef\xbb\xbf#!/bin/sh\necho hi\n")
+    said = refused(tmp_path, "train.sh")
+    assert "begins with a byte order mark" in said and r"sed -i '1s/^\xef\xbb\xbf//' ./train.sh" in said
+
+
+@pytest.mark.parametrize(
+    ("run", "hint"),
+    [
+        ("train", "did you mean 'train.py'?"),
+        ("package", "`run: python -m package`"),
+        ("no-such-tool", "on the workers"),
+    ],
+)
+def test_a_program_that_this_machine_does_not_have_is_said(tmp_path: Path, run: str, hint: str) -> None:
+    script(tmp_path, "train.py", b"")
+    script(tmp_path, "package/__main__.py", b"")
+    said = warned(tmp_path, run)
+    assert f"there is no program '{run}' on this machine" in said and hint in said
+    assert warned(tmp_path, f"{run}, env: {{PATH: /opt/x}}") == ""
+
+
+@pytest.mark.parametrize("run", ["ls", "python", "/opt/absent/tool", "pytest"])
+def test_a_program_of_the_system_or_beside_python_is_left_alone(tmp_path: Path, run: str) -> None:
+    assert warned(tmp_path, run) == ""

@@ -243,7 +243,7 @@ def test_commands_on_lines_that_yaml_joins_are_said(tmp_path: Path, run: str, re
     "run",
     [
         ">\n          python a.py\n          --lr 1\n          data.py\n",
-        ">\n          mpirun -n 4\n          python a.py\n",
+        ">\n          nice -n 4\n          python a.py\n",
         "|\n          python a.py \\\n            python\n",
         "python a.py\n          ./data\n",
     ],
