@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from pipeline_queue.contract.records import OutputFile
-from pipeline_queue.contract.wording import counted
+from pipeline_queue.contract.wording import counted, size_text
 from pipeline_queue.storage.disk import room_of
 from pipeline_queue.storage.storage import KEPT, attempt_number
 from workers.context import WorkerContext
@@ -62,10 +62,10 @@ def _limit(worker: WorkerContext) -> tuple[int, str]:
     free = room_of(worker.storage.root).free_bytes
     spare = max(0, free - MIN_FREE_BYTES) // SHARE_OF_FREE
     if spare < worker.keep_limit_bytes:
-        return spare, f"the storage has only {counted(free, 'byte')} free"
+        return spare, f"the storage has only {size_text(free)} free"
     return (
         worker.keep_limit_bytes,
-        f"they are more than {counted(worker.keep_limit_bytes, 'byte')} or {MAX_FILES:,} files",
+        f"they are more than {size_text(worker.keep_limit_bytes)} or {MAX_FILES:,} files",
     )
 
 

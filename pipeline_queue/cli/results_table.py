@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import click
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 
 from pipeline_queue.cli.display import cell
 from pipeline_queue.contract.records import Scalar
+from pipeline_queue.model.main_metric import choose_metric
 from pipeline_queue.reporting.results import Columns, Row, find_columns, to_columns
 
 _GAP = "  "
+_MIN_CUT = 12
 _MARK = "best"
 _COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "yellow"}
 
@@ -48,16 +50,22 @@ def table_lines(
 ) -> list[str]:
     """Header, one line a row, and what the table leaves out; `width` None: as wide as it takes.
 
-    `every` is what the columns are chosen from; `shown` are the first of them. Where they are sorted by a metric, the
-    best is marked.
+    `every` is what the columns are chosen from; `shown` are the first of them. What is the same in all has no column
+    unless it was asked for, and the metric that is looked at first has one at any width. Where they are sorted by a
+    metric, the best is marked.
     """
     found = find_columns(every)
-    wanted = list(names or ("index", "state", *found.changed, *found.metrics, "seconds"))
+    keyed = [key.removeprefix("-") for key in keys]
+    same = () if names else tuple(name for name in _same_metrics(every, found) if name not in keyed)
+    main = choose_metric((name, name in same) for name in found.metrics)
+    metrics = sorted((name for name in found.metrics if name not in same), key=lambda name: name != main)
+    wanted = list(names or ("index", "state", *found.changed, *metrics, "seconds"))
     marked = _has_best(shown, found, keys)
-    columns = [_column(name, values, found) for name, values in to_columns(shown, wanted).items()]
+    longest = None if width is None else max(width // 4, _MIN_CUT)
+    columns = [_column(name, values, found, longest) for name, values in to_columns(shown, wanted).items()]
     if marked:
         columns.insert(0, _Column("", [_MARK, *[""] * (len(shown) - 1)], len(_MARK), False))
-    kept = _fitting(columns, {"", *(key.removeprefix("-") for key in keys)}, width)
+    kept = _fitting(columns, {"", *keyed, *(() if names or main is None else ("index", "state", main))}, width)
     lines = [_GAP.join(column.padded(column.name) for column in kept).rstrip()]
     lines += [
         _GAP.join(cells).rstrip() for cells in zip(*(column.cells(width is not None) for column in kept), strict=True)
@@ -66,7 +74,18 @@ def table_lines(
         lines[0] = click.style(lines[0], dim=True)
         lines[1] = click.style(lines[1], bold=True) if marked else lines[1]
     left_out = [column.name for column in columns if column not in kept]
-    return lines + _remarks(every[0], () if names else found.constant, left_out, width)
+    values = every[0].as_dict()
+    alike = [f"{cell(name)}={values[name]:.6g}" for name in same]
+    alike += [] if names else [f"{cell(name)}={cell(values.get(name))}" for name in found.constant]
+    return lines + _remarks(alike, left_out, width)
+
+
+def _same_metrics(rows: Sequence[Row], columns: Columns) -> list[str]:
+    """The metrics that every one of several rows has with the same value."""
+    if len(rows) < 2:
+        return []
+    values = to_columns(rows, columns.metrics)
+    return [name for name, column in values.items() if column[0] is not None and column.count(column[0]) == len(rows)]
 
 
 def _has_best(rows: Sequence[Row], columns: Columns, keys: Sequence[str]) -> bool:
@@ -75,12 +94,21 @@ def _has_best(rows: Sequence[Row], columns: Columns, keys: Sequence[str]) -> boo
     return name in columns.metrics and rows[0].as_dict().get(name) is not None
 
 
-def _column(name: str, values: Sequence[Scalar | None], found: Columns) -> _Column:
+def _column(name: str, values: Sequence[Scalar | None], found: Columns, longest: int | None) -> _Column:
+    """`longest`: the most cells of a text; numbers are never cut."""
     shape = ".2f" if name == "seconds" else ".6g" if name in found.metrics else None
     texts = [format(value, shape) if shape and isinstance(value, float) else cell(value) for value in values]
+    if longest is not None:
+        texts = [
+            _cut(text, longest) if isinstance(value, str) else text for text, value in zip(texts, values, strict=True)
+        ]
     head = cell(name)
     numbers = all(type(value) in (int, float) for value in values if value is not None)
     return _Column(head, texts, max(_width(head), *map(_width, texts)), numbers)
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if _width(text) <= longest else f"{set_cell_size(text, longest - 1).rstrip()}…"
 
 
 def _fitting(columns: list[_Column], needed: set[str], width: int | None) -> list[_Column]:
@@ -98,13 +126,11 @@ def _fitting(columns: list[_Column], needed: set[str], width: int | None) -> lis
     return kept
 
 
-def _remarks(first: Row, constant: Sequence[str], left_out: Sequence[str], width: int | None) -> list[str]:
+def _remarks(alike: Sequence[str], left_out: Sequence[str], width: int | None) -> list[str]:
     """A line each on a terminal: what does not fit is counted."""
     lines = []
-    if constant:
-        values = first.as_dict()
-        texts = [f"{cell(name)}={cell(values.get(name))}" for name in constant]
-        lines.append(_listed("the same in all:", texts, "", width))
+    if alike:
+        lines.append(_listed("the same in all:", alike, "", width))
     if left_out:
         lines.append(_listed("hidden:", left_out, " (see --columns, --csv, --html)", width))
     return ["", *(click.style(line, dim=True) for line in lines)] if lines else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline_queue.contract.wording import counted
+from pipeline_queue.contract.wording import counted, size_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +19,8 @@ class WarmPython:
 
     def __str__(self) -> str:
         cold = f", {self.cold:,} started cold" if self.cold else ""
-        shared = f"; {self.shared_bytes / 1e6:,.0f} MB shared by those that run" if self.processes else ""
-        count = f"{counted(self.processes, 'warm process', 'warm processes')}"
+        shared = f"; {size_text(self.shared_bytes)} shared by those that run" if self.processes else ""
+        count = counted(self.processes, "warm process", "warm processes")
         return f"{count}, {counted(self.forked, 'step')} forked{cold}{shared}"
 
     def __add__(self, other: WarmPython) -> WarmPython:

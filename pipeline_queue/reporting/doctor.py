@@ -5,8 +5,8 @@ from __future__ import annotations
 import platform
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -15,7 +15,7 @@ from pipeline_queue import __version__
 from pipeline_queue.broker.signing import read_signing_key
 from pipeline_queue.contract.errors import PipelineQueueError, SettingsError, StorageError
 from pipeline_queue.contract.settings import Settings, without_password
-from pipeline_queue.contract.wording import counted
+from pipeline_queue.contract.wording import counted, size_text
 from pipeline_queue.index.dead_letters import DeadLetter
 from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.storage.access import describe_denied, find_denied, is_denied
@@ -30,11 +30,15 @@ _SWEEPS_LOOKED_AT = 20
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One finding. `fail` keeps runs from working, `warn` may cost something later."""
+    """One finding. `fail` keeps runs from working, `warn` may cost something later.
+
+    `figures`: the numbers in `detail` that are rounded there, by name and unit.
+    """
 
     name: str
     state: Literal["ok", "warn", "fail"]
     detail: str
+    figures: Mapping[str, int] = field(default_factory=dict)
 
 
 def examine(settings: Settings | None, storage: Path, embedded: bool, adopt: bool = False) -> list[Check]:
@@ -82,7 +86,8 @@ def _storage(root: Path) -> Iterator[Check]:
         if denied is not None:
             yield Check("storage", "fail", describe_denied(denied, root))
             return
-        yield Check("storage", "ok", f"{root} can be written ({room_of(root)})")
+        room = room_of(root)
+        yield Check("storage", "ok", f"{root} can be written ({room})", room.figures())
     except StorageError as error:
         yield Check("storage", "fail", str(error))
     except OSError as error:
@@ -150,21 +155,22 @@ def _workers(run_index: RunIndex) -> Iterator[Check]:
         detail = f"{busy}, version {worker.version}" + ("" if same else f" (this is {__version__})")
         yield Check(f"worker {worker.name}", "ok" if same else "warn", detail)
         if worker.warm.forked or worker.warm.cold:
-            yield Check(f"worker {worker.name}", "ok", f"warm Python: {worker.warm}")
+            warm = {"shared_bytes": worker.warm.shared_bytes}
+            yield Check(f"worker {worker.name}", "ok", f"warm Python: {worker.warm}", warm)
         for hold in worker.holds:
             yield Check(f"worker {worker.name}", "warn", f"takes no steps: {hold}")
         for note in worker.notes:
             yield Check(f"worker {worker.name}", "warn", note)
         if abs(worker.clock_seconds) >= _CLOCK_SECONDS:
             yield _clock(f"worker {worker.name}", worker.clock_seconds, "its clock and the broker's")
-    served = ", ".join(f"{queue} by {count}" for queue, count in sorted(queues.items()))
+    served = ", ".join(f"{queue} by {counted(count, 'worker')}" for queue, count in sorted(queues.items()))
     yield Check("queues", "ok", f"served: {served}")
 
 
 def shown_dead(dead: DeadLetter) -> str:
     """A refused message on one line; its texts are printable."""
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(dead.at))
-    return f"{when} queue {dead.queue}, worker {dead.worker}, {counted(dead.size_bytes, 'byte')}: {dead.reason}"
+    return f"{when} queue {dead.queue}, worker {dead.worker}, {size_text(dead.size_bytes)}: {dead.reason}"
 
 
 def _dead(run_index: RunIndex) -> Check:
@@ -173,7 +179,7 @@ def _dead(run_index: RunIndex) -> Check:
         return Check("dead messages", "ok", "none was refused")
     latest = "; ".join(shown_dead(dead) for dead in run_index.dead.latest(_DEAD_SHOWN))
     how = "`doctor --dead` shows them, `doctor --clear-dead` removes them"
-    return Check("dead messages", "warn", f"{count} kept that were refused: {how}. The latest: {latest}")
+    return Check("dead messages", "warn", f"{counted(count, 'refused message')} kept: {how}. The latest: {latest}")
 
 
 def _signing(settings: Settings) -> Iterator[Check]:

@@ -9,7 +9,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline_queue.contract.wording import counted
+from pipeline_queue.contract.wording import counted, size_text
 
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
 _PASSING = frozenset((errno.EIO, errno.ESTALE, errno.ETIMEDOUT))
@@ -38,8 +38,13 @@ class Room:
         return self.free_bytes < _MIN_BYTES or (self.inodes is not None and self.inodes < _MIN_INODES)
 
     def __str__(self) -> str:
-        inodes = "" if self.inodes is None else f" and {self.inodes:,} inodes"
-        return f"{counted(self.free_bytes, 'byte')}{inodes} free"
+        inodes = "" if self.inodes is None else f" and {counted(self.inodes, 'inode')}"
+        return f"{size_text(self.free_bytes)}{inodes} free"
+
+    def figures(self) -> dict[str, int]:
+        """The numbers by name, for programs."""
+        inodes = {} if self.inodes is None else {"free_inodes": self.inodes}
+        return {"free_bytes": self.free_bytes, **inodes}
 
 
 def room_of(folder: Path) -> Room:

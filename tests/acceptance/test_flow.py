@@ -52,12 +52,23 @@ def test_results_come_early(cluster: Cluster, folder: Path) -> None:
     assert "1 step executing" in said and "waiting for prepare" in said
     assert "0/121 steps, 0/60 runs" in said
     assert "1 running" in said
+    (folder.parent / "wait-train").touch()
     (folder.parent / "wait-prepare").unlink()
+    # Whatever comes next is put beside all of these: at one end of the queue it is read next, at the other last.
+    wait_until(lambda: _queued(cluster) >= 50 and len(begun(folder, "train")) == 2, "nearly all wait in the queue")
+    (folder.parent / "wait-train").unlink()
     assert cluster.client.wait_sweep(sweep, GENEROUS_SECONDS).counts["succeeded"] == 60
     order = begun(folder)
     first_evaluation = next(number for number, line in enumerate(order) if line.startswith("evaluate"))
-    assert len([line for line in order[:first_evaluation] if line.startswith("train")]) < 4
+    assert len([line for line in order[:first_evaluation] if line.startswith("train")]) < 8
     assert len(order) == 1 + 60 + 60
+
+
+def _queued(cluster: Cluster) -> int:
+    """How many messages lie in the queue, of every priority."""
+    redis = cluster.redis()
+    names = [name for name in redis.keys("default*") if redis.type(name) in (b"list", "list")]
+    return sum(redis.llen(name) for name in names)
 
 
 def _is_told_as_waiting(cluster: Cluster, shell: Shell, sweep: str) -> None:

@@ -79,7 +79,7 @@ def test_an_attempt_whose_storage_is_full_waits_and_publishes_without_running_ag
         gate.touch()
         wait_until(lambda: not worker.admission.is_open(), "the worker takes no more")
         (reason,) = worker.admission.reasons()
-        assert str(site.storage.root) in reason and "full" in reason and "bytes and" in reason and "inodes" in reason
+        assert str(site.storage.root) in reason and "full" in reason and " free" in reason and "inodes" in reason
         assert reason in caplog.text
         assert doing.is_alive() and not run.paths.step("one").exists()
         disk.free()
@@ -241,7 +241,7 @@ def test_a_full_scratch_disk_is_named_and_is_not_the_steps_failure(
         run, worker = site.submit(_one_step(witness, code)), site.worker()
         outcome = run.attempt(worker, "one")
         assert outcome.kind == "retry"
-        assert f"the scratch disk {disk.folder / 'scratch'} is full" in outcome.text and "bytes and" in outcome.text
+        assert f"the scratch disk {disk.folder / 'scratch'} is full" in outcome.text and " free" in outcome.text
         assert not worker.admission.is_open()
         assert site.redis.hget(f"pq1:run:{run.id}", "one|failures") in (None, "0")
         worker.disks.start()

@@ -262,6 +262,26 @@ def test_what_the_table_leaves_out_takes_one_line_each() -> None:
     assert "constant_29=29" in table_lines(rows, rows, None, [], None)[-1]
 
 
+@pytest.mark.parametrize("width", [80, 120])
+def test_of_many_columns_the_metric_has_one_and_what_is_the_same_has_none(width: int) -> None:
+    numbers = {f"parameter_number_{n}": float(n) for n in range(11)}
+    rows = [
+        _row(n, {"steps_taken": 7.0, **{f"metric_number_{k}": n / 7 for k in range(22)}, "accuracy": n / 9},
+             **{name: value + n for name, value in numbers.items()}, text="long " * 60 + str(n))
+        for n in range(3)
+    ]  # fmt: skip
+    lines = list(map(click.unstyle, table_lines(rows, rows, None, [], width)))
+    head = lines[0].split()
+    assert {"index", "state", "accuracy"} <= set(head) and "steps_taken" not in head
+    assert "the same in all: steps_taken=7" in lines
+    assert all(len(line) <= width for line in lines)
+    assert "more (see --columns, --csv, --html)" in lines[-1]
+    chosen = list(map(click.unstyle, table_lines(rows, rows, ["index", "text", "steps_taken"], [], width)))
+    assert chosen[0].split() == ["index", "text", "steps_taken"] and len(chosen[1]) < width
+    assert "…" in chosen[1]
+    assert "…" not in table_lines([rows[0]], [rows[0]], ["parameter_number_10"], [], width)[1]
+
+
 def test_rows_are_read_in_order_and_whole_whatever_their_number(storage: Storage) -> None:
     for index in range(1300):
         _put(storage, f"{index // 1000 * 1000:06d}-{index // 1000 * 1000 + 999:06d}/{index}", _record(index))
