@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pipeline_queue.contract.errors import BrokerError
 from pipeline_queue.contract.ids import RunId
+from pipeline_queue.contract.wording import counted
 from pipeline_queue.index.run_index import LiveWorker, RunIndex
 from workers import suspicion
 from workers.agents.admission import Admission
@@ -162,7 +163,7 @@ class HostHealth:
         count = len({suspect.run for suspect in self._suspects})
         last = self._suspects[-1]
         said = f" ({last.line})" if last.line else " with an empty log"
-        runs = f"{count} runs in a row" if count > 1 else "the first run after a pause"
+        runs = f"{counted(count, 'run')} in a row" if count > 1 else "the first run after a pause"
         self._admission.hold(
             _SUDDEN,
             f"{runs} failed here at once, the last in step {last.step} of {last.run}{said}; "
