@@ -60,6 +60,7 @@ class HostHealth:
         self._paused_at = 0.0
         self._pause_seconds = 0.0
         self._is_on_trial = False
+        self._is_proven_bad = False
         self._trial_until = 0.0
         self._workers: tuple[float, list[LiveWorker]] = (-_PEERS_SECONDS, [])
         self._held = threading.Event()
@@ -121,7 +122,10 @@ class HostHealth:
             if not suspicion.is_suspicious(sign):
                 self._clear()
                 return
-            if not peers or time.monotonic() < self._trusted_until:
+            if not peers:
+                self._clear()  # nobody to compare with
+                return
+            if time.monotonic() < self._trusted_until:
                 return
             known = [one for one in self._suspects if (one.run, one.step) != (str(run), step)][-_MAX_SUSPECTS:]
             opinion: suspicion.Opinion = "failed" if suspicion.has_failed_elsewhere(self._name, tried) else "none"
@@ -142,12 +146,13 @@ class HostHealth:
                 self._clear()
 
     def _clear(self) -> None:
-        self._suspects = []
+        if self._admission.is_held(_SUDDEN):
+            return  # what ended now was under way when this worker paused
         if self._is_on_trial:
-            logger.info("steps work here again")
-        self._is_on_trial = False
-        if not self._admission.is_held(_SUDDEN):
-            self._pause_seconds = 0.0
+            logger.info("this worker is out of suspicion")
+        self._suspects = []
+        self._is_on_trial = self._is_proven_bad = False
+        self._pause_seconds = 0.0
         self._trial_over.notify_all()
 
     def _trust(self) -> None:
@@ -160,6 +165,10 @@ class HostHealth:
         self._paused_at = time.monotonic()
         self._is_on_trial = False
         self._trial_over.notify_all()
+        self._say_why()
+        self._held.set()
+
+    def _say_why(self) -> None:
         count = len({suspect.run for suspect in self._suspects})
         last = self._suspects[-1]
         said = f" ({last.line})" if last.line else " with an empty log"
@@ -169,7 +178,6 @@ class HostHealth:
             f"{runs} failed here at once, the last in step {last.step} of {last.run}{said}; "
             f"other workers do them, and this one tries again after {self._pause_seconds:g} s",
         )
-        self._held.set()
 
     def _run(self) -> None:
         while True:
@@ -201,19 +209,24 @@ class HostHealth:
 
     def _reopen_in_time(self) -> None:
         self._ask_others()
+        if suspicion.is_borne_out(self._suspects):
+            self._admission.release(_SUDDEN)
+            self._trust()
+            return
+        if suspicion.is_proven(self._suspects) and not self._is_proven_bad:
+            self._is_proven_bad = True
+            self._pause_seconds = max(self._pause_seconds, suspicion.PROVEN_PAUSE_SECONDS)
+            self._say_why()
         rows = self._live()
         mine = {queue for row in rows if row.name == self._name for queue in row.queues}
         others = [row for row in rows if row.name != self._name and mine & set(row.queues)]
         paused = time.monotonic() - self._paused_at
-        count, count_open = len(others), sum(not row.holds for row in others)
-        if not suspicion.should_reopen(self._suspects, count, count_open, paused, self._pause_seconds):
+        count_open = sum(not row.holds for row in others)
+        if not suspicion.should_reopen(self._is_proven_bad, len(others), count_open, paused, self._pause_seconds):
             return
         self._admission.release(_SUDDEN)
-        if suspicion.is_borne_out(self._suspects) or count_open == 0:
-            self._trust()
-        else:
-            self._is_on_trial, self._trial_until = True, 0.0
-            self._suspects = []
+        self._is_on_trial, self._trial_until = True, 0.0
+        self._suspects = []
 
     def _ask_others(self) -> None:
         """Looks what became of the suspects on other workers."""

@@ -29,7 +29,7 @@ MIN_SUSPECTS = 3
 """Different runs in a row after which a worker pauses."""
 MAX_WASTED_ATTEMPTS = 10
 """Attempts beyond a step's retries after which even an unusable interpreter counts as one of its deaths."""
-FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 15.0, 600.0
+FIRST_PAUSE_SECONDS, PROVEN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 15.0, 60.0, 600.0
 TRUSTED_SECONDS = 60.0
 """How long a worker whom others bore out suspects itself of nothing."""
 RETRY_ELSEWHERE_SECONDS = 15.0
@@ -171,18 +171,22 @@ def is_borne_out(suspects: Sequence[Suspect]) -> bool:
     return failed > 0 and failed >= sum(suspect.opinion == "succeeded" for suspect in suspects)
 
 
+def is_proven(suspects: Sequence[Suspect]) -> bool:
+    """Whether another worker did what failed here."""
+    return not is_borne_out(suspects) and any(suspect.opinion == "succeeded" for suspect in suspects)
+
+
 def should_reopen(
-    suspects: Sequence[Suspect], others: int, open_others: int, paused_seconds: float, most: float
+    is_proven_bad: bool, others: int, open_others: int, paused_seconds: float, pause_seconds: float
 ) -> bool:
     """Whether a paused worker takes steps again.
 
-    `others` workers live, of which `open_others` take steps; after `most` seconds it is tried with one step. Without
+    `others` workers live, of which `open_others` take steps; after `pause_seconds` it is tried with one step. Without
     anybody who does the work, a worker of whom nothing is proven does it.
     """
-    if is_borne_out(suspects) or paused_seconds >= most or others == 0:
+    if paused_seconds >= pause_seconds or others == 0:
         return True
-    is_proven = any(suspect.opinion == "succeeded" for suspect in suspects)
-    return open_others == 0 and not is_proven
+    return open_others == 0 and not is_proven_bad
 
 
 def next_pause_seconds(before: float) -> float:

@@ -15,6 +15,8 @@ from workers.suspicion import (
     Tried,
     handed_on,
     interpreter_failure,
+    is_borne_out,
+    is_proven,
     is_suspicious,
     is_void,
     needs_probe,
@@ -150,22 +152,39 @@ def test_one_run_whose_steps_fail_again_and_again_pauses_nobody() -> None:
 
 
 @pytest.mark.parametrize(
-    ("opinions", "others", "open_others", "seconds", "expected"),
+    ("is_proven_bad", "others", "open_others", "seconds", "expected"),
     [
-        (("none",) * 3, 1, 1, 1.0, False),
-        (("none",) * 3, 1, 1, 15.0, True),
-        (("failed", "none", "none"), 1, 1, 1.0, True),
-        (("succeeded", "none", "none"), 1, 1, 1.0, False),
+        (False, 1, 1, 1.0, False),
+        (False, 1, 1, 15.0, True),
+        (True, 1, 1, 1.0, False),
         # All pause: of whom nothing is proven goes on; who is proven bad waits as long as others live.
-        (("none",) * 3, 1, 0, 1.0, True),
-        (("succeeded", "none", "none"), 1, 0, 1.0, False),
-        (("succeeded", "none", "none"), 0, 0, 1.0, True),
+        (False, 1, 0, 1.0, True),
+        (True, 1, 0, 1.0, False),
+        (True, 0, 0, 1.0, True),
     ],
 )
-def test_a_pause_ends_when_others_bear_it_out_are_gone_or_after_its_time(
-    opinions: tuple[str, ...], others: int, open_others: int, seconds: float, expected: bool
+def test_a_pause_ends_after_its_time_or_when_nobody_else_does_the_work(
+    is_proven_bad: bool, others: int, open_others: int, seconds: float, expected: bool
 ) -> None:
-    assert should_reopen(_suspects(*opinions), others, open_others, seconds, 15.0) is expected
+    assert should_reopen(is_proven_bad, others, open_others, seconds, 15.0) is expected
+
+
+@pytest.mark.parametrize(
+    ("opinions", "is_bad", "is_right"),
+    [
+        (("none", "none", "none"), False, False),
+        (("failed", "none", "none"), False, True),
+        (("succeeded", "none", "none"), True, False),
+        (("succeeded", "failed", "none"), False, True),
+        (("succeeded", "failed", "succeeded"), True, False),
+        ((), False, False),
+    ],
+)
+def test_what_others_made_of_the_steps_says_who_is_to_blame(
+    opinions: tuple[str, ...], is_bad: bool, is_right: bool
+) -> None:
+    assert is_proven(_suspects(*opinions)) is is_bad
+    assert is_borne_out(_suspects(*opinions)) is is_right
 
 
 def test_pauses_grow_up_to_a_limit() -> None:
