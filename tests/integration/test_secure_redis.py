@@ -1,4 +1,4 @@
-"""Debian's Redis with TLS and users that may only what docs/redis.md says: a run works, and what is wrong is told plainly."""
+"""Debian's Redis with TLS and users that may only what docs/how-to/redis.md says: a run works, and what is wrong is told plainly."""
 
 from __future__ import annotations
 
@@ -134,8 +134,8 @@ def refusals(place: Place) -> list[str]:
         ("nobody", {}, r"refused the password or user"),
         ("submitter", {"ca": "other-ca.pem"}, r"certificate that is not to be trusted: .*add\s+\?ssl_ca_certs="),
         ("submitter", {"host": "127.0.0.1"}, r"certificate that is not to be trusted: .*mismatch"),
-        ("blind", {}, r"does not permit its user .*docs/redis\.md"),
-        ("mute", {}, r"does not permit its user .*docs/redis\.md"),
+        ("blind", {}, r"does not permit its user .*docs/how-to/redis\.md"),
+        ("mute", {}, r"does not permit its user .*docs/how-to/redis\.md"),
     ],
     ids=["password", "user", "authority", "name", "keys", "command"],
 )
@@ -153,8 +153,8 @@ def test_a_submitter_is_told_plainly_what_is_wrong(
     [
         ("worker", {"password": "wr0ng-one"}, r"refused the password or user: .*check PIPELINE_QUEUE_BROKER_URL"),
         ("worker", {"ca": "other-ca.pem"}, r"certificate that is not to be trusted: .*\?ssl_ca_certs="),
-        ("cut", {}, r"does not permit its user .*docs/redis\.md.*tried: SREM _kombu"),
-        ("submitter", {}, r"does not permit its user .*docs/redis\.md"),
+        ("cut", {}, r"does not permit its user .*docs/how-to/redis\.md.*tried: SREM _kombu"),
+        ("submitter", {}, r"does not permit its user .*docs/how-to/redis\.md"),
     ],
     ids=["password", "authority", "keys", "commands"],
 )

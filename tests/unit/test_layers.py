@@ -1,4 +1,4 @@
-"""Imports run one way, as docs/design.md lists the layers: read from the source, so that nothing has to be imported."""
+"""Imports run one way, as docs/explanation/how-it-works.md lists the layers: read from the source, so that nothing has to be imported."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# From the top down: a package may import itself and those below it. `docs/design.md` lists them in this order.
+# From the top down: a package may import itself and those below it. `docs/explanation/how-it-works.md` lists them in this order.
 LAYERS = (
     *("cli", "client", "local", "submitting", "reporting", "scaffold", "loading", "planning", "space", "model"),
     *("index", "broker", "storage", "contract"),
@@ -62,7 +62,7 @@ def test_every_module_imports_only_its_own_layer_and_lower_ones(path: Path) -> N
     own = path.relative_to(ROOT / "pipeline_queue").with_suffix("").parts[0]
     if own in ABOVE_ALL:
         return
-    assert own in LAYERS, f"give pipeline_queue.{own} a layer, in docs/design.md and here"
+    assert own in LAYERS, f"give pipeline_queue.{own} a layer, in docs/explanation/how-it-works.md and here"
     allowed = LAYERS[LAYERS.index(own) :]
     for name in _imports(path):
         parts = name.split(".")
@@ -71,7 +71,7 @@ def test_every_module_imports_only_its_own_layer_and_lower_ones(path: Path) -> N
 
 
 def test_the_page_about_the_design_lists_the_layers_in_this_order() -> None:
-    text = (ROOT / "docs/design.md").read_text()
+    text = (ROOT / "docs/explanation/how-it-works.md").read_text()
     rows = [line.split("`")[1].rstrip("/") for line in text.splitlines() if line.startswith("| `pipeline_queue/")]
     assert [row.removeprefix("pipeline_queue/").removesuffix(".py") for row in rows] == list(LAYERS)
 
