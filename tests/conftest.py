@@ -27,6 +27,7 @@ from pipeline_queue.contract.settings import RESERVED_PREFIX, SCRATCH, Settings
 from pipeline_queue.local.folder import DataFolder
 from pipeline_queue.local.server import start_server
 
+ROOT = Path(__file__).resolve().parents[1]
 GENEROUS_SECONDS = 120.0
 
 # Of this process of the tests, removed with it.

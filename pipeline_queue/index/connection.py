@@ -91,7 +91,7 @@ def _refusal(error: Exception) -> str:
     from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError
 
     if isinstance(error, NoPermissionError):
-        return f"does not permit its user what is needed here: {error}; docs/how-to/redis.md has the rules for ACL users"
+        return f"does not permit its user what is needed here: {error}; docs/how-to/redis.md has the rules"
     if isinstance(error, AuthenticationError | AuthorizationError):
         return f"refused the password or user: {error}; check PIPELINE_QUEUE_BROKER_URL"
     cause: BaseException | None = error

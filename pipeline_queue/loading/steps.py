@@ -47,7 +47,7 @@ MAX_STEPS = 100
 MAX_RETRIES = 100
 MAX_TIMEOUT_SECONDS = 30 * 24 * 3600
 
-_KEYS = (
+KEYS = (
     *(
         "run",
         "args",
@@ -98,7 +98,7 @@ def read_steps(
     if node is None:
         reading.problems.add(place, "the pipeline has no steps", "add `steps:` with a list of one or more")
         return ()
-    entries = read_entries(reading, node, "step", _KEYS, MAX_STEPS)
+    entries = read_entries(reading, node, "step", KEYS, MAX_STEPS)
     if size_of(node) == 0:
         reading.add(node, "steps has nothing in it", "a pipeline needs at least one step")
     steps = [_read_step(replace(context, steps_before=number), entry) for number, entry in enumerate(entries)]
@@ -108,7 +108,7 @@ def read_steps(
 def _read_step(context: StepContext, entry: Entry) -> Step | None:
     if entry.body is None:
         return None
-    fields = Fields(context.reading, entry.body, entry.owner, _KEYS)
+    fields = Fields(context.reading, entry.body, entry.owner, KEYS)
     env = _read_env(context, fields)
     words: tuple[Template, ...] = ()
     args: tuple[Template | OptionalWords, ...] = ()

@@ -1,4 +1,4 @@
-"""Debian's Redis with TLS and users that may only what docs/how-to/redis.md says: a run works, and what is wrong is told plainly."""
+"""Debian's Redis with TLS and users with the rules of docs/how-to/redis.md: a run works, and what is wrong is told."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ from tests.integration.secure_redis import SecureRedis, secure_redis
 
 PASSWORD = "s3cret-of-this-test"
 RULES = dict(
-    re.findall(r"^user (\w+) (on .*)$", (Path(__file__).resolve().parents[2] / "docs" / "redis.md").read_text(), re.M)
+    re.findall(
+        r"^user (\w+) (on .*)$", (Path(__file__).resolve().parents[2] / "docs/how-to/redis.md").read_text(), re.M
+    )
 )
 YAML = """\
 pipeline:
