@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -184,7 +185,9 @@ class Client:
 
     def sweep(self, sweep: str) -> SweepReport:
         """The sweep as it is now. Raises NotFoundError."""
-        found = self._find_sweep(sweep)
+        return self._report_of(self._find_sweep(sweep))
+
+    def _report_of(self, found: Sweep) -> SweepReport:
         live = self._run_index.sweeps.read(found.record.id) if self._run_index else None
         report = read_sweep(self._storage(), found, live)
         if self._run_index is None or live is None or not live.adds_up or report.state in ENDED_SWEEP:
@@ -222,20 +225,27 @@ class Client:
             self._enqueue_held(found)
         return self.sweep(found.record.id)
 
-    def retry(self, text: str, where: str | None = None, note: Callable[[int], None] | None = None) -> SweepReport:
+    def retry(
+        self,
+        text: str,
+        where: str | None = None,
+        note: Callable[[int], None] | None = None,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> SweepReport:
         """Does what failed, was cancelled or was lost again, from its first unpublished step; the sweep as it is then.
 
         `text` names a sweep or one run; `where` chooses runs by their parameters, `state` and `index`. Runs that are
         under way are left alone. The embedded service starts the sweep's steps with this process's environment and
-        Python from then on. `note` is told how many runs it is. Raises NotFoundError, and InputError for a condition
-        that cannot be read or a sweep that is just being cancelled.
+        Python from then on. `progress` is told how many runs are open again so far, `note` how many it is. Raises
+        NotFoundError, and InputError for a condition that cannot be read or a sweep that is just being cancelled.
         """
         from pipeline_queue.submitting.retry import retry
 
         run = RunId.parse(self.resolve(text))
         found = Sweep.read(self._storage(), run.sweep)
         only = None if len(found.space) == 1 or self.is_sweep(text) else found.run_id(run.index).index
-        count = retry(self._live(), self._writable(), found, only, where, lambda: self._send_environment(run.sweep))
+        send = partial(self._send_environment, run.sweep)
+        count = retry(self._live(), self._writable(), found, only, where, send, progress)
         if note:
             note(count)
         return self.sweep(run.sweep)
@@ -293,7 +303,9 @@ class Client:
 
     def run(self, run: str) -> RunRecord:
         """The run as it is now; paths in it are absolute. Raises NotFoundError."""
-        sweep, run_id = self._find(run)
+        return self._run_of(*self._find(run))
+
+    def _run_of(self, sweep: Sweep, run_id: RunId) -> RunRecord:
         storage = self._storage()
         ended = sweep.paths(storage, run_id).end() is not None
         live = None if ended or self._run_index is None else self._run_index.run(run_id)
@@ -308,7 +320,7 @@ class Client:
         for sweep in self._sweeps():
             for index in range(len(sweep.space)):
                 with suppress(StorageError):
-                    yield self.run(str(sweep.run_id(index)))
+                    yield self._run_of(sweep, sweep.run_id(index))
 
     def runs_of(self, sweep: str) -> Iterator[RunRecord]:
         """The runs of a sweep that have been begun, by index; what is damaged is passed over. Raises NotFoundError."""
@@ -316,14 +328,13 @@ class Client:
         indexes = sorted(index for index, _ in self._storage().run_folders(found.record.id))
         for index in indexes:
             with suppress(StorageError):
-                yield self.run(str(found.run_id(index)))
+                yield self._run_of(found, found.run_id(index))
 
     def overview(self) -> Iterator[RunRecord | SweepReport]:
         """Every sweep, newest first: one of a single run as that run. What is damaged is passed over."""
         for sweep in self._sweeps():
             with suppress(StorageError):
-                name = sweep.record.id
-                yield self.sweep(name) if len(sweep.space) > 1 else self.run(f"{name}.0")
+                yield self._report_of(sweep) if len(sweep.space) > 1 else self._run_of(sweep, sweep.run_id(0))
 
     def _sweeps(self) -> Iterator[Sweep]:
         storage = self._storage()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 
 import click
 
@@ -13,6 +14,9 @@ from pipeline_queue.client import Client
 from pipeline_queue.contract.errors import InputError
 from pipeline_queue.contract.wording import counted, is_are
 from pipeline_queue.loading.steps import duration_seconds
+
+_SHOWN_AFTER_SECONDS = 0.5
+_SHOWN_EACH_SECONDS = 0.1
 
 
 @click.command()
@@ -36,7 +40,8 @@ def retry(sweep_name: str, failed: bool, where: str | None, detach: bool, slots:
     if failed:
         where = f"state=failed and ({where})" if where else "state=failed"
     with working(slots, nearest=True) as client:
-        report = client.retry(sweep_name, where, note=_say)
+        progress = _Progress()
+        report = client.retry(sweep_name, where, note=progress.end, progress=progress.show)
         _serve_queues(client, report.sweep)
         if detach:
             echo(_json(client, sweep_name, report.sweep) if as_json else report.sweep)
@@ -85,6 +90,29 @@ def _forget_reused(yes: bool, older_than: str) -> None:
 
 def _json(client: Client, asked: str, sweep: str) -> str:
     return json_of_sweep(client, sweep) if client.is_sweep(asked) else json_of_run(client, asked)
+
+
+class _Progress:
+    """How far a retry is: on a terminal, in a line that is written over while that takes long."""
+
+    def __init__(self) -> None:
+        self._next = time.monotonic() + _SHOWN_AFTER_SECONDS
+        self._is_shown = False
+
+    def show(self, count: int) -> None:
+        """So many runs are open again."""
+        if time.monotonic() < self._next or not sys.stderr.isatty():
+            return
+        self._next = time.monotonic() + _SHOWN_EACH_SECONDS
+        self._is_shown = True
+        sys.stderr.write(f"\r{count:,} runs are open again")
+        sys.stderr.flush()
+
+    def end(self, count: int) -> None:
+        """So many it was."""
+        if self._is_shown:
+            sys.stderr.write("\r\033[K")
+        _say(count)
 
 
 def _say(count: int) -> None:

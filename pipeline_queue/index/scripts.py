@@ -201,33 +201,40 @@ end
 return 1
 """
 
-# Ends a sweep: nothing of it starts any more, what was never started is cancelled, what runs is asked to end.
+# Has nothing of a sweep start any more.
+# KEYS  1 sweep hash
+# result 1 done | 0 it is not known, or has ended
+CANCEL_SWEEP = """
+if not redis.call('HGET', KEYS[1], 'state') or redis.call('HEXISTS', KEYS[1], 'ended') == 1 then return 0 end
+redis.call('HSET', KEYS[1], 'state', 'cancelled')
+return 1
+"""
+
+# Of a cancelled sweep's runs in flight: what was never started is cancelled, what runs is asked to end. A part of them
+# at a time, so that nobody else waits long for the server.
 # KEYS  1 sweep hash, 2 flight, 3 causes, 4 unended sweeps, 5 active runs, 6 what the run hashes' names begin with
-# ARGV  1 sweep, 2 seconds that an ended run is remembered
-# result how many runs a worker has yet to end
-CANCEL_SWEEP = (
+# ARGV  1 sweep, 2 seconds that an ended run is remembered, then indexes
+# result how many of them a worker has yet to end
+CANCEL_RUNS = (
     _NOW
     + _LEAVE
     + """
-local state = redis.call('HGET', KEYS[1], 'state')
-if not state or redis.call('HEXISTS', KEYS[1], 'ended') == 1 then return 0 end
-redis.call('HSET', KEYS[1], 'state', 'cancelled')
 local busy = 0
-for _, index in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
+for i = 3, #ARGV do
+  local index = ARGV[i]
   local key, run = KEYS[6] .. index, ARGV[1] .. '.' .. index
-  redis.call('HSET', key, 'cancel', now)
-  if redis.call('HGET', key, 'state') == 'queued' then
-    redis.call('HSET', key, 'state', 'cancelled', 'ended', now)
-    redis.call('EXPIRE', key, ARGV[2])
-    redis.call('SREM', KEYS[5], run)
-    leave(key, KEYS[1], KEYS[2], KEYS[3], KEYS[4], run, 'cancelled', '')
-  else
-    busy = busy + 1
+  -- One that has ended since it was listed is none in flight any more.
+  if redis.call('ZSCORE', KEYS[2], index) then
+    redis.call('HSET', key, 'cancel', now)
+    if redis.call('HGET', key, 'state') == 'queued' then
+      redis.call('HSET', key, 'state', 'cancelled', 'ended', now)
+      redis.call('EXPIRE', key, ARGV[2])
+      redis.call('SREM', KEYS[5], run)
+      leave(key, KEYS[1], KEYS[2], KEYS[3], KEYS[4], run, 'cancelled', '')
+    else
+      busy = busy + 1
+    end
   end
-end
-if busy == 0 and redis.call('HEXISTS', KEYS[1], 'ended') == 0 then
-  redis.call('HSET', KEYS[1], 'ended', now)
-  redis.call('EXPIRE', KEYS[1], 86400)
 end
 return busy
 """
@@ -597,27 +604,33 @@ return result
 """
 )
 
-# How far a sweep's runs in flight are.
-# KEYS  1 flight, 2 retries, 3 what the run hashes' names begin with
-# ARGV  1 sweep
-# result how many of them wait to be tried again; then, in pairs, how many first steps are published of how many runs
+# How far some of a sweep's runs in flight are.
+# KEYS  1 what the run hashes' names begin with
+# ARGV  indexes
+# result in pairs, how many first steps are published of how many of them
 PROGRESS = """
-local retrying, counts, result = 0, {}, {}
-for _, member in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
-  if string.find(member, ARGV[1]..'.', 1, true) == 1 then
-    local index, step = string.match(member, '%.(%d+) (.*)$')
-    if index and redis.call('HGET', KEYS[3]..index, step..'|state') == 'retrying' then retrying = retrying + 1 end
-  end
-end
-for _, index in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
-  local published = redis.call('HGET', KEYS[3]..index, 'published') or '0'
+local counts, result = {}, {}
+for _, index in ipairs(ARGV) do
+  local published = redis.call('HGET', KEYS[1]..index, 'published') or '0'
   counts[published] = (counts[published] or 0) + 1
 end
 for published, count in pairs(counts) do
   result[#result + 1] = tonumber(published)
   result[#result + 1] = count
 end
-return {retrying, result}
+return result
+"""
+
+# How many of these runs' steps wait to be tried again.
+# KEYS  1 what the run hashes' names begin with
+# ARGV  index and step for each
+# result how many
+RETRYING = """
+local retrying = 0
+for i = 1, #ARGV, 2 do
+  if redis.call('HGET', KEYS[1]..ARGV[i], ARGV[i + 1]..'|state') == 'retrying' then retrying = retrying + 1 end
+end
+return retrying
 """
 
 # One holder at a time: takes the lock or extends it.

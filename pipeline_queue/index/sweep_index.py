@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.contract.metric_spans import MetricSpan
@@ -16,11 +16,15 @@ from pipeline_queue.index.connection import broker_errors
 if TYPE_CHECKING:
     from redis import Redis
 
+_T = TypeVar("_T")
+
 SweepState = Literal["running", "paused", "stopped", "cancelled"]
 
 _REMEMBER_SECONDS = 300
 SHARED_SECONDS = 7 * 24 * 3600
 _BATCH = 1000
+_CANCELLED_AT_ONCE = 250
+"""Runs for which the server, a few milliseconds, does nothing else."""
 _PAGE = 500
 
 
@@ -87,12 +91,16 @@ class LiveSweep:
 
     @property
     def adds_up(self) -> bool:
-        """Whether its counts can be true; a server with an older memory may have some that cannot."""
+        """Whether its counts can be true; a server with an older memory may have some that cannot.
+
+        Of a sweep that is restored while its runs end some may be missing, which shows when it has ended.
+        """
         ended = self.succeeded + self.failed + self.cancelled
         least = min(
             self.succeeded, self.failed, self.cancelled, self.unstarted, self.reopened, self.flight - self.unstarted
         )
-        return least >= 0 and ended + self.flight <= self.total and self.cursor <= self.total
+        is_whole = self.ended_at is None or self.state in ("cancelled", "stopped") or ended == self.total
+        return least >= 0 and ended + self.flight <= self.total and self.cursor <= self.total and is_whole
 
     @property
     def has_more(self) -> bool:
@@ -135,6 +143,7 @@ class SweepIndex:
         self._reopen = redis.register_script(scripts.REOPEN)
         self._drop = redis.register_script(scripts.DROP_SWEEP)
         self._cancel = redis.register_script(scripts.CANCEL_SWEEP)
+        self._cancel_runs = redis.register_script(scripts.CANCEL_RUNS)
         self._end = redis.register_script(scripts.END_SWEEP)
         self._begin = redis.register_script(scripts.BEGIN)
         self._join = redis.register_script(scripts.JOIN)
@@ -142,6 +151,7 @@ class SweepIndex:
         self._turn = redis.register_script(scripts.TURN_SWEEP)
         self._untracked = redis.register_script(scripts.UNTRACKED)
         self._progress = redis.register_script(scripts.PROGRESS)
+        self._retrying = redis.register_script(scripts.RETRYING)
 
     def open(self, opening: Opening) -> bool:
         """Makes a sweep known; False when it was."""
@@ -259,21 +269,27 @@ class SweepIndex:
             )  # the sweep itself last
 
     def cancel(self, sweep: str) -> int:
-        """Nothing of the sweep starts any more; how many runs a worker has yet to end."""
+        """Nothing of the sweep starts any more; how many runs a worker has yet to end.
+
+        Stopped half-way it can be called again: workers end what of a cancelled sweep is started meanwhile.
+        """
+        names = [
+            keys.sweep_key(sweep),
+            keys.flight_key(sweep),
+            keys.causes_key(sweep),
+            keys.SWEEPS,
+            keys.ACTIVE,
+            keys.runs_of(sweep),
+        ]
         with broker_errors(self._url):
-            return int(
-                self._cancel(
-                    keys=[
-                        keys.sweep_key(sweep),
-                        keys.flight_key(sweep),
-                        keys.causes_key(sweep),
-                        keys.SWEEPS,
-                        keys.ACTIVE,
-                        keys.runs_of(sweep),
-                    ],
-                    args=[sweep, _REMEMBER_SECONDS],
-                )
-            )
+            if not self._cancel(keys=names[:1]):
+                return 0
+            busy = 0
+            for some in _batches(self.in_flight(sweep), _CANCELLED_AT_ONCE):
+                busy += int(self._cancel_runs(keys=names, args=[sweep, _REMEMBER_SECONDS, *some]))
+            if busy == 0:
+                self._end(keys=names[:1])
+        return busy
 
     def end(self, sweep: str) -> None:
         """All of the sweep's runs have ended on the storage."""
@@ -315,10 +331,23 @@ class SweepIndex:
 
     def progress(self, sweep: str) -> LiveProgress:
         """How far the runs in flight are."""
-        names = [keys.flight_key(sweep), keys.RETRIES, keys.runs_of(sweep)]
+        names = [keys.runs_of(sweep)]
+        published: dict[int, int] = {}
+        retrying = 0
         with broker_errors(self._url):
-            retrying, pairs = self._progress(keys=names, args=[sweep])
-        return LiveProgress(int(retrying), {int(k): int(n) for k, n in zip(pairs[::2], pairs[1::2], strict=True)})
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.zrange(keys.flight_key(sweep), 0, -1)
+            pipe.zrange(keys.RETRIES, 0, -1)
+            flight, retries = pipe.execute()
+            for some in _batches(flight):
+                pairs = self._progress(keys=names, args=some)
+                for count, runs in zip(pairs[::2], pairs[1::2], strict=True):
+                    published[int(count)] = published.get(int(count), 0) + int(runs)
+            own = f"{sweep}."
+            parts = (retry.removeprefix(own).partition(" ") for retry in retries if retry.startswith(own))
+            for waiting in _batches((index, step) for index, _, step in parts):
+                retrying += int(self._retrying(keys=names, args=[part for pair in waiting for part in pair]))
+        return LiveProgress(retrying, published)
 
     def forget_ended(self, sweep: str) -> None:
         """Its end is on the storage: the sweep needs no more looking after."""
@@ -481,9 +510,9 @@ class SweepIndex:
             return bool(self._turn(keys=[keys.sweep_key(sweep)], args=[before, after]))
 
 
-def _batches(indexes: Iterable[int]) -> Iterator[list[int]]:
-    rest = iter(indexes)
-    while some := list(islice(rest, _BATCH)):
+def _batches(items: Iterable[_T], size: int = _BATCH) -> Iterator[list[_T]]:
+    rest = iter(items)
+    while some := list(islice(rest, size)):
         yield some
 
 

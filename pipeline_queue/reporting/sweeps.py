@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from operator import itemgetter
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from pipeline_queue.model.failure_causes import cause_of, grouped, reason_of
 from pipeline_queue.model.main_metric import MainMetric, main_metric
 from pipeline_queue.planning.step_progress import StepTotals, executions_left, seconds_left
 from pipeline_queue.planning.sweep import Sweep
+from pipeline_queue.storage.at_once import at_once
 from pipeline_queue.storage.storage import Storage
 
 SweepState = Literal["queued", "running", "pausing", "paused", "succeeded", "failed", "cancelled", "stopped"]
@@ -129,8 +130,7 @@ def _from_storage(storage: Storage, sweep: Sweep) -> SweepReport:
     name, total = sweep.record.id, len(sweep.space)
     counts = {"queued": 0, "running": 0, "succeeded": 0, "failed": 0, "cancelled": 0}
     failed, measured = [], []
-    for index, paths in storage.run_folders(name):
-        end = paths.end()
+    for index, end in _ends(storage, name):
         counts[end.state if end else "running"] += 1
         failed += [failure_of(end)] if end and end.state == "failed" else []
         measured += [(index, end.metrics)] if end and end.state == "succeeded" else []
@@ -162,15 +162,14 @@ def _reason(storage: Storage, sweep: Sweep, run: str) -> str:
 
 def failures_on_storage(storage: Storage, sweep: str) -> tuple[FailureGroup, ...]:
     """The failed runs of a sweep by cause, from their ends. Raises StorageError."""
-    ends = (paths.end() for _, paths in storage.run_folders(sweep))
-    return grouped(failure_of(end) for end in ends if end is not None and end.state == "failed")
+    ends = _ends(storage, sweep)
+    return grouped(failure_of(end) for _, end in ends if end is not None and end.state == "failed")
 
 
 def counts_on_storage(storage: Storage, sweep: str) -> dict[str, int]:
     """How many runs of a sweep have ended in each way, from their ends. Raises StorageError."""
     counts = {"succeeded": 0, "failed": 0, "cancelled": 0}
-    for _, paths in storage.run_folders(sweep):
-        end = paths.end()
+    for _, end in _ends(storage, sweep):
         if end is not None:
             counts[end.state] += 1
     return counts
@@ -178,8 +177,12 @@ def counts_on_storage(storage: Storage, sweep: str) -> dict[str, int]:
 
 def metrics_on_storage(storage: Storage, sweep: str) -> dict[str, MetricSpan]:
     """Between which numbers the metrics of a sweep's succeeded runs lie, from their ends. Raises StorageError."""
-    ends = ((index, paths.end()) for index, paths in storage.run_folders(sweep))
+    ends = _ends(storage, sweep)
     return spans_of((index, end.metrics) for index, end in ends if end is not None and end.state == "succeeded")
+
+
+def _ends(storage: Storage, sweep: str) -> Iterator[tuple[int, RunRecord | None]]:
+    return at_once(lambda run: (run[0], run[1].end()), storage.run_folders(sweep))
 
 
 def failure_of(end: RunRecord) -> tuple[str, str, bool]:

@@ -13,6 +13,7 @@ from pipeline_queue.contract.metric_spans import spans_of
 from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.index.sweep_index import Opening
 from pipeline_queue.planning.sweep import Sweep
+from pipeline_queue.storage.at_once import at_once
 from pipeline_queue.storage.storage import RunPaths, Storage
 from pipeline_queue.submitting.feeder import feed
 
@@ -64,9 +65,8 @@ def restore_sweep(run_index: RunIndex, storage: Storage, sweep: Sweep) -> int:
     ended: dict[int, str] = {}
     measured: list[tuple[int, Mapping[str, float]]] = []
     cursor = 0
-    for index, paths in storage.run_folders(name):
+    for index, state, metrics in at_once(_end_of, storage.run_folders(name)):
         cursor = max(cursor, index + 1)
-        state, metrics = _end_of(paths)
         if state is not None:
             ended[index] = state
         if state == "succeeded":
@@ -75,8 +75,8 @@ def restore_sweep(run_index: RunIndex, storage: Storage, sweep: Sweep) -> int:
     if len(ended) == total == 1:
         return 0
     chosen = storage.retry_choice(name)
-    begun = range(cursor) if chosen is None else sorted(chosen)
-    again = [index for index in begun if index not in ended]
+    started = range(cursor) if chosen is None else sorted(chosen)
+    again = [index for index in started if index not in ended]
     passed_over = 0
     if chosen is not None:
         # A part of an ended sweep is done again: the rest stays as it is.
@@ -126,14 +126,15 @@ def _published(storage: Storage, sweep: Sweep, indexes: Iterable[int]) -> dict[R
     return published
 
 
-def _end_of(paths: RunPaths) -> tuple[str | None, Mapping[str, float]]:
-    """How a run ended, None while it has not, and its metrics.
+def _end_of(run: tuple[int, RunPaths]) -> tuple[int, str | None, Mapping[str, float]]:
+    """Its index, how it ended, None while it has not, and its metrics.
 
     One whose end is damaged has failed: its sweep goes on without it.
     """
+    index, paths = run
     try:
         end = paths.end()
     except StorageError as error:
         logger.error("counted as failed: %s", error)
-        return "failed", {}
-    return (end.state, end.metrics) if end else (None, {})
+        return index, "failed", {}
+    return (index, end.state, end.metrics) if end else (index, None, {})

@@ -7,7 +7,7 @@ moment and called again, this does what was left: a run without an end that is n
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from pipeline_queue.contract.errors import InputError, StorageError
@@ -17,6 +17,7 @@ from pipeline_queue.index.sweep_index import LiveSweep
 from pipeline_queue.model.conditions import Condition, parse
 from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.reporting.results import parameter_column
+from pipeline_queue.storage.at_once import at_once
 from pipeline_queue.storage.storage import CANCELLED, RUN_END, RunPaths, Storage
 from pipeline_queue.submitting.feeder import feed
 from pipeline_queue.submitting.recovery import restore_sweep
@@ -51,10 +52,19 @@ class _Choice:
 class _Known:
     """A run that has a folder: what it ended as, or did before it was last retried; '' when it never ended."""
 
+    index: int
     paths: RunPaths
     state: str
     has_ended: bool
     was_retried: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """Who is told of what happens."""
+
+    reopened: Callable[[], None]
+    progress: Callable[[int], None]
 
 
 def retry(
@@ -64,10 +74,12 @@ def retry(
     only: int | None = None,
     where: str | None = None,
     reopened: Callable[[], None] = lambda: None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> int:
     """Has runs of the sweep done again: `only` one of them, or those for which `where` holds; how many.
 
-    `reopened` is called when there are any, once the storage has them open and before they are enqueued.
+    `reopened` is called when there are any, once the storage has them open and before they are enqueued; `progress`
+    with how many of them the storage has open so far.
     Raises InputError for a condition that cannot be read and for a sweep that is just being ended.
     """
     names = [parameter_column(parameter.name) for parameter in sweep.pipeline.parameters]
@@ -75,8 +87,8 @@ def retry(
     live = _wait_until_settled(run_index, storage, sweep)
     run_index.sweeps.forget_shared(sweep.record.id)
     if live is not None and live.ended_at is None:
-        return _retry_running(run_index, storage, choice, reopened)
-    return _retry_ended(run_index, storage, choice, live is not None, reopened)
+        return _retry_running(run_index, storage, choice, _Told(reopened, progress))
+    return _retry_ended(run_index, storage, choice, live is not None, _Told(reopened, progress))
 
 
 def _wait_until_settled(run_index: RunIndex, storage: Storage, sweep: Sweep) -> LiveSweep | None:
@@ -96,45 +108,46 @@ def _wait_until_settled(run_index: RunIndex, storage: Storage, sweep: Sweep) -> 
         time.sleep(_INTERVAL_SECONDS)
 
 
-def _retry_running(run_index: RunIndex, storage: Storage, choice: _Choice, reopened: Callable[[], None]) -> int:
+def _retry_running(run_index: RunIndex, storage: Storage, choice: _Choice, told: _Told) -> int:
     """The sweep goes on: what has ended of it joins what waits."""
     sweep = choice.sweep
     name = sweep.record.id
-    known = dict(_known(storage, name))
-    # Looked at after the storage: a run that is written down as ended and still in flight is about to be counted.
-    flight = run_index.sweeps.in_flight(name)
-    again = {
-        index: run
-        for index, run in known.items()
-        if index not in flight and run.state in ("failed", "cancelled") and choice.takes(index, run.state)
+    ended = {
+        run.index: run
+        for run in _known(storage, name)
+        if run.state in ("failed", "cancelled") and choice.takes(run.index, run.state)
         if run.has_ended or run.was_retried
     }
+    # Looked at after the storage: a run that is written down as ended and still in flight is about to be counted.
+    flight = run_index.sweeps.in_flight(name)
+    again = {index: run for index, run in ended.items() if index not in flight}
     chosen = storage.retry_choice(name)
     if chosen is not None:
         storage.choose_retry(name, chosen | again.keys())
-    for run in again.values():
-        run.paths.reopen()
+    _reopen((run.paths for run in again.values()), told.progress)
     if again:
-        reopened()
+        told.reopened()
     count = run_index.sweeps.reopened(name, {index: run.state for index, run in again.items()})
     feed(run_index, storage, sweep, run_index.workers())
     return count
 
 
-def _retry_ended(
-    run_index: RunIndex, storage: Storage, choice: _Choice, has_ended: bool, reopened: Callable[[], None]
-) -> int:
+def _retry_ended(run_index: RunIndex, storage: Storage, choice: _Choice, has_ended: bool, told: _Told) -> int:
     """The sweep has ended, or the index has lost it: it is opened again and restored from the storage."""
     sweep = choice.sweep
     name, total = sweep.record.id, len(sweep.space)
-    known = dict(_known(storage, name))
-    states = {index: run.state or "cancelled" for index, run in known.items()}
-    again = {
-        index
-        for index in (range(total) if choice.only is None else (choice.only,))
-        if not (index in known and known[index].has_ended and states[index] == "succeeded")
-        and choice.takes(index, states.get(index, "cancelled"))
-    }
+    again: dict[int, RunPaths | None] = {}
+    begun = bytearray(total)
+    for run in _known(storage, name):
+        if run.index >= total:
+            continue
+        begun[run.index] = True
+        succeeded = run.has_ended and run.state == "succeeded"
+        if not succeeded and choice.takes(run.index, run.state or "cancelled"):
+            again[run.index] = run.paths
+    for index in range(total) if choice.only is None else (choice.only,):
+        if not begun[index] and choice.takes(index, "cancelled"):
+            again[index] = None
     has_ended = has_ended or total == 1 or storage.sweep_end(name) is not None
     if not again and has_ended:
         return 0
@@ -142,23 +155,32 @@ def _retry_ended(
     if has_ended:
         storage.choose_retry(name, None if choice.is_all or total == 1 else again)
     elif former is not None:
-        storage.choose_retry(name, None if choice.is_all else former | again)
-    for index in again & known.keys():
-        known[index].paths.reopen()
+        storage.choose_retry(name, None if choice.is_all else former | again.keys())
+    _reopen(filter(None, again.values()), told.progress)
     storage.reopen_sweep(name)
-    reopened()
+    told.reopened()
     run_index.sweeps.drop_ended(name, again)
     restore_sweep(run_index, storage, sweep)
     return len(again)
 
 
-def _known(storage: Storage, name: str) -> Iterator[tuple[int, _Known]]:
-    for index, paths in storage.run_folders(name):
-        try:
-            names = paths.names()
-            end = paths.end() if RUN_END in names else None
-            former = end or paths.former_end(names)
-        except OSError as error:
-            raise StorageError(f"{paths.folder} cannot be read: {error.strerror}") from error
-        state = former.state if former else "cancelled" if CANCELLED in names else ""
-        yield index, _Known(paths, state, end is not None, former is not None and end is None)
+def _reopen(runs: Iterable[RunPaths], progress: Callable[[int], None]) -> None:
+    for count, _ in enumerate(at_once(RunPaths.reopen, runs), start=1):
+        progress(count)
+
+
+def _known(storage: Storage, name: str) -> Iterator[_Known]:
+    return at_once(_look_at, storage.run_folders(name))
+
+
+def _look_at(run: tuple[int, RunPaths]) -> _Known:
+    """Raises StorageError."""
+    index, paths = run
+    try:
+        names = paths.names()
+        end = paths.end() if RUN_END in names else None
+        former = end or paths.former_end(names)
+    except OSError as error:
+        raise StorageError(f"{paths.folder} cannot be read: {error.strerror}") from error
+    state = former.state if former else "cancelled" if CANCELLED in names else ""
+    return _Known(index, paths, state, end is not None, former is not None and end is None)

@@ -279,3 +279,32 @@ def test_a_connection_that_was_cut_is_made_again_by_the_thread_that_keeps_it(sit
     assert _claim(site) == lease
     site.redis.client_kill_filter(_type="normal", skipme=True)
     assert site.run_index.record(lease, Ending("succeeded", "running"))
+
+
+def test_a_sweep_with_many_runs_in_flight_is_cancelled_whole_and_counted_once(site: Site) -> None:
+    index, sweep = site.run_index, "many-1a2b3c4d"
+    index.sweeps.open(Opening(sweep, 1_000_000))
+    first, *rest = index.sweeps.allot(sweep, 1500, 2000).fresh
+    assert len(rest) == 1499
+    assert isinstance(index.claim(first, "one", "holder", "worker"), Lease)
+    assert index.sweeps.progress(sweep).published == {0: 1500}
+    assert index.sweeps.cancel(sweep) == 1
+    live = index.sweeps.read(sweep)
+    assert live is not None and (live.state, live.ended_at, live.cancelled, live.flight) == ("cancelled", None, 1499, 1)
+    assert index.sweeps.cancel(sweep) == 1, "and it may be asked for again"
+    assert index.sweeps.allot(sweep, 1500, 2000).fresh == ()
+    refused = index.claim(rest[0], "one", "holder", "worker")
+    assert isinstance(refused, Refusal) and refused.reason == "ended"
+    index.close_run(first, "cancelled")
+    live = index.sweeps.read(sweep)
+    assert live is not None and live.ended_at is not None and live.cancelled == 1500
+
+
+def test_an_ended_sweep_whose_counts_lack_a_run_is_read_from_the_storage(site: Site) -> None:
+    index, sweep = site.run_index, "few-1a2b3c4d"
+    index.sweeps.open(Opening(sweep, 3, cursor=3, succeeded=1, failed=1))
+    live = index.sweeps.read(sweep)
+    assert live is not None and live.adds_up
+    index.sweeps.end(sweep)
+    live = index.sweeps.read(sweep)
+    assert live is not None and live.ended_at is not None and not live.adds_up
