@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from benchmarks.figures import Figure
-from benchmarks.scenarios import fairness, killed, million, prepare, results, retry, submitters, throughput
+from benchmarks.scenarios import fairness, killed, large, million, prepare, results, retry, submitters, throughput
 from benchmarks.scenarios.conditions import Conditions
 
 SCENARIOS: dict[str, Callable[[Conditions], list[Figure]]] = {
@@ -17,5 +17,6 @@ SCENARIOS: dict[str, Callable[[Conditions], list[Figure]]] = {
     "killed": killed.measure,
     "throughput": throughput.measure,
     "results": results.measure,
+    "large": large.measure,
 }
 """Name -> what measures it. Raises BenchmarkError when the work was not done, and errors of the product."""
