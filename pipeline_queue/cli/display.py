@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console, JustifyMethod
-from rich.live import Live
-from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
@@ -20,6 +18,8 @@ from pipeline_queue.contract.records import RunRecord, StepSummary
 from pipeline_queue.contract.wording import counted
 
 if TYPE_CHECKING:
+    from rich.spinner import Spinner
+
     from pipeline_queue.reporting.explain import Explanation
 
 STATE_COLOURS = {
@@ -59,6 +59,10 @@ def plain(event: Event) -> str:
 
 
 def _watch_live(client: Client, run: str) -> RunRecord:
+    # Here, as no other command needs them, and they take long to import on a busy machine.
+    from rich.live import Live
+    from rich.spinner import Spinner
+
     begun: dict[str, float] = {}
     spinner = Spinner("dots")
     with Live(console=Console(stderr=True, highlight=False), refresh_per_second=10, transient=True) as live:

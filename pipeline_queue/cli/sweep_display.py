@@ -11,9 +11,6 @@ from itertools import takewhile
 
 import click
 from rich.cells import cell_len, set_cell_size
-from rich.console import Console, Group
-from rich.live import Live
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.text import Text
 
 from pipeline_queue.cli.display import STATE_COLOURS, console, safe_text, short
@@ -230,6 +227,11 @@ def _cut(fact: str, width: int) -> str:
 
 def _watch_live(client: Client, sweep: str) -> SweepReport:
     """A bar of steps (of runs, where those cannot be counted), and below it what the workers are at."""
+    # Here, as no other command needs them, and they take long to import on a busy machine.
+    from rich.console import Console, Group
+    from rich.live import Live
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
     screen = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
