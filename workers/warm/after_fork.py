@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -39,6 +40,14 @@ def _multiprocessing(module: Any) -> None:
     module.ORIGINAL_DIR = os.getcwd()  # noqa: PTH109 - as it is set there
 
 
+def _readline(module: Any) -> None:
+    """By C alone it exports the size of a terminal, and catches the signal of its change."""
+    for name in (b"LINES", b"COLUMNS"):
+        if name not in os.environb:
+            os.unsetenv(name)
+    signal.signal(signal.SIGWINCH, signal.getsignal(signal.SIGWINCH))
+
+
 _RENEWALS: dict[str, Callable[[Any], None]] = {
     "numpy.random": _seed,
     "torch": _seed,
@@ -46,4 +55,5 @@ _RENEWALS: dict[str, Callable[[Any], None]] = {
     "threading": _threading,
     "tempfile": _tempfile,
     "multiprocessing.process": _multiprocessing,
+    "readline": _readline,
 }

@@ -211,8 +211,8 @@ def _flush() -> bool:
         except Exception as error:  # noqa: BLE001 - whatever the stream is
             flushed = False
             if stream is sys.stdout:
-                text = f"Exception ignored in: {stream!r}\n{type(error).__name__}: {error}"
-                _quietly(partial(print, text, file=sys.stderr))
+                where = "on flushing sys.stdout:" if sys.version_info >= (3, 13) else f"in: {stream!r}"
+                _quietly(partial(print, f"Exception ignored {where}\n{type(error).__name__}: {error}", file=sys.stderr))
     return flushed
 
 
