@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
-import textwrap
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -21,7 +19,7 @@ from pipeline_queue.cli.connection import (
     storage_root,
     tell_folder_above,
 )
-from pipeline_queue.cli.printing import echo, echo_json
+from pipeline_queue.cli.printing import echo, echo_json, within_width
 from pipeline_queue.client import Client
 from pipeline_queue.contract.states import ENDED
 from pipeline_queue.contract.wording import counted
@@ -145,16 +143,8 @@ def doctor(dead: bool, clear_dead: bool, adopt_storage: bool, as_json: bool) -> 
     else:
         signs = {"ok": "✓", "warn": "!", "fail": "✗"}
         for check in checks:
-            echo(_within_width(f"{signs[check.state]} {check.name}: {check.detail}"))
+            echo(within_width(f"{signs[check.state]} {check.name}: {check.detail}"))
     sys.exit(3 if failed else 0)
-
-
-def _within_width(line: str) -> str:
-    """On a terminal broken between words, with what follows indented; paths stay whole."""
-    if not sys.stdout.isatty():
-        return line
-    width = max(shutil.get_terminal_size().columns, 40)
-    return textwrap.fill(line, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
 
 
 def _dead_messages(settings: Settings | None, show: bool, clear: bool, as_json: bool) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
+import textwrap
 from typing import TextIO
 
 import click
 
 _TAB_WIDTH = 4
+_MIN_WIDTH = 40
 # Controls but the line's end, what turns the direction of text, what is not seen, halves of surrogate pairs.
 _HARMFUL = re.compile(
     "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]"
@@ -25,6 +28,15 @@ def harmless(text: str) -> str:
 def one_line(text: str) -> str:
     """`harmless`, with line ends shown too: for a cell of a table."""
     return harmless(text).replace("\n", "\\n")
+
+
+def within_width(line: str) -> str:
+    """On a terminal broken between words, with what follows indented; paths stay whole. Elsewhere as it is."""
+    if not sys.stdout.isatty():
+        return line
+    width = max(shutil.get_terminal_size().columns, _MIN_WIDTH)
+    indent = " " * (len(line) - len(line.lstrip()) + 4)
+    return textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def echo(text: str = "", err: bool = False) -> None:

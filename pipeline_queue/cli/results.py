@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from pipeline_queue.cli.connection import reading
-from pipeline_queue.cli.printing import echo, echo_json, harmless
+from pipeline_queue.cli.printing import echo, echo_json, harmless, within_width
 from pipeline_queue.contract.errors import InputError
 from pipeline_queue.contract.wording import counted
 from pipeline_queue.model.conditions import Condition, parse
@@ -141,6 +141,6 @@ def _print_table(
     width = shutil.get_terminal_size().columns if terminal else None
     click.echo("\n".join(table_lines(shown, every, names, keys, width)))
     for line in failure_lines(grouped((row.run, row.cause, row.is_shared) for row in rows if row.cause)):
-        echo(line)
+        echo(within_width(harmless(line)))
     if len(shown) < len(rows):
         echo(f"{len(rows) - len(shown):,} more: --limit, --csv or --html shows them", err=True)

@@ -14,7 +14,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from pipeline_queue.cli.display import STATE_COLOURS, console, safe_text, short
-from pipeline_queue.cli.printing import one_line
+from pipeline_queue.cli.printing import harmless, one_line, within_width
 from pipeline_queue.client import Client
 from pipeline_queue.contract.records import RunRecord
 from pipeline_queue.contract.states import FailureGroup
@@ -82,19 +82,20 @@ def activity_line(report: SweepReport) -> str:
 
 
 def metric_line(report: SweepReport) -> str:
-    """`best accuracy 0.94 (highest of 12 runs, in .7)`; both ends where it is not known which is better."""
+    """`best accuracy 0.94 in run 7 (highest of 12)`; both ends where it is not known which is better."""
     metric = report.metric
     if metric is None:
         return ""
-    name, runs = one_line(metric.name), counted(metric.runs, "run")
+    name = one_line(metric.name)
     low, high = (f"{value:.6g}" for value in (metric.lowest, metric.highest))
-    low_run, high_run = (run.removeprefix(report.sweep) for run in (metric.lowest_run, metric.highest_run))
-    if metric.direction is not None and metric.best is not None and metric.best_run is not None:
-        run = metric.best_run.removeprefix(report.sweep)
-        return f"best {name} {metric.best:.6g} ({metric.direction} of {runs}, in {run})"
+    low_run, high_run = (f"run {run.rpartition('.')[2]}" for run in (metric.lowest_run, metric.highest_run))
+    if metric.direction == "lowest":
+        return f"best {name} {low} in {low_run} (lowest of {metric.runs:,})"
+    if metric.direction == "highest":
+        return f"best {name} {high} in {high_run} (highest of {metric.runs:,})"
     if low == high:
-        return f"{name} {low} in {runs}"
-    return f"{name} {low} (in {low_run}) to {high} (in {high_run}), {runs}"
+        return f"{name} is {low} in {counted(metric.runs, 'run')}"
+    return f"{name} from {low} in {low_run} to {high} in {high_run} (of {metric.runs:,})"
 
 
 def print_sweep(report: SweepReport) -> None:
@@ -118,7 +119,7 @@ def print_sweep(report: SweepReport) -> None:
     if metric := metric_line(report):
         out.print(safe_text(f"  {metric}"))
     for line in failure_lines(report.failures):
-        out.print(safe_text(line, style="red"), soft_wrap=True)
+        out.print(safe_text(within_width(harmless(line)), style="red"), soft_wrap=True)
     if report.state in ENDED_SWEEP:
         out.print(safe_text(f"  results: pipeline-queue results {report.sweep}", style="dim"))
 
@@ -253,9 +254,9 @@ def _watch_live(client: Client, sweep: str) -> SweepReport:
                 steps_line(report),
                 _failed(report),
                 activity_line(report),
-                metric_line(report),
             ]
-            live.update(Group(bar, safe_text("  " + ", ".join(filter(None, facts)))), refresh=True)
+            below = filter(None, [", ".join(filter(None, facts)), metric_line(report)])
+            live.update(Group(bar, *(safe_text(f"  {line}") for line in below)), refresh=True)
             time.sleep(_POLL_SECONDS)
             report = client.sweep(sweep)
         return report

@@ -45,7 +45,7 @@ def test_the_best_metric_so_far_is_told_also_after_redis_was_emptied(cluster: Cl
 
     expected = (3, 2.1234567890123456, f"{sweep}.0")
     wait_until(lambda: told() == expected, "three runs have ended")
-    assert "best accuracy 2.12346 (highest of 3 runs, in .0)" in shell("status", sweep).stdout
+    assert "best accuracy 2.12346 in run 0 (highest of 3)" in shell("status", sweep).stdout
     cluster.redis().flushall()
     wait_until(lambda: told() == expected, "the same is known again")
     (folder.parent / "gate").unlink()
@@ -64,4 +64,4 @@ def test_the_best_metric_so_far_is_told_also_after_redis_was_emptied(cluster: Cl
         "highest_run": f"{sweep}.4",
         "runs": 5,
     }
-    assert "best accuracy 4.12346 (highest of 5 runs, in .4)" in shell("status", sweep).stdout
+    assert "best accuracy 4.12346 in run 4 (highest of 5)" in shell("status", sweep).stdout

@@ -47,6 +47,12 @@ def clear(terminal: Terminal) -> None:
     terminal.run("clear")
 
 
+def watch_once_accepted(terminal: Terminal, seconds: float = 1.0) -> None:
+    """Looks at a sweep that has been accepted, after a while."""
+    terminal.wait_for("is accepted")
+    time.sleep(seconds)
+
+
 def watch_a_while(terminal: Terminal, seconds: float = 1.0) -> None:
     """Looks at what a command shows while it runs, not at once: what it shows then is up to it."""
     terminal.wait(lambda: len([line for line in terminal.lines() if line]) > 1, "a first word")
@@ -106,7 +112,7 @@ def failures(desk: Desk) -> None:
         healed = desk.folder / "healed"
         grid = f"-p lr=0.1,0.2,0.4,0.6,0.8 -p depth=1,2,3,4 -p healed={healed}"
         terminal.start(f"pipeline-queue sweep pipeline.yaml {grid} --name night-1")
-        watch_a_while(terminal, 2)
+        watch_once_accepted(terminal, 2)
         desk.screens.keep(terminal, "sweep-some-failed")
         terminal.finish(before)
         desk.screens.keep(terminal, "sweep-ended")
@@ -129,7 +135,7 @@ def sharing(desk: Desk) -> None:
         clear(terminal)
         before = len(terminal.exit_codes)
         terminal.start("pipeline-queue sweep pipeline.yaml -p 'lr=linspace(0.01,1,30)'")
-        watch_a_while(terminal)
+        watch_once_accepted(terminal)
         desk.screens.keep(terminal, "preparing")
         desk.see(second, "pipeline-queue status", "second-terminal-status")
         desk.see(second, "pipeline-queue status last", "second-terminal-sweep")
@@ -147,7 +153,7 @@ def pausing(desk: Desk) -> None:
         clear(terminal)
         before = len(terminal.exit_codes)
         terminal.start("pipeline-queue sweep pipeline.yaml -p 'lr=linspace(1,2,40)'")
-        watch_a_while(terminal)
+        watch_once_accepted(terminal)
         desk.see(second, "pipeline-queue pause last", "pause")
         desk.screens.keep(terminal, "first-while-paused")
         desk.see(second, "pipeline-queue status last", "status-paused")
@@ -158,7 +164,7 @@ def pausing(desk: Desk) -> None:
         clear(terminal)
         before = len(terminal.exit_codes)
         terminal.start("pipeline-queue sweep pipeline.yaml -p 'lr=linspace(2,3,40)'")
-        watch_a_while(terminal)
+        watch_once_accepted(terminal)
         terminal.press("\x03")
         terminal.finish(before)
         desk.screens.keep(terminal, "after-ctrl-c")

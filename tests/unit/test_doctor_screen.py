@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_queue.cli.admin import _within_width
+from pipeline_queue.cli.printing import within_width
 from pipeline_queue.contract.warm_python import WarmPython
 from pipeline_queue.index.dead_letters import DeadLetter
 from pipeline_queue.reporting.doctor import examine, shown_dead
@@ -42,10 +42,10 @@ def test_on_a_terminal_a_finding_is_broken_between_words(monkeypatch: pytest.Mon
         "✓ storage: /a/path/that/is/long/and/has-dashes/in/its/name/which/nobody/may/break can be written "
         + "now " * 20
     )
-    assert _within_width(line) == line, "what is piped stays one line"
+    assert within_width(line) == line, "what is piped stays one line"
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr(sys, "stdout", _Terminal())
-    lines = _within_width(line).split("\n")
+    lines = within_width(line).split("\n")
     assert len(lines) > 1 and all(len(one) <= 80 for one in lines)
     assert all(one.startswith("    ") for one in lines[1:])
     assert any("/has-dashes/in/its/name/which/nobody/may/break" in one for one in lines)

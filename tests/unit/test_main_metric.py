@@ -76,12 +76,12 @@ def _report(**spans: MetricSpan) -> SweepReport:
     ("report", "line"),
     [
         (_report(), ""),
-        (_report(loss=MetricSpan(0.25, 3, 1.5, 1, 3)), "best loss 0.25 (lowest of 3 runs, in .3)"),
-        (_report(accuracy=MetricSpan(0.25, 3, 1.5, 1, 3)), "best accuracy 1.5 (highest of 3 runs, in .1)"),
-        (_report(accuracy=MetricSpan(0.5, 3, 0.5, 3, 1)), "best accuracy 0.5 (highest of 1 run, in .3)"),
-        (_report(weight=MetricSpan(0.25, 3, 1.5, 1, 3)), "weight 0.25 (in .3) to 1.5 (in .1), 3 runs"),
-        (_report(weight=MetricSpan(2.0, 0, 2.0, 0, 3)), "weight 2 in 3 runs"),
-        (_report(**{"\x1b[31mloss": MetricSpan(2.0, 0, 3.0, 1, 3)}), r"best \x1b[31mloss 2 (lowest of 3 runs, in .0)"),
+        (_report(loss=MetricSpan(0.25, 3, 1.5, 1, 3)), "best loss 0.25 in run 3 (lowest of 3)"),
+        (_report(accuracy=MetricSpan(0.25, 3, 1.5, 1, 3)), "best accuracy 1.5 in run 1 (highest of 3)"),
+        (_report(accuracy=MetricSpan(0.5, 3, 0.5, 3, 1)), "best accuracy 0.5 in run 3 (highest of 1)"),
+        (_report(weight=MetricSpan(0.25, 3, 1.5, 1, 3)), "weight from 0.25 in run 3 to 1.5 in run 1 (of 3)"),
+        (_report(weight=MetricSpan(2.0, 0, 2.0, 0, 3)), "weight is 2 in 3 runs"),
+        (_report(**{"\x1b[31mloss": MetricSpan(2.0, 0, 3.0, 1, 3)}), r"best \x1b[31mloss 2 in run 0 (lowest of 3)"),
     ],
 )
 def test_what_is_said_of_it(report: SweepReport, line: str) -> None:
