@@ -183,6 +183,7 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
             environment=environment,
             python=python,
             keep_limit_bytes=settings.keep_limit_bytes,
+            keep_total_bytes=settings.keep_total_bytes,
             environments=EnvironmentFolder(settings.environments) if settings.environments else None,
         )
         pause_messages(lambda: not admission.is_open())
@@ -190,7 +191,7 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
         _when_ready(leases.start)
         disks.start()
         health.start()
-        self._tidier = Cleaner(workspaces, storage, settings.keep_days)
+        self._tidier = Cleaner(workspaces, storage, settings.keep_days, settings.keep_total_bytes)
         self._tidier.start()
         self._reconciler = Reconciler(name, RunIndex.of(settings), storage, sweeps, admission.is_open)
         self._reconciler.start()

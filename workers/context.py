@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Lock
 
 from pipeline_queue.broker.step_message import StepMessage
+from pipeline_queue.contract.settings import DEFAULT_KEEP_TOTAL_BYTES
 from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.model.pipeline import Pipeline
 from pipeline_queue.planning.sweep import Sweep
@@ -81,4 +82,5 @@ class WorkerContext:
     python: Path
     grace_seconds: float = field(default=10.0)
     keep_limit_bytes: int = 1024 * 1024 * 1024
+    keep_total_bytes: int = DEFAULT_KEEP_TOTAL_BYTES
     environments: EnvironmentFolder | None = None

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pipeline_queue.contract.records import OutputFile
 from pipeline_queue.contract.wording import counted, size_text
 from pipeline_queue.storage.disk import room_of
+from pipeline_queue.storage.kept_files import remove_kept_above
 from pipeline_queue.storage.storage import KEPT, attempt_number
 from workers.context import WorkerContext
 from workers.file_tree import remove_tree
@@ -23,6 +24,8 @@ SHARE_OF_FREE = 10
 """Kept is at most one of so many parts of what is free above `MIN_FREE_BYTES`."""
 
 _BLOCK_BYTES = 512
+_PARTS_AT_ONCE = 10_000
+"""What takes less than such a part of all that may be kept is left to the next round of the cleaner."""
 
 
 def keep_files(worker: WorkerContext, attempt: Attempt, workspace: Workspace) -> Attempt:
@@ -34,16 +37,18 @@ def keep_files(worker: WorkerContext, attempt: Attempt, workspace: Workspace) ->
     try:
         found = find_outputs(workspace, ())
         limit_bytes, why = _limit(worker)
-        chosen, left_out = _newest_within(workspace, found, limit_bytes)
+        chosen, size_bytes, left_out = _newest_within(workspace, found, limit_bytes)
         notes = found.notes
         kept: tuple[OutputFile, ...] = ()
         if attempt.job.plan.step.keep == "on_failure" and chosen.outputs:
             attempt.check_lease()
             # First, so that they are found when they are old even if this worker is killed meanwhile.
-            worker.storage.note_kept(attempt.folder, datetime.now(UTC).date())
+            worker.storage.note_kept(attempt.folder, datetime.now(UTC).date(), size_bytes)
             move_outputs(workspace, chosen, attempt.folder / KEPT)
             kept = chosen.outputs
             _drop_earlier(attempt)
+            if size_bytes * _PARTS_AT_ONCE >= worker.keep_total_bytes:
+                remove_kept_above(worker.storage, worker.keep_total_bytes)
         if attempt.job.plan.step.keep == "on_failure" and left_out:
             notes = (*notes, f"not kept of what it left: {counted(left_out, 'file')} ({why})")
     except OSError as error:
@@ -61,16 +66,17 @@ def _limit(worker: WorkerContext) -> tuple[int, str]:
     """
     free = room_of(worker.storage.root).free_bytes
     spare = max(0, free - MIN_FREE_BYTES) // SHARE_OF_FREE
-    if spare < worker.keep_limit_bytes:
+    limit_bytes = min(worker.keep_limit_bytes, worker.keep_total_bytes)
+    if spare < limit_bytes:
         return spare, f"the storage has only {size_text(free)} free"
     return (
-        worker.keep_limit_bytes,
-        f"they are more than {size_text(worker.keep_limit_bytes)} or {MAX_FILES:,} files",
+        limit_bytes,
+        f"they are more than {size_text(limit_bytes)} or {MAX_FILES:,} files",
     )
 
 
-def _newest_within(workspace: Workspace, found: Found, limit_bytes: int) -> tuple[Found, int]:
-    """Of what was found, the newest files whose sizes add up to at most so many bytes; how many were left out."""
+def _newest_within(workspace: Workspace, found: Found, limit_bytes: int) -> tuple[Found, int, int]:
+    """Of what was found, the newest files whose sizes add up to at most so many bytes; their size, and how many not."""
     sized = []
     for file in found.outputs:
         status = (workspace.folder / file.path).lstat()
@@ -82,7 +88,7 @@ def _newest_within(workspace: Workspace, found: Found, limit_bytes: int) -> tupl
             used += size
             chosen.add(file.path)
     outputs = tuple(file for file in found.outputs if file.path in chosen)
-    return replace(found, outputs=outputs), len(found.outputs) - len(outputs)
+    return replace(found, outputs=outputs), used, len(found.outputs) - len(outputs)
 
 
 def _drop_earlier(attempt: Attempt) -> None:

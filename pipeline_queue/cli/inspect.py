@@ -19,6 +19,7 @@ from pipeline_queue.cli.printing import echo, echo_json
 from pipeline_queue.client import Client
 from pipeline_queue.contract.errors import InputError, NotFoundError, StorageError
 from pipeline_queue.contract.records import RunRecord, StepSummary
+from pipeline_queue.contract.settings import KEEP_DAYS, KEEP_TOTAL
 from pipeline_queue.contract.states import ENDED
 from pipeline_queue.contract.wording import counted
 from pipeline_queue.reporting.sweeps import SweepReport
@@ -342,11 +343,15 @@ def outputs(run: str, destination: Path | None, failed: bool, as_json: bool) -> 
                        for step, folder in folders.items()}, destination)  # fmt: skip
     listed = {run: {step: [str(path) for path in files_in(folder)] for step, folder in folders.items()}
               for run, folders in of_runs.items()}  # fmt: skip
+    gone = {report.run: _removed_of(report) for report in reports} if failed else {}
     if as_json:
-        found = [{"run": name, "outputs": {step: str(path) for step, path in of_runs[name].items()}, "files": files}
+        found = [{"run": name, "outputs": {step: str(path) for step, path in of_runs[name].items()}, "files": files,
+                  **({"removed": gone[name]} if failed else {})}
                  for name, files in listed.items()]  # fmt: skip
         echo_json(json.dumps({"runs": found} if is_sweep else found[0], indent=2))
         return
+    if count := sum(map(len, gone.values())):
+        echo(f"what {counted(count, 'failed step')} left is removed by now: {KEEP_DAYS} and {KEEP_TOTAL}", err=True)
     files = [file for steps in listed.values() for paths in steps.values() for file in paths]
     if destination is not None:
         of = f" of {counted(len(reports), 'run')}" if is_sweep else ""
@@ -365,6 +370,11 @@ def _folders_of(report: RunRecord, failed: bool) -> dict[str, Path]:
     """Step -> the folder of its published files, or of those that its failed attempt left."""
     found = ((step.name, step.kept if failed else step.outputs) for step in report.steps)
     return {name: Path(folder) for name, folder in found if folder and Path(folder).is_dir()}
+
+
+def _removed_of(report: RunRecord) -> list[str]:
+    """The failed steps whose files were kept and are not any more."""
+    return [step.name for step in report.steps if step.kept and not Path(step.kept).is_dir()]
 
 
 def _copy_outputs(folders: dict[str, Path], destination: Path) -> None:

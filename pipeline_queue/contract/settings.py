@@ -18,6 +18,7 @@ STORAGE = "PIPELINE_QUEUE_STORAGE"
 SCRATCH = "PIPELINE_QUEUE_SCRATCH"
 LOG_LIMIT = "PIPELINE_QUEUE_LOG_LIMIT_BYTES"
 KEEP_LIMIT = "PIPELINE_QUEUE_KEEP_LIMIT_BYTES"
+KEEP_TOTAL = "PIPELINE_QUEUE_KEEP_TOTAL_BYTES"
 KEEP_DAYS = "PIPELINE_QUEUE_KEEP_DAYS"
 NO_WAIT = "PIPELINE_QUEUE_NO_WAIT"
 SIGNING_KEY_FILE = "PIPELINE_QUEUE_SIGNING_KEY_FILE"
@@ -63,6 +64,7 @@ _REMOTE_CONTROL: dict[str, RemoteControl] = {
 
 _DEFAULT_LOG_LIMIT_BYTES = 64 * 1024 * 1024
 _DEFAULT_KEEP_LIMIT_BYTES = 1024 * 1024 * 1024
+DEFAULT_KEEP_TOTAL_BYTES = 10 * 1024**3
 _DEFAULT_KEEP_DAYS = 7
 # Kubernetes kills after 30 s.
 _DEFAULT_STOP_GRACE_SECONDS = 20.0
@@ -77,7 +79,8 @@ class Settings:
     caps each attempt's log. `signing_key_file` None: messages are not signed. `stop_grace_seconds` is how long a worker
     that is told to stop waits for what it runs. `environments`: only of the embedded service, the folder of
     `contract.submitted_environment`. `remote_control`: which of Celery's commands a worker takes.
-    `keep_limit_bytes` and `keep_days`: how much of what a failed attempt left is kept, and how long.
+    `keep_limit_bytes` and `keep_days`: how much of what a failed attempt left is kept, and how long;
+    `keep_total_bytes`: of all attempts together.
     `waits_for_broker`: whether a worker that starts waits for a broker that is not there.
     """
 
@@ -90,6 +93,7 @@ class Settings:
     environments: Path | None = None
     remote_control: RemoteControl = "questions"
     keep_limit_bytes: int = _DEFAULT_KEEP_LIMIT_BYTES
+    keep_total_bytes: int = DEFAULT_KEEP_TOTAL_BYTES
     keep_days: int = _DEFAULT_KEEP_DAYS
     waits_for_broker: bool = True
 
@@ -108,6 +112,7 @@ class Settings:
             ENVIRONMENTS: str(self.environments or ""),
             REMOTE_CONTROL: self.remote_control,
             KEEP_LIMIT: str(self.keep_limit_bytes),
+            KEEP_TOTAL: str(self.keep_total_bytes),
             KEEP_DAYS: str(self.keep_days),
             NO_WAIT: "" if self.waits_for_broker else "1",
         }
@@ -134,6 +139,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         environments=Path(environment[ENVIRONMENTS]) if environment.get(ENVIRONMENTS) else None,
         remote_control=_remote_control(environment),
         keep_limit_bytes=_whole_number(environment, KEEP_LIMIT, _DEFAULT_KEEP_LIMIT_BYTES, "of bytes"),
+        keep_total_bytes=_whole_number(environment, KEEP_TOTAL, DEFAULT_KEEP_TOTAL_BYTES, "of bytes"),
         waits_for_broker=environment.get(NO_WAIT, "") in ("", "0"),
         keep_days=_whole_number(environment, KEEP_DAYS, _DEFAULT_KEEP_DAYS, "of days"),
     )

@@ -14,12 +14,13 @@ from typing import Literal
 from pipeline_queue import __version__
 from pipeline_queue.broker.signing import read_signing_key
 from pipeline_queue.contract.errors import PipelineQueueError, SettingsError, StorageError
-from pipeline_queue.contract.settings import Settings, without_password
+from pipeline_queue.contract.settings import DEFAULT_KEEP_TOTAL_BYTES, Settings, without_password
 from pipeline_queue.contract.wording import counted, size_text
 from pipeline_queue.index.dead_letters import DeadLetter
 from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.storage.access import describe_denied, find_denied, is_denied
 from pipeline_queue.storage.disk import is_full, room_of, try_to_write
+from pipeline_queue.storage.kept_files import kept_total
 from pipeline_queue.storage.storage import Storage
 
 _PACKAGES = ("celery", "redis", "kombu", "flower", "pydantic", "pyyaml")
@@ -46,7 +47,7 @@ def examine(settings: Settings | None, storage: Path, embedded: bool, adopt: boo
 
     `adopt`: this storage is to be the broker's from now on.
     """
-    checks = [*_versions(), *_storage(storage)]
+    checks = [*_versions(), *_storage(storage), *_kept(storage, settings)]
     if settings is None:
         return [*checks, Check("broker", "ok", "none configured; `run` starts an embedded server when it needs one")]
     run_index = RunIndex(settings.broker_url, timeout_seconds=3.0)
@@ -96,6 +97,20 @@ def _storage(root: Path) -> Iterator[Check]:
             return
         figures = f" ({room_of(root)})" if is_full(error) else ""
         yield Check("storage", "fail", f"{root} cannot be written: {error.strerror}{figures}")
+
+
+def _kept(root: Path, settings: Settings | None) -> Iterator[Check]:
+    """What failed attempts left there; nothing where none is kept, or that cannot be seen."""
+    try:
+        total = kept_total(Storage(root))
+    except OSError:
+        return
+    if total.attempts:
+        limit_bytes = settings.keep_total_bytes if settings else DEFAULT_KEEP_TOTAL_BYTES
+        of = counted(total.attempts, "failed attempt")
+        most = f"at most {size_text(limit_bytes)}, the oldest goes first"
+        figures = {"kept_bytes": total.size_bytes, "kept_attempts": total.attempts, "limit_bytes": limit_bytes}
+        yield Check("kept files", "ok", f"{size_text(total.size_bytes)} of {of} ({most})", figures)
 
 
 def _belonging(run_index: RunIndex, root: Path, adopt: bool) -> Iterator[Check]:

@@ -32,6 +32,7 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -230,14 +231,17 @@ class Storage:
             raise StorageError(f"{self.sweep(sweep) / SWEEP} is not there; is the storage mounted?")
         make_folder(folder, exist_ok=True)
 
-    def note_kept(self, attempt: Path, day: date) -> None:
+    def note_kept(self, attempt: Path, day: date, size_bytes: int | None = None) -> None:
         """Writes down that an attempt's folder has files that are kept, so that they are found when they are old.
+
+        `size_bytes`: how much they take, for the limit of all together (`kept_files.py`).
 
         Raises OSError.
         """
         folder = self.root / KEPT / day.isoformat()
         make_folder(folder, exist_ok=True)
-        (folder / secrets.token_hex(8)).symlink_to(os.path.relpath(attempt, folder))
+        first = "" if size_bytes is None else f"{time.time_ns() // 1_000_000}-{size_bytes}-"
+        (folder / f"{first}{secrets.token_hex(8)}").symlink_to(os.path.relpath(attempt, folder))
 
     def remove_kept(self, before: date) -> int:
         """Removes the files that were kept before that day; of how many attempts. Raises OSError.
@@ -251,22 +255,35 @@ class Storage:
                 continue
             for link in day.iterdir():
                 with contextlib.suppress(OSError):
-                    removed += self._remove_kept_of(Path(os.path.normpath(day / link.readlink())))
-                    link.unlink()
+                    removed += self.remove_kept_link(link)
             with contextlib.suppress(OSError):
                 day.rmdir()
         return removed
 
-    def _remove_kept_of(self, attempt: Path) -> bool:
-        """Whether there was anything. Raises OSError."""
-        if not attempt.is_relative_to(self._sweeps()):
+    def has_kept(self, link: Path) -> bool:
+        """Whether a link that `note_kept` made leads to files that are kept."""
+        try:
+            folders = self._kept_of(link)
+        except OSError:
             return False
+        return any(folder.is_dir() for folder in folders)
+
+    def remove_kept_link(self, link: Path) -> bool:
+        """Removes such a link and the files that it leads to; whether there were any. Raises OSError."""
         removed = False
-        for folder in (attempt, attempt.with_name(f"{attempt.name}{_LOST}")):
+        for folder in self._kept_of(link):
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                shutil.rmtree(folder / KEPT)
+                shutil.rmtree(folder)
                 removed = True
+        link.unlink()
         return removed
+
+    def _kept_of(self, link: Path) -> tuple[Path, ...]:
+        """Where the files may lie; nowhere for a link that leads out of the sweeps. Raises OSError."""
+        attempt = Path(os.path.normpath(link.parent / link.readlink()))
+        if not attempt.is_relative_to(self._sweeps()):
+            return ()
+        return tuple(folder / KEPT for folder in (attempt, attempt.with_name(f"{attempt.name}{_LOST}")))
 
     def _sweeps(self) -> Path:
         return self.root / "sweeps"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline_queue.storage.kept_files import KeptTotal, kept_total, remove_kept_above
 from pipeline_queue.storage.storage import Storage
 from tests.conftest import wait_until
 from tests.integration.test_workspace import Bench
@@ -112,3 +113,48 @@ def test_a_scratch_folder_that_was_cleaned_away_is_made_again(tmp_path: Path, go
     finally:
         tidier.stop()
     assert bench.scratch.stat().st_mode & 0o777 == 0o700
+
+
+def test_of_all_that_is_kept_the_oldest_goes_when_it_is_too_much(tmp_path: Path) -> None:
+    storage = Storage.open(tmp_path / "storage")
+    attempts = [attempt_of(storage, f"a.attempt-{n}-0{n}") for n in range(1, 6)]
+    for day, attempt in enumerate(attempts, start=1):
+        storage.note_kept(attempt, date(2026, 1, day), size_bytes=100)
+    assert kept_total(storage) == KeptTotal(5, 500)
+    assert remove_kept_above(storage, 500) == 0
+    assert remove_kept_above(storage, 250) == 3
+    assert [(attempt / "kept").exists() for attempt in attempts] == [False, False, False, True, True]
+    assert all((attempt / "log").exists() for attempt in attempts)
+    assert kept_total(storage) == KeptTotal(2, 200)
+    assert remove_kept_above(storage, 500, limit_attempts=1) == 1
+    assert (attempts[4] / "kept").exists()
+
+
+def test_what_is_gone_already_makes_no_younger_files_go(tmp_path: Path) -> None:
+    storage = Storage.open(tmp_path / "storage")
+    gone, there, early = (attempt_of(storage, f"a.attempt-{n}-0{n}") for n in range(1, 4))
+    for attempt in (gone, there):
+        storage.note_kept(attempt, date(2026, 1, 2), size_bytes=100)
+    storage.note_kept(early, date(2026, 1, 1))  # by a version that told no size
+    shutil.rmtree(gone / "kept")
+    assert remove_kept_above(storage, 150) == 0
+    assert kept_total(storage) == KeptTotal(2, 101)
+    outside = tmp_path / "outside"
+    (outside / "kept").mkdir(parents=True)
+    (storage.root / "kept" / "2026-01-01" / "1-1000-0a").symlink_to(outside)
+    assert remove_kept_above(storage, 150) == 0
+    assert (outside / "kept").is_dir() and (there / "kept").exists()
+
+
+def test_a_worker_keeps_within_the_limit_of_all(tmp_path: Path) -> None:
+    storage = Storage.open(tmp_path / "storage")
+    attempts = [attempt_of(storage, f"a.attempt-{n}-0{n}") for n in (1, 2)]
+    for attempt in attempts:
+        storage.note_kept(attempt, date(2026, 1, attempts.index(attempt) + 1), size_bytes=100)
+    cleaner = Cleaner(Workspaces(tmp_path / "scratch", storage), storage, keep_days=10**6, keep_total_bytes=100)
+    cleaner.start()
+    try:
+        wait_until(lambda: not (attempts[0] / "kept").exists(), "the older one goes")
+    finally:
+        cleaner.stop()
+    assert (attempts[1] / "kept").exists()

@@ -7,6 +7,8 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 from pipeline_queue.contract.errors import StorageError
+from pipeline_queue.contract.settings import DEFAULT_KEEP_TOTAL_BYTES
+from pipeline_queue.storage.kept_files import remove_kept_above
 from pipeline_queue.storage.storage import Storage
 from workers.workspace import Workspaces
 
@@ -20,9 +22,16 @@ _MAX_DAYS = 36_500
 class Cleaner:
     """A thread of its own; what it cannot remove now it tries again the next time."""
 
-    def __init__(self, workspaces: Workspaces, storage: Storage, keep_days: int) -> None:
+    def __init__(
+        self,
+        workspaces: Workspaces,
+        storage: Storage,
+        keep_days: int,
+        keep_total_bytes: int = DEFAULT_KEEP_TOTAL_BYTES,
+    ) -> None:
         self._workspaces = workspaces
         self._storage = storage
+        self._keep_total_bytes = keep_total_bytes
         self._keep_days = min(keep_days, _MAX_DAYS)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tidier", daemon=True)
@@ -40,6 +49,7 @@ class Cleaner:
                 # First, as no step is taken while the scratch folder is not there.
                 self._workspaces.make_again()
                 self._workspaces.remove_abandoned()
+                remove_kept_above(self._storage, self._keep_total_bytes)
                 if rounds % _KEPT_ROUNDS == 0:
                     self._storage.remove_kept(before=datetime.now(UTC).date() - timedelta(days=self._keep_days))
             except (OSError, StorageError) as error:
