@@ -105,7 +105,7 @@ class _Progress:
             return
         self._next = time.monotonic() + _SHOWN_EACH_SECONDS
         self._is_shown = True
-        sys.stderr.write(f"\r{count:,} runs are open again")
+        sys.stderr.write(f"\r{counted(count, 'run')} {is_are(count)} open again")
         sys.stderr.flush()
 
     def end(self, count: int) -> None:
