@@ -54,6 +54,7 @@ _OTHER_SCHEMES = frozenset(
 """What may be named when it stands in a URL: anything else may be a part of a password."""
 
 _KNOWN_OPTIONS = _OTHER_OPTIONS | {name for names in _OPTIONS.values() for name in names}
+_OPEN_OPTIONS = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"})
 _ESCAPES = "in a password write / as %2F, @ as %40, : as %3A, # as %23, ? as %3F, [ as %5B, a space as %20"
 
 RemoteControl = Literal["questions", "queues", "all"]
@@ -147,21 +148,36 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
 
 def without_password(url: str) -> str:
     """The URL as it may be shown; next to nothing of one that is not well-formed, or has an `@` or `#` further on."""
-    url = re.sub(r"([?&](?:ssl_)?password=)[^&#]*", r"\1***", url)
     try:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError:
         return "***"
-    rest = f"{parts.path}{parts.query}"
-    if parts.fragment or "@" in rest or (not parts.scheme and "@" in url):
-        return f"{parts.scheme}://***" if parts.scheme in _OPTIONS else "***"
+    if parts.scheme not in _OPTIONS:
+        return "***"
+    if parts.fragment or "@" in f"{parts.path}{parts.query}":
+        return f"{parts.scheme}://***"
+    parts = parts._replace(query=_without_secrets(parts.query))
+    if parts.scheme != "redis+socket" and not re.fullmatch("/?[0-9]*", parts.path, re.ASCII):
+        parts = parts._replace(path="/***")
     if "@" not in parts.netloc:
-        return url
+        # Not by geturl, which leaves out the slashes of an empty host.
+        return f"{parts.scheme}://{parts.netloc}{parts.path}{'?' if parts.query else ''}{parts.query}"
     host = parts.netloc.rpartition("@")[2]
     if not parts.password:  # what stands for a user may be meant as the password
         return parts._replace(netloc=f"***@{host}").geturl()
     return parts._replace(netloc=f"{parts.username or ''}:***@{host}").geturl()
+
+
+def _without_secrets(query: str) -> str:
+    """Shows the values of the options that are known to hold none."""
+    shown = []
+    for part in filter(None, query.split("&")):
+        name, _, value = part.partition("=")
+        is_known = name in _KNOWN_OPTIONS
+        is_open = name in _OPEN_OPTIONS or (name in ("virtual_host", "db") and value.isdigit())
+        shown.append(part if is_open else f"{name}=***" if is_known else "***")
+    return "&".join(shown)
 
 
 def _checked_url(url: str) -> str:
@@ -175,6 +191,13 @@ def _checked_url(url: str) -> str:
     if parts.scheme not in _OPTIONS:
         found = f", not '{parts.scheme}'" if parts.scheme in _OTHER_SCHEMES else ""
         raise SettingsError(f"{BROKER_URL} must begin with redis://, rediss:// or redis+socket://{found}")
+    if not url.lower().startswith(f"{parts.scheme}://"):
+        raise SettingsError(f"{BROKER_URL} needs two slashes after the colon: {parts.scheme}://")
+    if parts.username and parts.password is None:
+        raise SettingsError(
+            f"{BROKER_URL} has a user and no password: a password needs a colon before it, "
+            f"{parts.scheme}://:PASSWORD@host, and so does the end of a user without one, {parts.scheme}://USER:@host"
+        )
     if parts.fragment or any(character.isspace() or not character.isprintable() for character in url):
         raise SettingsError(f"{BROKER_URL} holds a '#' or a space; {_ESCAPES}")
     _check_options(parts.scheme, options)
@@ -186,7 +209,7 @@ def _checked_url(url: str) -> str:
         _check_database(options.get("virtual_host", "0"))
     else:
         _check_database(parts.path.lstrip("/") or "0")
-    return url
+    return parts.scheme + url[len(parts.scheme) :]
 
 
 def _check_options(scheme: str, options: Mapping[str, str]) -> None:

@@ -109,12 +109,30 @@ def _unix(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 @contextmanager
+def _escaped(folder: Path) -> Iterator[tuple[str, str]]:
+    """A password that is written otherwise in a URL than the server knows it, a user, and another database."""
+    socket_path = folder / "socket"
+    process = subprocess.Popen([str(_binary()), "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    assert process.stdin is not None
+    with process.stdin:
+        user = f"user some-body on >{CANARY}/@:?#%25 ~* &* +@all"
+        process.stdin.write(f"port 0\nunixsocket {socket_path}\nsave ''\ndir {folder}\n{user}\n".encode())
+    url = f"redis+socket://some-body:{CANARY}%2F%40%3A%3F%23%2525@{socket_path}?virtual_host=3"
+    try:
+        wait_until(lambda: answers(url), "the server answers")
+        yield url, CANARY
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
 def _tls(folder: Path) -> Iterator[tuple[str, str]]:
     with secure_redis(folder, {"all": f"on >{CANARY} ~* &* +@all"}) as server:
         yield server.url("all", CANARY), CANARY
 
 
-@pytest.fixture(scope="module", params=[_tcp, _unix, _tls], ids=["tcp", "unix", "tls"])
+@pytest.fixture(scope="module", params=[_tcp, _unix, _escaped, _tls], ids=["tcp", "unix", "escaped", "tls"])
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Server, Flower, worker, and two runs of which one failed."""
     folder = tmp_path_factory.mktemp("secrets")

@@ -86,6 +86,25 @@ def test_no_part_of_a_password_is_shown_wherever_an_unescaped_character_cuts_it(
         assert not any(part in told.lower() for part in ("kan4ry", "zwe1ter")), told
 
 
+@pytest.mark.parametrize("url", ["redis://s3cret@host/0", "redis+socket://s3cret@/run/s"])
+def test_a_password_where_the_user_stands_is_refused_and_the_colon_named(url: str) -> None:
+    """Everybody shows users, Flower's pages and worker's logs too."""
+    with pytest.raises(SettingsError, match="://:PASSWORD@host") as caught:
+        settings_from({**GOOD, BROKER_URL: url})
+    assert "s3cret" not in str(caught.value)
+    assert settings_from({**GOOD, BROKER_URL: url.replace("@", ":@")})
+
+
+@pytest.mark.parametrize("url", ["redis:", "redis:0", "redis:/0", "redis:/host", "redis+socket:/run/s"])
+def test_a_url_without_two_slashes_is_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match="two slashes"):
+        settings_from({**GOOD, BROKER_URL: url})
+
+
+def test_a_scheme_may_be_written_large() -> None:
+    assert settings_from({**GOOD, BROKER_URL: "REDIS://:P@Host/0"}).broker_url == "redis://:P@Host/0"
+
+
 @pytest.mark.parametrize("text", ["0", "-1", "1e6", "", " 5", "٣", "64 MiB", "9" * 200 + "x"])
 def test_a_log_limit_that_is_no_number_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match=LOG_LIMIT):
@@ -107,6 +126,15 @@ def test_a_log_limit_that_is_no_number_is_refused(text: str) -> None:
         ("redis://:12/s3cret@host/0", "redis://***"),
         ("redis://:[s3cret@host/0", "***"),
         ("s3cret@host", "***"),
+        ("s3cret", "***"),
+        ("redis://host/s3cret", "redis://host/***"),
+        ("redis://host/0?pass%77ord=s3cret&username=s3cret&s3cret", "redis://host/0?***&username=***&***"),
+        ("sqs://s3cret:x@", "***"),
+        ("redis+socket:///run/s?virtual_host=s3cret", "redis+socket:///run/s?virtual_host=***"),
+        (
+            "rediss://:s3cret@host?ssl_password=s3cret&ssl_ca_certs=/a",
+            "rediss://:***@host?ssl_password=***&ssl_ca_certs=/a",
+        ),
     ],
 )
 def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
