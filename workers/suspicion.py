@@ -203,7 +203,8 @@ def interpreter_failure(step: str, fault: str, attempt: int, retries: int, is_wo
     text = f"step {step} was not done: {fault}"
     if is_workers_own:
         return Failure("lost", text, True, is_death=attempt > retries + MAX_WASTED_ATTEMPTS, delay_seconds=1.0)
-    return Failure("lost", text, True, delay_seconds=10.0, is_of_worker=False)
+    remedy = "this was submitted with it: make it anew, or use `pipeline-queue retry` from another environment"
+    return Failure("lost", f"{text}; {remedy}", True, delay_seconds=10.0, is_of_worker=False)
 
 
 def _host(name: str) -> str:

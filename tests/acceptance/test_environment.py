@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -109,6 +110,23 @@ def test_steps_run_with_the_python_of_the_virtual_environment_they_were_submitte
         assert seen["python"] == str(other / "bin" / "python")
         assert seen["environment"]["PATH"].startswith(f"{other / 'bin'}:")
         assert "WHO" not in seen["environment"] and seen["environment"]["VIRTUAL_ENV"] == str(other)
+
+
+def test_a_virtual_environment_that_was_removed_meanwhile_is_named_with_the_remedy(folder: Path) -> None:
+    other = folder.parent / "other"
+    venv.create(other, symlinks=True)
+    packages = next((other / "lib").glob("python3*")) / "site-packages"
+    (packages / "as_here.pth").write_text("\n".join(path for path in sys.path if path))
+    write_folder(folder, pipeline_yaml=PIPELINE.replace("steps:", "steps:\n    - first: {run: [sleep, '5']}"))
+    with _up(_shell(folder)):
+        words = [other / "bin" / "python", "-m", "pipeline_queue", "run", "pipeline.yaml", "--detach"]
+        subprocess.run(words, cwd=folder, env=plain_environment(), check=True, capture_output=True, timeout=120)
+        shutil.rmtree(other)
+        shell = _shell(folder)
+        wait_until(lambda: shell.json("status", "last", "--json")["state"] == "failed", "it was given up")
+        told = shell.json("status", "last", "--json")["message"]
+        assert str(other) in told and "pipeline-queue retry" in told and "was not found" in told
+        shell("retry", "last")
 
 
 def test_the_environment_lies_in_one_private_file_and_only_until_the_sweep_has_ended(folder: Path) -> None:
