@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from pipeline_queue.model.failure_causes import meaningful_line
 from pipeline_queue.storage.storage import LOG
 from workers import suspicion
@@ -13,6 +15,7 @@ from workers.outputs import Found
 from workers.supervisor.protocol import Cause
 from workers.suspicion import Sign, Tried
 
+_PYTHON = re.compile(r"(?:.*/)?python[\d.]*", re.DOTALL)
 _TRACEBACK = "Traceback (most recent call last)"
 
 
@@ -45,7 +48,7 @@ def doubt_success(
 ) -> Failure | None:
     """The failure of a step that seems to have succeeded, yet whose interpreter executes nothing."""
     step = attempt.job.plan.step
-    is_python = step.python and not step.preload
+    is_python = (step.python or bool(_PYTHON.fullmatch(attempt.record.argv[0]))) and not step.preload
     if not suspicion.is_void(is_python, result.seconds, result.log_bytes, len(found.outputs)):
         return None
     return blame_interpreter(worker, attempt, begun_at)
