@@ -285,6 +285,7 @@ class Client:
     def pause_sweep(self, sweep: str) -> SweepReport:
         """No more steps are started; those that execute go on. Raises InputError when the sweep is not running."""
         found = self._find_sweep(sweep)
+        self._make_known(found)
         if self.sweep(sweep).state == "running":
             self._writable().set_paused(found.record.id, True)
         if not self._live().sweeps.pause(found.record.id):
@@ -294,6 +295,7 @@ class Client:
     def resume_sweep(self, sweep: str) -> SweepReport:
         """Goes on with a paused sweep. Raises InputError when it is not paused."""
         found = self._find_sweep(sweep)
+        self._make_known(found)
         self._writable().set_paused(found.record.id, False)
         if not self._live().sweeps.resume(found.record.id):
             raise InputError(f"sweep {found.record.id} is not paused ({self.sweep(found.record.id).state})")
@@ -562,6 +564,12 @@ class Client:
         settings = sweep.settings
         run_index.sweeps.open(Opening(name, len(sweep.space), settings.max_parallel, sweep.failures_allowed()))
         feed(run_index, storage, sweep, run_index.workers())
+
+    def _make_known(self, sweep: Sweep) -> None:
+        """Takes the sweep up again if the index has lost it and nobody has done so yet."""
+        name = sweep.record.id
+        if self._live().sweeps.read(name) is None and self._storage().sweep_end(name) is None:
+            self._start(sweep, is_new=False)
 
     def _enqueue_held(self, sweep: Sweep) -> None:
         from pipeline_queue.submitting.feeder import enqueue_held

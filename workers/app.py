@@ -22,10 +22,11 @@ from celery.worker import state
 
 from pipeline_queue import __version__
 from pipeline_queue.broker.app import harmless_commands, make_app
-from pipeline_queue.broker.transport import pause_messages, screen_messages
+from pipeline_queue.broker.transport import pause_messages, screen_messages, use_client_class
 from pipeline_queue.contract.errors import BrokerError, PipelineQueueError
 from pipeline_queue.contract.hangup import release_lost_terminal
 from pipeline_queue.contract.settings import Settings, settings_from
+from pipeline_queue.index.mending import MendingRedis
 from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.index.storage_match import open_storage
 from pipeline_queue.storage.submitted_environment import EnvironmentFolder
@@ -156,6 +157,7 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
         orders = Orders(renew=executor.renew, stop=executor.stop, kill=executor.kill)
         refusals = Refusals(run_index.dead, name)
         screen_messages(refusals.screen)
+        use_client_class(MendingRedis)
         leases = LeaseKeeper(name, RunIndex.of(settings), orders, announce)
         sweeps = SweepCache(storage)
         workspaces = Workspaces(settings.scratch, storage)

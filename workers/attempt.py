@@ -50,6 +50,8 @@ from workers.workspace import DamagedError
 logger = logging.getLogger(__name__)
 
 _ENQUEUE_SECONDS = 1.0
+_LATE_SECONDS = 120.0
+"""A network file system shows every machine what another has written long before."""
 
 
 def attempt_step(worker: WorkerContext, message: StepMessage, caller: ParentTask | None = None) -> Outcome:
@@ -130,8 +132,10 @@ def _refused(worker: WorkerContext, job: Job, refusal: Refusal) -> Outcome:
         case "published":
             # The storage decides; a network file system may show this machine a publication late.
             if read_step(job.paths.step(job.step)) is None:
-                return _out_of_turn(worker, job, job.step)
+                return _untrue(worker, job, refusal) or _out_of_turn(worker, job, job.step)
             return record_published(worker, job)
+        case "ended" if job.paths.end() is None and (untrue := _untrue(worker, job, refusal)):
+            return untrue
         case "cancelled":
             return record_cancelled(worker, job)
         case "paused":
@@ -141,6 +145,16 @@ def _refused(worker: WorkerContext, job: Job, refusal: Refusal) -> Outcome:
         case "avoided":
             return Outcome("dropped", "it failed here: another worker is to try it")
     return Outcome("dropped", f"{refusal.reason} {refusal.detail}".strip())
+
+
+def _untrue(worker: WorkerContext, job: Job, refusal: Refusal) -> Outcome | None:
+    """Drops what the index says of a run when the storage has not said so for long; None when it may be late."""
+    if refusal.since_seconds is not None and refusal.since_seconds < _LATE_SECONDS:
+        return None
+    logger.warning("drop index of run=%s: it is not %s on the storage", job.run, refusal.reason)
+    worker.run_index.forget_run(job.run)
+    worker.run_index.enqueue_later(job.run, job.step, _ENQUEUE_SECONDS)
+    return Outcome("dropped", "what the index said of it was not true")
 
 
 def _out_of_turn(worker: WorkerContext, job: Job, missing: str) -> Outcome:

@@ -6,7 +6,8 @@ import logging
 
 from pipeline_queue.broker.validation import fault_of
 from pipeline_queue.contract.errors import BrokerError
-from pipeline_queue.index.dead_letters import DeadLetters, printable
+from pipeline_queue.index.dead_letters import DeadLetters
+from pipeline_queue.index.decoding import printable
 
 logger = logging.getLogger(__name__)
 

@@ -265,8 +265,11 @@ def release_shared(worker: WorkerContext, job: Job, failure: str = "") -> None:
         except NotFoundError:
             continue  # forgotten meanwhile
         pipeline = sweep.pipeline
-        position = [step.name for step in pipeline.steps].index(job.step)
-        runs = [run for run in parked if run.sweep == name]
+        names = [step.name for step in pipeline.steps]
+        runs = [run for run in parked if run.sweep == name and run.index < len(sweep.space)]
+        if job.step not in names:
+            continue  # never one of those that wait for it
+        position = names.index(job.step)
         worker.enqueue_soon(pipeline, [messages(pipeline, run, sweep.space[run.index])[position:] for run in runs])
 
 

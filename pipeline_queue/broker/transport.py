@@ -21,6 +21,8 @@ from celery.app.amqp import AMQP
 from kombu import connection
 from kombu.transport import redis, virtual
 from kombu.utils.collections import HashedSeq
+from redis import Redis
+from redis.exceptions import ResponseError
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +58,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
     screen: Screen | None = None
     _kept: Any = None
     is_held: Callable[[], bool] = staticmethod(lambda: False)
+    client_class: type[Redis] = Redis
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -70,11 +73,22 @@ class Channel(redis.Channel):  # type: ignore[misc]
             client = self._kept
         yield client
 
+    def _get_client(self) -> Any:
+        usual = super()._get_client()
+        return Channel.client_class if usual is Redis else usual
+
     def _create_client(self, asynchronous: bool = False) -> Any:
         client = super()._create_client(asynchronous)
         if asynchronous and Channel.screen is not None:
-            client.parse_response = _screened(client.parse_response, Channel.screen, self.sep)
+            client.parse_response = _screened(client.parse_response, Channel.screen, self.sep, self._drop_no_lists)
         return client
+
+    def _drop_no_lists(self) -> None:
+        """Asks for what lies where messages of our queues should: a client that mends removes what is no list."""
+        with self.conn_or_acquire() as client:
+            for queue in self.active_queues:
+                for priority in self.priority_steps:
+                    client.llen(self._q_for_pri(queue, priority))
 
     def _receive_one(self, c: Any) -> Any:
         """What is published to all workers: they would all end at once."""
@@ -90,9 +104,17 @@ class Channel(redis.Channel):  # type: ignore[misc]
             super()._brpop_start(timeout)
 
 
-def _screened(parse_response: Callable[..., Any], screen: Screen, separator: str) -> Callable[..., Any]:
+def _screened(
+    parse_response: Callable[..., Any], screen: Screen, separator: str, drop_no_lists: Callable[[], None]
+) -> Callable[..., Any]:
     def parse(connection: Any, command_name: str, **options: Any) -> Any:
-        reply = parse_response(connection, command_name, **options)
+        try:
+            reply = parse_response(connection, command_name, **options)
+        except ResponseError as error:
+            if command_name != "BRPOP" or not str(error).startswith("WRONGTYPE"):
+                raise
+            drop_no_lists()
+            return None
         if command_name != "BRPOP" or not reply:
             return reply
         # A list's name is the queue's, or that with a priority behind it.
@@ -148,3 +170,8 @@ class OurAMQP(AMQP):  # type: ignore[misc]
 def screen_messages(screen: Screen) -> None:
     """Has every message that this process takes from a queue looked at first. For workers, before they connect."""
     Channel.screen = staticmethod(screen)
+
+
+def use_client_class(client_class: type[Redis]) -> None:
+    """Has channels of this process send their commands by such clients. For workers, before they connect."""
+    Channel.client_class = client_class

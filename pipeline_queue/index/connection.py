@@ -12,24 +12,31 @@ from pipeline_queue.contract.errors import BrokerError
 from pipeline_queue.contract.settings import without_password
 
 if TYPE_CHECKING:
-    from redis import Redis
+    from pipeline_queue.index.mending import MendingRedis
 
 _TIMEOUT_SECONDS = 5.0
 
 
-def connect(broker_url: str, timeout_seconds: float = _TIMEOUT_SECONDS) -> Redis:
-    """A client of its own connection pool; nothing is sent yet."""
-    from redis import Redis
+def connect(broker_url: str, timeout_seconds: float = _TIMEOUT_SECONDS) -> MendingRedis:
+    """A client of its own connection pool; nothing is sent yet.
+
+    Bytes that are no UTF-8 come as lone surrogates, and go back as the bytes that they were: one such entry would end
+    every reading of its key otherwise.
+    """
     from redis.backoff import ExponentialBackoff
     from redis.retry import Retry
 
-    return Redis.from_url(
+    from pipeline_queue.index.mending import MendingRedis
+
+    client: MendingRedis = MendingRedis.from_url(  # type: ignore[assignment]
         _as_redis_url(broker_url),
         decode_responses=True,
+        encoding_errors="surrogateescape",
         socket_timeout=timeout_seconds,
         socket_connect_timeout=timeout_seconds,
         retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 2),
     )
+    return client
 
 
 def answers(broker_url: str) -> bool:
@@ -75,7 +82,7 @@ def check_access(broker_url: str, commands: Sequence[Sequence[str]]) -> None:
     try:
         for command in commands:
             try:
-                client.execute_command(*command)  # type: ignore[no-untyped-call]
+                client.execute_command(*command)
             except RedisError as error:
                 refusal = _refusal(error)
                 if refusal:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
-from pipeline_queue.index import keys
+from pipeline_queue.index import decoding, keys
 from pipeline_queue.index.connection import broker_errors
+from pipeline_queue.index.decoding import printable
+from pipeline_queue.index.scripts import CALL
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -23,12 +25,15 @@ _VERSION = 1
 # KEYS  1 dead list, newest first
 # ARGV  1 the row's JSON without `at` and its closing brace, 2 how many rows are kept
 # result how many are kept now
-_KEEP = """
+_KEEP = (
+    CALL
+    + """
 local clock = redis.call('TIME')
-redis.call('LPUSH', KEYS[1], ARGV[1] .. ', "at": ' .. clock[1] .. '}')
-redis.call('LTRIM', KEYS[1], 0, ARGV[2] - 1)
-return redis.call('LLEN', KEYS[1])
+call('LPUSH', KEYS[1], ARGV[1] .. ', "at": ' .. clock[1] .. '}')
+call('LTRIM', KEYS[1], 0, ARGV[2] - 1)
+return call('LLEN', KEYS[1])
 """
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +73,10 @@ class DeadLetters:
             return self._redis.llen(keys.DEAD)
 
     def latest(self, most: int = MAX_ROWS) -> list[DeadLetter]:
-        """The newest first. Rows that another version wrote are left out."""
+        """The newest first. Rows that another version wrote, or that cannot be read, are left out."""
         with broker_errors(self._url):
-            rows = [json.loads(row) for row in cast(list[str], self._redis.lrange(keys.DEAD, 0, most - 1))]
-        return [_message(row) for row in rows if row["v"] == _VERSION]
+            rows = cast(list[str], self._redis.lrange(keys.DEAD, 0, most - 1))
+        return [message for message in decoding.readable(keys.DEAD, rows, _message)[0] if message is not None]
 
     def clear(self) -> int:
         """Removes all; how many they were."""
@@ -82,11 +87,6 @@ class DeadLetters:
             return int(pipe.execute()[0])
 
 
-def printable(text: str) -> str:
-    """The text on one line, with what a terminal would obey written as an escape."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
-
-
 def _shown(payload: bytes) -> str:
     return printable(payload[:MAX_PAYLOAD_BYTES].decode(errors="backslashreplace"))
 
@@ -95,5 +95,10 @@ def _cut(text: str, most_bytes: int) -> str:
     return text.encode()[:most_bytes].decode(errors="ignore")
 
 
-def _message(row: dict[str, Any]) -> DeadLetter:
-    return DeadLetter(row["at"], row["reason"], row["queue"], row["worker"], row["bytes"], row["payload"])
+def _message(text: str) -> DeadLetter | None:
+    """None for a row of another version. Raises GarbageError."""
+    row = decoding.json_row(text)
+    if row["v"] != _VERSION:
+        return None
+    reason, queue, worker, payload = (decoding.text_of(row, name) for name in ("reason", "queue", "worker", "payload"))
+    return DeadLetter(decoding.seconds_of(row, "at"), reason, queue, worker, decoding.count_of(row, "bytes"), payload)

@@ -80,3 +80,55 @@ def held_key(sweep: str) -> str:
 
 def causes_key(sweep: str) -> str:
     return f"{_PREFIX}causes:{sweep}"
+
+
+_OF_A_SWEEP = tuple(f"{_PREFIX}{kind}:" for kind in ("sweep", "flight", "redo"))
+
+
+def is_run_hash(key: str) -> bool:
+    return key.startswith(RUNS)
+
+
+def is_sweep_hash(key: str) -> bool:
+    return key.startswith(_OF_A_SWEEP[0])
+
+
+_PROBES: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys((WORKERS,), ("HLEN",)),
+    **dict.fromkeys((ACTIVE, SWEEPS), ("SREM", "")),
+    **dict.fromkeys((LEASES, RETRIES, SUBMITTED), ("ZSCORE", "")),
+    **dict.fromkeys((TOKEN, RECONCILER, SERVER, STORAGE), ("GET",)),
+    **dict.fromkeys((sweep_key(""), RUNS, leaders_key(""), shared_failures_key(""), causes_key("")), ("HLEN",)),
+    **dict.fromkeys((parked_key("", "")[:-1], held_key("")), ("SREM", "")),
+    flight_key(""): ("ZSCORE", ""),
+    **dict.fromkeys((reopened_key(""), filling_key(""), forgotten_key("")), ("GET",)),
+}
+
+
+def probe_of(key: str) -> tuple[str, ...]:
+    """A command that changes nothing, which Redis answers for a key of the type that we give it and for no other.
+
+    Without the key, which comes after its first word. The rules of documented users allow it.
+    """
+    if key in _PROBES:
+        return _PROBES[key]
+    if key.startswith("_kombu.binding."):
+        return ("SREM", "")
+    kind = next((kind for kind in _PROBES if kind.endswith(":") and key.startswith(kind)), "")
+    return _PROBES.get(kind, ("LLEN",))  # the dead list, and those of queues
+
+
+def dropped_with(key: str) -> tuple[str, ...]:
+    """The keys that go when this one cannot be read, itself first: they make no sense without it, and are made again.
+
+    A sweep without its hash is restored from the storage by whoever looks after it; the storage is searched for
+    sweeps when the server is not said to be complete.
+    """
+    if key in (SWEEPS, SUBMITTED):
+        return key, SERVER
+    kind = next((kind for kind in _OF_A_SWEEP if key.startswith(kind)), "")
+    if not kind:
+        return (key,)
+    # Which runs of a sweep are in flight and how many have ended is known together, or not at all.
+    sweep = key.removeprefix(kind)
+    return sweep_key(sweep), flight_key(sweep), reopened_key(sweep)

@@ -7,6 +7,7 @@ the run is enqueued next.
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 import threading
 from collections.abc import Mapping, Sequence
@@ -21,13 +22,16 @@ from pipeline_queue.contract.metric_spans import MAX_SPANS
 from pipeline_queue.contract.settings import Settings
 from pipeline_queue.contract.states import RunState, StepState
 from pipeline_queue.contract.warm_python import WarmPython
-from pipeline_queue.index import keys, scripts
+from pipeline_queue.index import decoding, keys, scripts
 from pipeline_queue.index.connection import broker_errors, connect
 from pipeline_queue.index.dead_letters import DeadLetters
+from pipeline_queue.index.decoding import GarbageError
 from pipeline_queue.index.sweep_index import SHARED_SECONDS, SweepIndex
 
 if TYPE_CHECKING:
     from redis import Redis
+
+logger = logging.getLogger(__name__)
 
 LEASE_SECONDS = 15.0
 MAX_DEATHS = 3
@@ -40,6 +44,9 @@ _WORKER_SECONDS = 15.0
 _PUT_OFF_SECONDS = 15.0
 _AVOIDED_SECONDS = 0.5
 """Until a step that a worker leaves to others is enqueued again."""
+_MAX_LEASE_SECONDS = 4 * LEASE_SECONDS
+_MAX_DELAY_SECONDS = 3600.0
+"""A lease or retry that would take longer is due at once."""
 _MAX_DUE = 200
 _MAX_SENT = 200
 """After which a message that nobody claimed is looked for."""
@@ -77,6 +84,8 @@ class Refusal:
     detail: str = ""
     failed_on: tuple[str, ...] = ()
     """Of a step that this worker is to leave to others: where it failed; it is due again in a moment."""
+    since_seconds: float | None = None
+    """How long ago it was published or had ended, as far as the index says; 0 when only the index can say so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +268,7 @@ class RunIndex:
                     keys.ACTIVE,
                     keys.sweep_key(run.sweep),
                     keys.held_key(run.sweep),
+                    keys.flight_key(run.sweep),
                 ],
                 args=[
                     str(run),
@@ -278,6 +288,9 @@ class RunIndex:
             return Lease(run, step, int(number), token, int(failures), bool(wants_more), leads, int(handed_on), places)
         if reply[0] == "avoided":
             return Refusal("avoided", failed_on=tuple(reply[1].split("\n")))
+        if reply[0] in ("published", "ended"):
+            *detail, since = reply[1:]
+            return Refusal(reply[0], " ".join(detail), since_seconds=float(since) / 1000 if since else None)
         return Refusal(reply[0], " ".join(str(part) for part in reply[1:]))
 
     def renew(self, leases: Sequence[Lease], worker: str = "") -> list[Literal["held", "cancelled", "lost"]]:
@@ -344,6 +357,7 @@ class RunIndex:
                         "\n".join(ending.avoid),
                         int(ending.avoid_seconds * 1000),
                         MAX_SPANS,
+                        int(ending.is_unwritten),
                         *(
                             part
                             for pair in islice(ending.metrics.items(), MAX_SPANS)
@@ -365,14 +379,24 @@ class RunIndex:
         """What is known of a run, None when Redis knows nothing of it."""
         with broker_errors(self._url):
             fields = cast(dict[str, str], self._redis.hgetall(keys.run_key(run)))
+            try:
+                decoding.check_run_hash(fields)
+            except GarbageError as error:
+                self._drop(keys.run_key(run), str(error))
+                return None
         return _live_run(fields) if fields.get("state") else None
 
     def due(self) -> list[tuple[RunId, str]]:
         """Steps whose retry is due or whose lease ran out, each at most once in 15 s."""
         with broker_errors(self._url):
-            members = self._due(keys=[keys.LEASES, keys.RETRIES], args=[int(_PUT_OFF_SECONDS * 1000), _MAX_DUE])
-        pairs = (member.split(" ", 1) for member in members)
-        return [(RunId.parse(run), step) for run, step in pairs]
+            longest = [int(seconds * 1000) for seconds in (_MAX_LEASE_SECONDS, _MAX_DELAY_SECONDS)]
+            args = [int(_PUT_OFF_SECONDS * 1000), _MAX_DUE, *longest]
+            members = self._due(keys=[keys.LEASES, keys.RETRIES], args=args)
+            due, garbage = decoding.readable(keys.RETRIES, members, decoding.run_and_step)
+            if garbage:
+                self._redis.zrem(keys.LEASES, *garbage)
+                self._redis.zrem(keys.RETRIES, *garbage)
+        return due
 
     def enqueue_later(self, run: RunId, step: str, seconds: float) -> None:
         """Has the reconciler enqueue the run after this time, unless it is to do so sooner."""
@@ -424,14 +448,20 @@ class RunIndex:
     def storage_token(self) -> str | None:
         """The token of the storage that belongs to this broker, None before the first use."""
         with broker_errors(self._url):
-            return cast("str | None", self._redis.get(keys.STORAGE))
+            token = cast("str | None", self._redis.get(keys.STORAGE))
+            try:
+                return token and decoding.storage_token(token)
+            except GarbageError as error:
+                self._drop(keys.STORAGE, str(error))
+                return None
 
     def agree_on_storage(self, token: str, anew: bool = False) -> str:
         """The token of the broker's storage: this one if there was none, or if it is set `anew`."""
         with broker_errors(self._url):
             if self._redis.set(keys.STORAGE, token, nx=not anew):
                 return token
-            return cast("str | None", self._redis.get(keys.STORAGE)) or token
+        known = self.storage_token()
+        return self.agree_on_storage(token, anew=True) if known is None else known
 
     def announce(self, name: str, facts: dict[str, Any]) -> None:
         """Says that a worker lives. `facts`: queues, slots, busy, version, clock_seconds, storage_token, notes,
@@ -451,26 +481,16 @@ class RunIndex:
         now = self.time()
         with broker_errors(self._url):
             found = cast(dict[str, str], self._redis.hgetall(keys.WORKERS))
-            rows = {name: json.loads(row) for name, row in found.items()}
-            gone = [name for name, row in rows.items() if now - row["seen"] > 60 * _WORKER_SECONDS]
-            if gone:
-                self._redis.hdel(keys.WORKERS, *gone)
-        return [
-            LiveWorker(
-                name=name,
-                queues=tuple(row["queues"]),
-                slots=row["slots"],
-                busy=row["busy"],
-                version=row["version"],
-                clock_seconds=row["clock_seconds"] - row["seen"],
-                storage_token=row.get("storage_token", ""),
-                notes=tuple(row.get("notes", ())),
-                warm=WarmPython.from_json(row.get("warm") or {}),
-                holds=tuple(row.get("holds", ())),
-            )
-            for name, row in sorted(rows.items())
-            if now - row["seen"] <= _WORKER_SECONDS
-        ]
+            rows, garbage = decoding.readable(keys.WORKERS, sorted(found), lambda name: _worker(name, found[name], now))
+            gone = [worker.name for seen, worker in rows if now - seen > 60 * _WORKER_SECONDS]
+            if gone or garbage:
+                self._redis.hdel(keys.WORKERS, *gone, *garbage)
+        return [worker for seen, worker in rows if now - seen <= _WORKER_SECONDS]
+
+    def _drop(self, key: str, reason: str) -> None:
+        """Removes a key that holds nothing of ours. Raises what redis-py raises."""
+        logger.warning("drop key=%s: %s", decoding.describe_key(key), reason)
+        self._redis.drop_keys([key])
 
     def _thread_client(self) -> Redis:
         """With a connection that this thread keeps: redis-py's pool costs a third of a command."""
@@ -484,6 +504,32 @@ class RunIndex:
 
 def _sweep_keys(sweep: str) -> list[str]:
     return [keys.sweep_key(sweep), keys.flight_key(sweep), keys.causes_key(sweep), keys.SWEEPS]
+
+
+def _worker(name: str, text: str, now: float) -> tuple[float, LiveWorker]:
+    """When it was seen last, and what it said of itself. Raises GarbageError."""
+    row = decoding.json_row(text)
+    if not decoding.is_text(name) or not name.isprintable():
+        raise GarbageError("a worker's name is no text")
+    seen = decoding.seconds_of(row, "seen")
+    if seen > now + _WORKER_SECONDS:
+        raise GarbageError("seen in the time to come")
+    warm = row.get("warm") or {}
+    if not isinstance(warm, dict):
+        raise GarbageError("warm is no object")
+    worker = LiveWorker(
+        name=name,
+        queues=decoding.texts_of(row, "queues"),
+        slots=decoding.count_of(row, "slots"),
+        busy=decoding.count_of(row, "busy"),
+        version=decoding.text_of(row, "version"),
+        clock_seconds=decoding.seconds_of(row, "clock_seconds") - seen,
+        storage_token=decoding.text_of(row, "storage_token", ""),
+        notes=decoding.texts_of(row, "notes", ()),
+        warm=WarmPython.from_json({key: decoding.count_of(warm, key) for key in warm}),
+        holds=decoding.texts_of(row, "holds", ()),
+    )
+    return seen, worker
 
 
 def _live_run(fields: dict[str, str]) -> LiveRun:

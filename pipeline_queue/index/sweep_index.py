@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.contract.metric_spans import MetricSpan
-from pipeline_queue.contract.states import SHARED_FAILURE, FailureGroup
-from pipeline_queue.index import keys, scripts
+from pipeline_queue.contract.states import ENDED, SHARED_FAILURE, FailureGroup
+from pipeline_queue.index import decoding, keys, scripts
 from pipeline_queue.index.connection import broker_errors
+from pipeline_queue.index.decoding import GarbageError
 
 if TYPE_CHECKING:
-    from redis import Redis
+    from pipeline_queue.index.mending import MendingRedis
+
+logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
@@ -103,6 +108,15 @@ class LiveSweep:
         return least >= 0 and ended + self.flight <= self.total and self.cursor <= self.total and is_whole
 
     @property
+    def stands_still(self) -> bool:
+        """Whether nothing is left that could end it: what is counted here was never true, or somewhere else."""
+        if self.ended_at is not None:
+            return False
+        if self.flight:
+            return self.unseen_seconds is None
+        return not self.reopened and (self.cursor >= self.total or self.state in ("cancelled", "stopped"))
+
+    @property
     def has_more(self) -> bool:
         """Whether runs of it have yet to be taken into its window."""
         return self.cursor < self.total or self.reopened > 0
@@ -134,7 +148,7 @@ class Opening:
 class SweepIndex:
     """Thread-safe; every method raises BrokerError when Redis is not there."""
 
-    def __init__(self, redis: Redis, broker_url: str) -> None:
+    def __init__(self, redis: MendingRedis, broker_url: str) -> None:
         self._redis = redis
         self._url = broker_url
         self._open = redis.register_script(scripts.OPEN_SWEEP)
@@ -210,10 +224,17 @@ class SweepIndex:
     def submissions_before(self, at: float) -> list[str]:
         """Sweeps noted before that time, of Redis' clock, and not opened since."""
         with broker_errors(self._url):
-            return cast(list[str], self._redis.zrangebyscore(keys.SUBMITTED, "-inf", at))
+            members = cast(list[str], self._redis.zrangebyscore(keys.SUBMITTED, "-inf", at))
+            names, garbage = decoding.readable(keys.SUBMITTED, members, decoding.sweep_name)
+            if garbage:
+                self._redis.zrem(keys.SUBMITTED, *garbage)
+        return names
 
-    def allot(self, sweep: str, most_unstarted: int, most_in_flight: int) -> Allotment:
-        """Takes the sweep's next runs into its window: the caller enqueues them. Empty while there are enough."""
+    def allot(self, sweep: str, most_unstarted: int, most_in_flight: int, total: int | None = None) -> Allotment:
+        """Takes the sweep's next runs into its window: the caller enqueues them. Empty while there are enough.
+
+        `total`: how many runs the sweep has, for when the index says something else.
+        """
         with broker_errors(self._url):
             again, *indexes = self._allot(
                 keys=[
@@ -223,7 +244,7 @@ class SweepIndex:
                     keys.runs_of(sweep),
                     keys.reopened_key(sweep),
                 ],
-                args=[sweep, most_unstarted, most_in_flight],
+                args=[sweep, most_unstarted, most_in_flight, "" if total is None else total],
             )
         runs = [RunId(sweep, int(index)) for index in indexes]
         return Allotment(again=tuple(runs[:again]), fresh=tuple(runs[again:]))
@@ -251,7 +272,17 @@ class SweepIndex:
         """The indexes of the runs in the sweep's window."""
         with broker_errors(self._url):
             members = cast(list[str], self._redis.zrange(keys.flight_key(sweep), 0, -1))
-        return frozenset(map(int, members))
+            return frozenset(self._indexes(sweep, members))
+
+    def ended(self, runs: Iterable[RunId]) -> list[RunId]:
+        """Those of the runs that have ended as far as this knows, and not here alone."""
+        asked = list(runs)
+        with broker_errors(self._url):
+            pipe = self._redis.pipeline(transaction=False)
+            for run in asked:
+                pipe.hmget(keys.run_key(run), "state", "unwritten")
+            answers = pipe.execute()
+        return [run for run, (state, here) in zip(asked, answers, strict=True) if state in ENDED and not here]
 
     def drop_ended(self, sweep: str, indexes: Iterable[int]) -> bool:
         """Forgets a sweep that has ended, and these of its runs; False when it has not ended."""
@@ -318,8 +349,9 @@ class SweepIndex:
             pipe = self._redis.pipeline()
             pipe.smembers(keys.held_key(sweep))
             pipe.delete(keys.held_key(sweep))
-            indexes, _ = pipe.execute()
-        return [RunId(sweep, index) for index in sorted(map(int, indexes))]
+            members, _ = pipe.execute()
+        indexes, _ = decoding.readable(keys.held_key(sweep), members, decoding.index_in_sweep)
+        return [RunId(sweep, index) for index in sorted(indexes)]
 
     def note_published(self, published: Mapping[RunId, int]) -> None:
         """How many of their first steps the storage has, of runs in flight."""
@@ -342,7 +374,7 @@ class SweepIndex:
             for some in _batches(flight):
                 pairs = self._progress(keys=names, args=some)
                 for count, runs in zip(pairs[::2], pairs[1::2], strict=True):
-                    published[int(count)] = published.get(int(count), 0) + int(runs)
+                    published[max(0, int(count))] = published.get(max(0, int(count)), 0) + int(runs)
             own = f"{sweep}."
             parts = (retry.removeprefix(own).partition(" ") for retry in retries if retry.startswith(own))
             for waiting in _batches((index, step) for index, _, step in parts):
@@ -357,10 +389,19 @@ class SweepIndex:
             pipe.delete(keys.reopened_key(sweep), keys.held_key(sweep))
             pipe.execute()
 
+    def note_unended(self, sweep: str) -> None:
+        """Its end is not on the storage."""
+        with broker_errors(self._url):
+            self._redis.sadd(keys.SWEEPS, sweep)
+
     def unended(self) -> list[str]:
         """The sweeps that have not ended."""
         with broker_errors(self._url):
-            return sorted(cast(set[str], self._redis.smembers(keys.SWEEPS)))
+            members = cast(set[str], self._redis.smembers(keys.SWEEPS))
+            names, garbage = decoding.readable(keys.SWEEPS, sorted(members), decoding.sweep_name)
+            if garbage:
+                self._redis.srem(keys.SWEEPS, *garbage)
+        return names
 
     def join(self, run: RunId, step: str, shared: str, scope: str) -> Joined:
         """Whether this run executes the shared step, waits for the one that does, or shares its failure.
@@ -382,7 +423,7 @@ class SweepIndex:
         with broker_errors(self._url):
             self._redis.delete(keys.shared_failures_key(sweep), keys.leaders_key(sweep))
             leaders = cast(dict[str, str], self._redis.hgetall(keys.leaders_key(keys.EVERY_SWEEP)))
-            own = [shared for shared, run in leaders.items() if RunId.parse(run).sweep == sweep]
+            own = [shared for shared, run in leaders.items() if run.rpartition(".")[0] == sweep]
             if own:
                 self._redis.hdel(keys.leaders_key(keys.EVERY_SWEEP), *own)
 
@@ -408,14 +449,15 @@ class SweepIndex:
     def begin(self, run: RunId) -> bool:
         """Counts a parked run as begun, so that its sweep's window goes on; True when there is more to start."""
         with broker_errors(self._url):
-            return bool(self._begin(keys=[keys.run_key(run), keys.sweep_key(run.sweep)]))
+            names = [keys.run_key(run), keys.sweep_key(run.sweep), keys.flight_key(run.sweep)]
+            return bool(self._begin(keys=names, args=[str(run)]))
 
     def release(self, sweep: str, shared: str, scope: str, failure: str = "") -> list[RunId]:
         """The runs that were parked for a shared step; the caller enqueues them. A `failure` is the sweep's."""
         names = [keys.leaders_key(scope), keys.parked_key(scope, shared), keys.shared_failures_key(sweep)]
         with broker_errors(self._url):
-            runs = self._release(keys=names, args=[shared, failure, SHARED_SECONDS])
-        return [RunId.parse(run) for run in runs]
+            members = self._release(keys=names, args=[shared, failure, SHARED_SECONDS])
+        return decoding.readable(keys.parked_key(scope, shared), members, decoding.run_name)[0]
 
     def has_work(self) -> bool:
         """Whether any run is in flight or any sweep has more to start."""
@@ -433,9 +475,11 @@ class SweepIndex:
         Each is asked about at most once in `seconds`, and not in the first after its allotment.
         """
         with broker_errors(self._url):
-            names = [keys.flight_key(sweep), keys.LEASES, keys.RETRIES]
-            indexes = self._untracked(keys=names, args=[sweep, int(seconds * 1000), most, *steps])
-        return [RunId(sweep, int(index)) for index in indexes]
+            names = [keys.flight_key(sweep), keys.LEASES, keys.RETRIES, keys.sweep_key(sweep), keys.runs_of(sweep)]
+            recounted, *members = self._untracked(keys=names, args=[sweep, int(seconds * 1000), most, *steps])
+            if recounted:
+                logger.warning("recount sweep=%s: what was counted as in flight was not", sweep)
+            return [RunId(sweep, index) for index in self._indexes(sweep, members)]
 
     def queued_messages(self, name: str) -> Iterator[str]:
         """The messages that lie in a Redis list. None that stays there is missed: they come at its head only."""
@@ -465,6 +509,11 @@ class SweepIndex:
             waiting = self._waiting(sweep, shared, reused) if shared or reused else {}
         if not fields:
             return None
+        try:
+            decoding.check_sweep_hash(fields)
+        except GarbageError as error:
+            self.forget(sweep, str(error))
+            return None
         return LiveSweep(
             state=fields["state"],
             total=int(fields["total"]),
@@ -490,6 +539,24 @@ class SweepIndex:
             unseen_seconds=seconds + micros / 1e6 - longest[0][1] / 1000 if longest else None,
         )
 
+    def leave_flight(self, run: RunId) -> None:
+        """It is no run of its sweep."""
+        with broker_errors(self._url):
+            self._redis.zrem(keys.flight_key(run.sweep), str(run.index))
+
+    def forget(self, sweep: str, why: str) -> None:
+        """Drops what is counted of a sweep here: whoever looks after it takes it up again from the storage."""
+        logger.warning("drop index of sweep=%s: %s", sweep, why)
+        with broker_errors(self._url):
+            self._redis.drop_keys([keys.sweep_key(sweep)])
+
+    def _indexes(self, sweep: str, members: Iterable[str]) -> list[int]:
+        """Those of runs among the members of what is in flight; others are removed."""
+        indexes, garbage = decoding.readable(keys.flight_key(sweep), members, decoding.index_in_sweep)
+        if garbage:
+            self._redis.zrem(keys.flight_key(sweep), *garbage)
+        return indexes
+
     def _waiting(self, sweep: str, shared: Iterable[str], reused: Iterable[str]) -> dict[str, int]:
         """Shared step -> how many runs of the sweep wait for it; those for `reused` ones lie beside other sweeps'."""
         pipe = self._redis.pipeline(transaction=False)
@@ -501,7 +568,7 @@ class SweepIndex:
         for name, parked in zip([*shared, *reused], pipe.execute(), strict=True):
             runs = [run for run in parked if run.startswith(f"{sweep}.")]
             step = name.rpartition("-")[0]
-            if runs:
+            if runs and decoding.is_text(step) and step.isprintable():
                 waiting[step] = waiting.get(step, 0) + len(runs)
         return waiting
 
@@ -518,24 +585,33 @@ def _batches(items: Iterable[_T], size: int = _BATCH) -> Iterator[list[_T]]:
 
 def _took(fields: Mapping[str, str]) -> dict[str, tuple[float, ...]]:
     names = [name for name in fields if name.startswith("took|")]
-    return {name.partition("|")[2]: tuple(int(text) / 1000 for text in fields[name].split()) for name in names}
+    return {
+        name.partition("|")[2]: tuple(int(text) / 1000 for text in fields[name].split() if decoding.is_count(text))
+        for name in names
+    }
 
 
 def _metrics(fields: Mapping[str, str]) -> dict[str, MetricSpan]:
-    known = [(name.partition("|")[2], text) for name, text in fields.items() if name.startswith("metric|")]
-    known.sort(key=lambda pair: int(pair[1].rpartition(" ")[2]))
-    return {name: MetricSpan.from_text(text) for name, text in known}
+    known: list[tuple[int, str, MetricSpan]] = []
+    for name, text in fields.items():
+        place = text.rpartition(" ")[2]
+        if name.startswith("metric|") and decoding.is_text(name) and decoding.is_count(place):
+            with suppress(ValueError):  # others may have written there
+                known.append((int(place), name.partition("|")[2], MetricSpan.from_text(text)))
+    return {name: span for _, name, span in sorted(known, key=lambda one: one[0])}
 
 
 def _causes(fields: dict[str, str]) -> tuple[FailureGroup, ...]:
     """What is shared of a cause is counted apart from what was executed, and shown with it."""
     groups: dict[str, FailureGroup] = {}
     for name, count in fields.items():
-        if name.startswith("example|"):
+        if name.startswith("example|") or not decoding.is_count(count) or not decoding.is_text(name):
             continue
         text, mark, _ = name.partition(SHARED_FAILURE)
         known = groups.get(text, FailureGroup(text, 0, ""))
         example = fields.get(f"example|{name}", "") if not mark or not known.example else known.example
+        if not decoding.is_text(example):
+            continue
         shared = known.shared + (int(count) if mark else 0)
         groups[text] = FailureGroup(text, known.count + int(count), example, shared)
     return tuple(sorted(groups.values(), key=lambda group: (-group.count, group.text)))

@@ -50,7 +50,7 @@ def feed(run_index: RunIndex, storage: Storage, sweep: Sweep, workers: Sequence[
     window = window_for(workers, sweep.pipeline.steps[0].queue)
     fed = 0
     while True:
-        taken = run_index.sweeps.allot(sweep.record.id, window.unstarted, window.in_flight)
+        taken = run_index.sweeps.allot(sweep.record.id, window.unstarted, window.in_flight, len(sweep.space))
         if not taken.again and not taken.fresh:
             return fed
         if taken.again:

@@ -14,7 +14,7 @@ from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.index.sweep_index import Opening
 from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.storage.at_once import at_once
-from pipeline_queue.storage.storage import RunPaths, Storage
+from pipeline_queue.storage.storage import CANCELLED, RUN_END, RunPaths, Storage
 from pipeline_queue.submitting.feeder import feed
 
 logger = logging.getLogger(__name__)
@@ -101,8 +101,10 @@ def restore_sweep(run_index: RunIndex, storage: Storage, sweep: Sweep) -> int:
         cancelled=states.count("cancelled") + passed_over,
     )
     is_new = run_index.sweeps.open(opening)
-    if not is_new:
-        run_index.sweeps.restore(opening, ended)
+    if total > 1:
+        run_index.sweeps.note_unended(name)  # its end is to be written down, also when it is known as ended
+    # Also of one that was not known: what is in flight may have stayed.
+    run_index.sweeps.restore(opening, ended)
     if measured:
         run_index.sweeps.note_metrics(name, spans_of(measured), len(measured))
     if cancelled or is_over:
@@ -110,10 +112,20 @@ def restore_sweep(run_index: RunIndex, storage: Storage, sweep: Sweep) -> int:
         return 0
     if not is_new:
         run_index.sweeps.pause(name) if is_paused else run_index.sweeps.resume(name)
+    _forget_untrue_ends(run_index, storage, sweep, again)
     run_index.sweeps.reopened(name, dict.fromkeys(again, ""))
     run_index.sweeps.note_published(_published(storage, sweep, run_index.sweeps.in_flight(name) & frozenset(again)))
     feed(run_index, storage, sweep, run_index.workers())
     return total - len(ended) - passed_over
+
+
+def _forget_untrue_ends(run_index: RunIndex, storage: Storage, sweep: Sweep, indexes: Iterable[int]) -> None:
+    """Of runs that have not ended on the storage: they are done. What has ended since it was read is left alone."""
+    for run in run_index.sweeps.ended(sweep.run_id(index) for index in indexes):
+        paths = sweep.paths(storage, run)
+        if not paths.names() & {RUN_END, CANCELLED}:
+            logger.warning("drop index of run=%s: it has not ended on the storage", run)
+            run_index.forget_run(run)
 
 
 def _published(storage: Storage, sweep: Sweep, indexes: Iterable[int]) -> dict[RunId, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.faults.bad_hosts import few_wasted
+from tests.faults.counts import counted_at_the_end, watch_counts
 from tests.faults.cuts import dead_after_cut
 from tests.faults.due_retries import retries_in_time, retry_steps
 from tests.faults.edge_names import EDGES, WRITE_EDGES, EdgePlan
@@ -11,6 +12,7 @@ from tests.faults.interpreters import BREAK, MEND
 from tests.faults.lab import BadSteps, Plan
 from tests.faults.meddling import meddle_with_messages
 from tests.faults.misbehaviour import misbehave
+from tests.faults.planting import plant_garbage
 from tests.faults.play import Work
 from tests.faults.scenario import Limits, Scenario, Size
 from tests.faults.schedule import Fault, Schedule, lasting, single
@@ -66,6 +68,29 @@ def _broken_interpreters(seconds: float, size: Size, seed: int) -> Schedule:
     return lasting(seed, (BREAK, MEND), size.plan.names(), 2.0, seconds, size.faults, at_once=1)
 
 
+def _old_memories(size: Size, _: int) -> Schedule:
+    """An older dump is restored; then the append-only file is cut, and emptied a moment later."""
+    lost, pause = (2.0, 2.5) if size.work.runs < 200 else (10.0, 20.0)
+    faults: list[Fault] = []
+    for number in range(size.faults):
+        began = pause + number * 2 * (lost + pause)
+        faults += [Fault(began, "remember"), Fault(began + lost, "restore dump")]
+        began += lost + pause
+        faults += [Fault(began, "remember"), Fault(began + lost, "cut log"), Fault(began + lost + 0.7, "flush")]
+    return tuple(faults)
+
+
+def _away_twice(size: Size, seed: int) -> Schedule:
+    """The server is away for a second, back for less than half of one, and away again."""
+    faults: list[Fault] = []
+    for number in range(size.faults):
+        began = 2.5 + number * 6.0
+        back = (0.1, 0.2, 0.4)[(number + seed) % 3]
+        kinds = ((0.0, "kill server"), (1.0, "start server"), (1.0 + back, "kill server"), (2.0 + back, "start server"))
+        faults += [Fault(round(began + second, 2), kind) for second, kind in kinds]
+    return tuple(faults)
+
+
 def _nothing(_: Size, __: int) -> Schedule:
     return ()
 
@@ -110,6 +135,36 @@ _FLUSH = Scenario(
     full=Size(Plan(machines=4), Work(500, overlap_allowed_seconds=_LEASE_SECONDS), 2),
     schedule=_flushes,
     limits=Limits(recovery_seconds=60.0, standstill_seconds=60.0, exits=0),
+)
+_MEMORY = Scenario(
+    name="old memory",
+    fault="Redis comes back with an older dump, or an append-only file cut by seconds and then emptied",
+    quick=Size(Plan(machines=2), Work(40, overlap_allowed_seconds=_LEASE_SECONDS), 1),
+    full=Size(Plan(machines=4), Work(600, overlap_allowed_seconds=_LEASE_SECONDS), 2),
+    schedule=_old_memories,
+    limits=Limits(recovery_seconds=60.0, standstill_seconds=60.0, exits=0),
+    meddle=watch_counts,
+    look_closer=counted_at_the_end,
+    baseline=False,
+)
+_AWAY = Scenario(
+    name="broker away",
+    fault="Redis goes away twice in short order",
+    quick=Size(Plan(machines=2), Work(40), 2),
+    full=Size(Plan(machines=4), Work(600), 15),
+    schedule=_away_twice,
+    limits=Limits(standstill_seconds=15.0, exits=0),
+)
+_GARBAGE = Scenario(
+    name="garbage in keys",
+    fault="other types and bad entries in our own keys of Redis, while a sweep runs",
+    quick=Size(Plan(machines=2), Work(40, overlap_allowed_seconds=_LEASE_SECONDS), 0),
+    full=Size(Plan(machines=4), Work(600, overlap_allowed_seconds=_LEASE_SECONDS), 0),
+    schedule=_nothing,
+    limits=Limits(recovery_seconds=60.0, exits=0),
+    meddle=lambda lab, seed: plant_garbage(*((12, 0.5) if len(lab.machines) < 4 else (150, 0.6)))(lab, seed),
+    look_closer=counted_at_the_end,
+    baseline=False,
 )
 _PARTITION = Scenario(
     name="partition",
@@ -205,5 +260,5 @@ _BAD_HOST = Scenario(
 
 SCENARIOS = (
     _KILLS, _WARM_KILLS, _POWER, _SERVER, _FLUSH, _PARTITION, _PAUSE, _WRITES, _EDGES, _MESSAGES, _DISK, _BAD,
-    _BAD_HOST, _CLOCKS,
+    _BAD_HOST, _CLOCKS, _MEMORY, _AWAY, _GARBAGE,
 )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import shutil
 import subprocess
 import time
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ class FaultServer:
         self._prefix = tuple(prefix)
         self._host = host
         self._process: subprocess.Popen[bytes] | None = None
+        self._log_sizes: dict[Path, int] = {}
         self.socket = folder / "s"
         self.url = f"redis+socket://:{self._password}@{self.socket}"
         self.network_url = f"redis://:{self._password}@{host}:{_PORT}/0" if host else self.url
@@ -35,7 +37,8 @@ class FaultServer:
         """The same server behind something that forwards."""
         return f"redis://:{self._password}@{host}:{port}/0"
 
-    def start(self) -> None:
+    def start(self, appends: bool = True) -> None:
+        """From its append-only file; or, when it `appends` nothing at first, from its dump."""
         self._process = subprocess.Popen(
             [*self._prefix, self._binary, "-"],
             stdin=subprocess.PIPE,
@@ -45,7 +48,7 @@ class FaultServer:
         )
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError), self._process.stdin:
-            self._process.stdin.write(self._configuration().encode())
+            self._process.stdin.write(self._configuration(appends).encode())
         until = time.monotonic() + _START_SECONDS
         while not answers(self.url):
             if time.monotonic() > until or self._process.poll() is not None:
@@ -59,10 +62,37 @@ class FaultServer:
             self._process.wait()
             self._process = None
 
+    def remember(self) -> None:
+        """Keeps a dump of this moment, and how long the append-only file is."""
+        with contextlib.closing(self.client()) as client:
+            client.save()
+        shutil.copy(self._folder / "dump.rdb", self._folder / "kept.rdb")
+        self._log_sizes = {path: path.stat().st_size for path in self._logs()}
+
+    def restore_dump(self) -> None:
+        """Comes back with the memory of the kept dump, as after a restore from a backup."""
+        self.kill()
+        shutil.rmtree(self._folder / "appendonlydir")
+        shutil.copy(self._folder / "kept.rdb", self._folder / "dump.rdb")
+        self.start(appends=False)
+        with contextlib.closing(self.client()) as client:
+            client.config_set("appendonly", "yes")
+
+    def cut_log(self) -> None:
+        """Comes back without what it wrote since it was to remember: with an append-only file cut by seconds."""
+        self.kill()
+        for path in self._logs():
+            with path.open("r+b") as file:
+                file.truncate(self._log_sizes.get(path, 0))
+        self.start()
+
+    def _logs(self) -> list[Path]:
+        return sorted((self._folder / "appendonlydir").glob("*.incr.aof"))
+
     def client(self) -> Any:
         return connect(self.url)
 
-    def _configuration(self) -> str:
+    def _configuration(self, appends: bool) -> str:
         settings = {
             "bind": self._host,
             "port": _PORT if self._host else 0,
@@ -72,7 +102,7 @@ class FaultServer:
             "dir": self._folder,
             "logfile": self._folder / "log",
             "save": '""',
-            "appendonly": "yes",
+            "appendonly": "yes" if appends else "no",
             "appendfsync": "everysec",
             "maxmemory-policy": "noeviction",
             "list-compress-depth": 1,

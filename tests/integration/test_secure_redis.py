@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import subprocess
 import sys
@@ -18,7 +19,8 @@ import pytest
 from pipeline_queue.broker.app import make_app
 from pipeline_queue.client import Client
 from pipeline_queue.contract.settings import Settings
-from tests.conftest import Cluster, Shell, plain_environment, wait_until, write_folder
+from tests.conftest import GENEROUS_SECONDS, Cluster, Shell, plain_environment, wait_until, write_folder
+from tests.garbage import PLAIN_KEYS, QUEUE_KEYS, keys_of_sweep, plant_wrong_type
 from tests.integration.secure_redis import SecureRedis, secure_redis
 
 PASSWORD = "s3cret-of-this-test"
@@ -92,6 +94,24 @@ def test_users_with_the_documented_rules_run_sweep_retry_and_watch(place: Place,
     shell("forget", "last", "--yes")
     worker.terminate()
     assert worker.wait(timeout=60) == 0
+    assert refusals(place) == []
+
+
+def test_garbage_in_our_keys_is_dropped_within_the_documented_rules(place: Place, cluster: Cluster) -> None:
+    admin, chance = place.server.admin(), random.Random(5)
+    cluster.start_worker("--concurrency", "2", "--queues", "default,gpu", name="mending")
+    admin.execute_command("ACL", "LOG", "RESET")
+    for key, kind in {**PLAIN_KEYS, **QUEUE_KEYS}.items():
+        plant_wrong_type(admin, key, kind, chance)
+    shell = place.shell(place.settings("submitter"))
+    sweep = shell("sweep", "pipeline.yaml", "-p", "x=range(0,40)", "--detach").stdout.strip()
+    for key, kind in keys_of_sweep(sweep, 8).items():
+        plant_wrong_type(admin, key, kind, chance)
+    shell("status", sweep)
+    shell("doctor", exit_code=None)
+    counts = cluster.client.wait_sweep(sweep, GENEROUS_SECONDS).counts
+    assert (counts["succeeded"], counts["failed"]) == (9, 31)
+    shell("doctor", "--clear-dead")
     assert refusals(place) == []
 
 

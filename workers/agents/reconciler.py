@@ -145,6 +145,9 @@ class Reconciler:
             self._run_index.forget_due(run, step)
             self._run_index.forget_run(run)
             return
+        if step not in {one.name for one in sweep.pipeline.steps}:
+            self._run_index.forget_due(run, step)
+            return
         lists = _lists_of_messages(sweep)
         if queued.has(run, lists):
             return  # no worker has come to it yet: another message would only be one more

@@ -96,7 +96,8 @@ class Rescuer:
         try:
             return enqueue_unless_ended(self._run_index, self._storage, self._sweeps.get(name), run)
         except NotFoundError:
-            return False  # forgotten just now
+            self._run_index.sweeps.leave_flight(run)  # forgotten just now, or never one of its runs
+            return False
         except (StorageError, OSError) as error:
             logger.warning("not enqueued run=%s: %s", run, error)
             return False

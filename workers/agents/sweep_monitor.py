@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -14,13 +15,18 @@ from pipeline_queue.contract.records import SweepEnd, SweepEndState
 from pipeline_queue.contract.states import FailureGroup
 from pipeline_queue.index.run_index import LiveWorker, RunIndex
 from pipeline_queue.index.sweep_index import LiveSweep
+from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.reporting.sweeps import counts_on_storage, failures_on_storage, metrics_on_storage
 from pipeline_queue.storage.storage import Storage
 from pipeline_queue.submitting.feeder import feed
+from pipeline_queue.submitting.recovery import restore_sweep
 from workers.agents.rescuer import Rescuer
 from workers.context import SweepCache
 
 logger = logging.getLogger(__name__)
+
+_SETTLE_SECONDS = 3.0
+"""Workers renew each second, and so tell of what they execute, before a sweep is restored."""
 
 
 class SweepMonitor:
@@ -31,11 +37,14 @@ class SweepMonitor:
         self._storage = storage
         self._sweeps = sweeps
         self._lost = Rescuer(run_index, storage, sweeps)
+        self._unknown_since: dict[str, float] = {}
 
     def look_after_all(self, goes_on: Callable[[], bool]) -> None:
         """One look at every sweep that has not ended, while `goes_on`. Raises BrokerError."""
         workers = self._run_index.workers()
-        for name in self._run_index.sweeps.unended():
+        unended = self._run_index.sweeps.unended()
+        self._unknown_since = {name: at for name, at in self._unknown_since.items() if name in unended}
+        for name in unended:
             if not goes_on():
                 return
             try:
@@ -48,26 +57,65 @@ class SweepMonitor:
     def _look_after(self, name: str, workers: list[LiveWorker]) -> None:
         live = self._run_index.sweeps.read(name)
         try:
-            if live is not None and live.ended_at is None:
+            if live is None:
+                if self._is_settled(name):
+                    self._restore(name)
+                return
+            if live.ended_at is None:
                 self._keep_going(name, live, workers)
                 return
-            if live is not None and live.total > 1:
-                self._sweeps.get(name)
-                live = self._counted(name, live)
-                failures, metrics = self._failures(name, live), self._metrics(name, live)
-                self._storage.end_sweep(end_of(name, live, failures, metrics))
+            if not self._write_end(name, live):
+                return
         except NotFoundError:
             for index in self._run_index.sweeps.in_flight(name):
                 self._run_index.forget_run(RunId(name, index))
         self._run_index.sweeps.forget_ended(name)
 
-    def _counted(self, name: str, live: LiveSweep) -> LiveSweep:
-        """With counts that add up: from the storage when those of the server cannot be true."""
-        if live.adds_up:
+    def _is_settled(self, name: str) -> bool:
+        """Whether it has not been known here, or stood still, for long enough to be restored."""
+        return time.monotonic() - self._unknown_since.setdefault(name, time.monotonic()) >= _SETTLE_SECONDS
+
+    def _restore(self, name: str) -> None:
+        """Makes a sweep known again as the storage has it, unless it has ended there. Raises NotFoundError."""
+        self._unknown_since.pop(name, None)
+        count = restore_sweep(self._run_index, self._storage, self._sweeps.get(name))
+        if count:
+            logger.warning("restore sweep=%s runs=%d: its index was lost or could not be true", name, count)
+        elif self._run_index.sweeps.read(name) is None:
+            self._run_index.sweeps.forget_ended(name)
+
+    def _write_end(self, name: str, live: LiveSweep) -> bool:
+        """Writes the sweep's end; False when the storage does not say so, and it is restored instead."""
+        sweep = self._sweeps.get(name)
+        if len(sweep.space) == 1:
+            has_ended = sweep.paths(self._storage, sweep.run_id(0)).end() is not None
+        elif has_ended := (counted := self._counted(sweep, live)) is not None:
+            failures, metrics = self._failures(name, counted), self._metrics(name, counted)
+            self._storage.end_sweep(end_of(name, counted, failures, metrics))
+        if not has_ended:
+            self._run_index.sweeps.forget(name, "it has not ended on the storage")
+        return has_ended
+
+    def _counted(self, sweep: Sweep, live: LiveSweep) -> LiveSweep | None:
+        """With counts that add up: from the storage when those of the server cannot be true.
+
+        None when that says that the sweep has not ended.
+        """
+        name, total, allowed = sweep.record.id, len(sweep.space), sweep.failures_allowed()
+        is_cancelled = live.state == "cancelled" and self._storage.is_cancelled(name)
+        is_stopped = live.state == "stopped" and allowed is not None and live.failed > allowed
+        is_whole = is_cancelled or is_stopped or live.succeeded + live.failed + live.cancelled == total
+        if live.adds_up and live.total == total and is_whole:
             return live
         logger.warning("counts do not add up, read from the storage sweep=%s", name)
         counts = counts_on_storage(self._storage, name)
-        return replace(live, succeeded=counts["succeeded"], failed=counts["failed"], cancelled=counts["cancelled"])
+        is_stopped = allowed is not None and counts["failed"] > allowed
+        # What a retry passed over has no end there.
+        is_whole = sum(counts.values()) == total or self._storage.retry_choice(name) is not None
+        if not (is_cancelled or is_stopped or is_whole):
+            return None
+        succeeded, failed, cancelled = counts["succeeded"], counts["failed"], counts["cancelled"]
+        return replace(live, total=total, succeeded=succeeded, failed=failed, cancelled=cancelled)
 
     def _failures(self, name: str, live: LiveSweep) -> tuple[FailureGroup, ...]:
         """By cause; from the storage when a server that was emptied has forgotten some."""
@@ -81,6 +129,12 @@ class SweepMonitor:
 
     def _keep_going(self, name: str, live: LiveSweep, workers: list[LiveWorker]) -> None:
         """Its record is read only when there is something to be done: of thousands that wait, few are kept read."""
+        if not live.adds_up or live.stands_still:
+            if self._is_settled(name):
+                self._run_index.sweeps.forget(name, "it does not add up, or nothing would end it")
+                self._restore(name)
+            return
+        self._unknown_since.pop(name, None)
         if live.has_more:
             feed(self._run_index, self._storage, self._sweeps.get(name), workers)
         if live.state != "paused" and self._lost.may_be_in(live):

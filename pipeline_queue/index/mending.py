@@ -1,0 +1,125 @@
+"""A Redis client that drops a key which cannot be ours, and asks again: what is kept there can be made again.
+
+A key of the wrong type, or a hash whose fields are no numbers where ours are, makes every command and script fail that
+uses it, until somebody removes it. The index is disposable: what is dropped is filled again by the next message, by
+the sweep monitor, or by the recovery of a server that was emptied.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from redis import Redis
+from redis.client import Pipeline
+from redis.exceptions import ResponseError
+
+from pipeline_queue.index import keys
+from pipeline_queue.index.decoding import GarbageError, check_run_hash, check_sweep_hash, describe_key
+
+logger = logging.getLogger(__name__)
+
+_MAX_DROPPED_KEYS = 8
+"""For one command; a script uses no more at a time."""
+_WRONG_TYPE = "wrong type"
+_NAMED = re.compile(r"GARBAGE (TYPE|NUMBER) (\S+)")
+"""How our scripts say which key it is."""
+_LUA_FAULTS = ("attempt to ", "bad argument #", "number has no integer representation")
+
+
+# Removes a key that is of another type than ours, unless it has become one of ours meanwhile.
+# KEYS  1 key
+# ARGV  a command that its own type answers, and its arguments
+# result 1 removed | 0 it is of its type
+_DROP_WRONG_TYPE = """
+local reply = redis.pcall(ARGV[1], KEYS[1], unpack(ARGV, 2))
+if type(reply) ~= 'table' or not reply.err or not string.find(reply.err, 'WRONGTYPE', 1, true) then return 0 end
+redis.call('DEL', KEYS[1])
+return 1
+"""
+
+
+class MendingRedis(Redis):
+    """Redis-py's client, and its pipelines."""
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        for _ in range(_MAX_DROPPED_KEYS):
+            try:
+                return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+            except ResponseError as error:
+                if not self.drop_garbage(args, error):
+                    raise
+        return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
+        made = _MendingPipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+        made.mender = self
+        return made
+
+    def drop_garbage(self, command: Sequence[Any], error: Exception) -> bool:
+        """Whether something made the command fail that is gone now; then it is worth being tried again."""
+        found = self._garbage(command, str(error))
+        for key, reason in found.items():
+            if reason == _WRONG_TYPE and not self._drop_wrong_type(key):
+                continue  # somebody else was faster, and it may hold what is ours again
+            logger.warning("drop key=%s: %s", describe_key(key), reason)
+            self.drop_keys([key])
+        return bool(found)
+
+    def _drop_wrong_type(self, key: str) -> bool:
+        run = super().execute_command
+        script = run("SCRIPT LOAD", _DROP_WRONG_TYPE)  # type: ignore[no-untyped-call]
+        return bool(run("EVALSHA", script, 1, key, *keys.probe_of(key)))  # type: ignore[no-untyped-call]
+
+    def drop_keys(self, garbage: Iterable[str]) -> None:
+        """Removes keys, and what of the index cannot stand without them."""
+        dropped = {one for key in garbage for one in keys.dropped_with(key)}
+        if dropped:
+            super().execute_command("DEL", *sorted(dropped))  # type: ignore[no-untyped-call]
+
+    def _garbage(self, command: Sequence[Any], text: str) -> dict[str, str]:
+        """Key -> what is wrong with it."""
+        named = _NAMED.search(text)
+        if named is not None:
+            return {named[2]: _WRONG_TYPE if named[1] == "TYPE" else "no number that it can be"}
+        if text.startswith("WRONGTYPE") and len(command) > 1:
+            return {_text(command[1]): _WRONG_TYPE}
+        if str(command[0]).startswith("EVAL") and any(fault in text for fault in _LUA_FAULTS):
+            return self._unreadable(_text(key) for key in command[3 : 3 + int(command[2])])
+        return {}
+
+    def _unreadable(self, names: Iterable[str]) -> dict[str, str]:
+        """Of the keys of a script that stumbled, those that hold what ours never do."""
+        found: dict[str, str] = {}
+        for key in names:
+            check = check_run_hash if keys.is_run_hash(key) else check_sweep_hash if keys.is_sweep_hash(key) else None
+            if check is None:
+                continue
+            fields = super().execute_command("HGETALL", key)  # type: ignore[no-untyped-call]
+            try:
+                if fields:
+                    check(fields)
+            except GarbageError as error:
+                found[key] = str(error)
+        return found
+
+
+class _MendingPipeline(Pipeline):
+    mender: MendingRedis
+
+    def execute(self, raise_on_error: bool = True) -> list[Any]:
+        commands = list(self.command_stack)
+        results = super().execute(raise_on_error=False)
+        for position, (result, (args, options)) in enumerate(zip(results, commands, strict=False)):
+            if isinstance(result, ResponseError) and str(result).startswith("WRONGTYPE"):
+                # By itself: a command before may have mended it.
+                results[position] = self.mender.execute_command(*args, **options)
+            elif isinstance(result, Exception) and raise_on_error:
+                raise result
+        return results
+
+
+def _text(key: Any) -> str:
+    return key.decode(errors="surrogateescape") if isinstance(key, bytes) else str(key)
