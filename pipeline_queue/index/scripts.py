@@ -74,9 +74,9 @@ local function leave(run_key, sweep_key, flight_key, causes_key, sweeps_key, run
       s[1] = 'stopped'
     end
   end
-  local redo = whole(sweep_key, s[6] or 0)
-  local all_taken = whole(sweep_key, s[2]) >= whole(sweep_key, s[3]) and redo == 0
-  local over = all_taken or s[1] == 'cancelled' or (s[1] == 'stopped' and redo == 0)
+  local reopened = whole(sweep_key, s[6] or 0)
+  local all_taken = whole(sweep_key, s[2]) >= whole(sweep_key, s[3]) and reopened == 0
+  local over = all_taken or s[1] == 'cancelled' or (s[1] == 'stopped' and reopened == 0)
   if flight > 0 or not over then return end
   call('HSET', sweep_key, 'ended', now)
   if s[3] == '1' then call('SREM', sweeps_key, sweep) end
