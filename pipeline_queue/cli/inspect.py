@@ -380,11 +380,11 @@ def _removed_of(report: RunRecord) -> list[str]:
 def _copy_outputs(folders: dict[str, Path], destination: Path) -> None:
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
         raise InputError(f"{destination} is there already; name a new or an empty folder")
-    from pipeline_queue.storage.sparse_files import copy_file
+    from pipeline_queue.storage.sparse_files import copy_tree
 
     try:
         for name, folder in folders.items():
             (destination / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copytree(folder, destination / name, symlinks=True, copy_function=copy_file)
+            copy_tree(folder, destination / name)
     except OSError as error:
         raise StorageError(f"the outputs cannot be copied to {destination}: {error}") from error

@@ -22,6 +22,28 @@ def copy_file(source: Path | str, destination: Path | str) -> None:
     shutil.copystat(source, destination)
 
 
+def copy_tree(source: Path, destination: Path) -> None:
+    """Copies a folder to a name that is free, however deep it is: content, times and modes; links as links.
+
+    Raises OSError.
+    """
+    copied = [(source, destination)]
+    for here, there in copied:  # which grows meanwhile
+        there.mkdir()
+        with os.scandir(here) as entries:
+            for entry in entries:
+                target = there / entry.name
+                if entry.is_symlink():
+                    target.symlink_to(os.readlink(entry.path))  # noqa: PTH115 - the text is no path
+                elif entry.is_dir():
+                    copied.append((Path(entry.path), target))
+                else:
+                    copy_file(entry.path, target)
+    # From within: a folder that may not be written is to have been filled, and its time must not change again.
+    for here, there in reversed(copied):
+        shutil.copystat(here, there)
+
+
 def copy_content(reader: int, writer: int, size: int) -> None:
     """In the kernel, which shares the blocks on file systems that can; what is a hole stays one."""
     if not _has_holes(os.fstat(reader)):
