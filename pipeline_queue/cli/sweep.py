@@ -24,7 +24,6 @@ from pipeline_queue.contract.errors import InputError
 from pipeline_queue.contract.wording import counted
 from pipeline_queue.loading.loader import load_pipeline, read_params_file
 from pipeline_queue.loading.sweep import SweepRequest, build_space
-from pipeline_queue.model.parameters import text_of
 from pipeline_queue.model.pipeline import Pipeline
 from pipeline_queue.planning.step_key import distinct_executions
 from pipeline_queue.space import Space
@@ -132,10 +131,12 @@ def _print_plan(pipeline: Pipeline, space: Space, as_json: bool) -> None:
         plan = {"total": len(space), "steps": steps, "distinct_steps": distinct, "points": points}
         echo_json(json.dumps(plan, indent=2))
         return
+    from pipeline_queue.cli.display import short
+
     shared = f": {found[0]:,} to execute, {steps - found[0]:,} shared" if found else ""
     echo(f"{counted(len(space), 'run')}, {counted(steps, 'step')}{shared}")
     for point in points:
-        echo("  " + "  ".join(f"{name}={text_of(value)}" for name, value in point.items()))
+        echo("  " + "  ".join(f"{name}={short(value)}" for name, value in point.items()))
     if len(space) > len(points):
         echo(f"  … and {len(space) - len(points):,} more")
 

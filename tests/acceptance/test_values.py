@@ -9,7 +9,7 @@ import sys
 import unicodedata
 from pathlib import Path
 
-from tests.conftest import GENEROUS_SECONDS, Cluster, write_folder
+from tests.conftest import GENEROUS_SECONDS, Cluster, Shell, write_folder
 
 HOSTILE = [
     "", " ", "a b", "'", '"', "a'b\"c", "$HOME", "${HOME}", "`id`", "$(id)", ";", "; touch pwned", "&&", "|",
@@ -93,3 +93,12 @@ def test_a_value_too_long_for_the_system_is_refused_at_submission(cluster: Clust
     done = cluster.shell(folder)("run", "pipeline.yaml", "--params-file", "values.yaml", exit_code=2)
     assert "bytes long" in done.stderr and "echo" in done.stderr
     assert not (cluster.settings.storage / "sweeps").exists()
+
+
+def test_a_plan_shows_where_each_value_ends(tmp_path: Path) -> None:
+    text = "pipeline:\n  parameters:\n    - {name: s, type: string}\n  steps:\n    - a: {run: [ls, '${{ parameters.s }}']}\n"
+    shell = Shell(write_folder(tmp_path / "project", pipeline_yaml=text))
+    plan = shell("sweep", "pipeline.yaml", "-p", "s=s", "--dry-run").stdout
+    assert "  s=s\n" in plan
+    plan = shell("sweep", "pipeline.yaml", "-p", "s=" + json.dumps(["two\nlines", "a  t=b"]), "--dry-run").stdout
+    assert plan.splitlines()[1:] == [r"  s='two\nlines'", "  s='a  t=b'"]

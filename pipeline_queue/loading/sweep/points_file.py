@@ -73,6 +73,7 @@ class _PointsFile:
         self._rows = rows
         self._unknown: set[str] = set()
         self._empty_rows = 0
+        self._spaced: dict[str, int] = {}
 
     def decoded(self, stream: Iterable[bytes]) -> Iterator[str]:
         """The file's lines, within its limits."""
@@ -98,6 +99,11 @@ class _PointsFile:
                     self._take_cells(line, names, cells)
                 line = reader.line_num + 1
             self._findings.note_left_out(Place(self._shown), self._empty_rows, "row", "of empty cells")
+            for name, at in self._spaced.items():
+                place = Place(self._shown, at, 1)
+                self._findings.notes.append(
+                    f"{place}: the value of {name!r} begins or ends with a space, which is kept"
+                )
         except csv.Error as error:
             self._refuse(line, f"this is not CSV: {error}", "put a value with quotes or commas in double quotes")
 
@@ -134,6 +140,10 @@ class _PointsFile:
             count = f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'}"
             self._add(line, f"the row has {count} and the first row {len(names)}", "quote values that hold commas")
             return
+        for name, cell in zip(names, cells, strict=True):
+            parameter = self._parameters.get(name)
+            if cell != cell.strip() and parameter is not None and parameter.type == "string":
+                self._spaced.setdefault(name, line)
         self._add_row(line, {name: cell or None for name, cell in zip(names, cells, strict=True)})
 
     def _take_object(self, line: int, text: str, decoder: json.JSONDecoder) -> None:
