@@ -26,6 +26,7 @@ from pipeline_queue.client import Client
 from pipeline_queue.contract.settings import RESERVED_PREFIX, SCRATCH, Settings
 from pipeline_queue.local.folder import DataFolder
 from pipeline_queue.local.server import start_server
+from tests import skipped
 
 ROOT = Path(__file__).resolve().parents[1]
 GENEROUS_SECONDS = 120.0
@@ -50,6 +51,11 @@ _let_children_have_default_signals()
 # How long an example takes on a busy machine says nothing about it.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    skipped.register(config)
+
 
 SEED_YAML = """\
 pipeline:

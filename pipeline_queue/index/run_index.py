@@ -49,7 +49,7 @@ _MAX_DELAY_SECONDS = 3600.0
 """A lease or retry that would take longer is due at once."""
 _MAX_DUE = 200
 _MAX_SENT = 200
-"""After which a message that nobody claimed is looked for."""
+"""How many messages go to Redis in one transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ class Filling:
 
 
 class RunIndex:
-    """Thread-safe; every method raises BrokerError when Redis is not there."""
+    """The live view of runs in Redis. Thread-safe; what talks to Redis raises BrokerError when that fails."""
 
     def __init__(self, broker_url: str, timeout_seconds: float = 5.0, signing_key: SigningKey | None = None) -> None:
         """`signing_key` signs what is sent through it."""

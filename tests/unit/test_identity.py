@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline_queue.contract.errors import NotFoundError
-from pipeline_queue.contract.ids import RunId, is_sweep_id, new_sweep_id
+from pipeline_queue.contract.ids import RunId, is_sweep_id, named_sweep_id, new_sweep_id
 
 
 @pytest.mark.parametrize("name", ["train", "_", "a-b-c", "A" * 64, "train-7k3m9q2x"])
@@ -13,6 +13,13 @@ def test_a_new_id_names_its_pipeline_and_is_an_id(name: str) -> None:
     sweep = new_sweep_id(name)
     assert sweep.startswith(f"{name}-") and is_sweep_id(sweep)
     assert RunId.parse(f"{sweep}.7") == RunId(sweep, 7)
+
+
+def test_a_name_gives_one_id_to_all_who_use_it_and_another_to_each_pipeline() -> None:
+    assert named_sweep_id("train", "nightly") == "train-7frej8q6" != named_sweep_id("train", "Nightly")
+    names = ["nightly", "Nightly", "", "a b/../c", "ü" * 1000, "nightly\n"]
+    ids = {named_sweep_id(pipeline, name) for name in names for pipeline in ("train", "fit")}
+    assert len(ids) == 2 * len(names) and all(is_sweep_id(one) for one in ids)
 
 
 def test_ids_do_not_repeat() -> None:

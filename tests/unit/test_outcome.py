@@ -10,7 +10,7 @@ import pytest
 from pipeline_queue.contract.records import OutputFile
 from pipeline_queue.model.pipeline import Step
 from workers.executor import ExecutionResult
-from workers.outcome import duration, failure_of, last_lines, signal_name, sizes, with_tail
+from workers.outcome import Failure, blamed_on_disk, duration, failure_of, last_lines, signal_name, sizes, with_tail
 from workers.outputs import Found
 from workers.supervisor.protocol import Cause
 
@@ -107,3 +107,19 @@ def test_a_log_of_one_endless_line_is_cut_and_one_that_is_not_there_is_empty(tmp
 )
 def test_memory_is_said_in_the_unit_of_its_limit(used: int, limit: int, texts: tuple[str, str]) -> None:
     assert sizes(used, limit) == texts
+
+
+@pytest.mark.parametrize("cause", ["exit_code", "signal", "missing_outputs"])
+def test_a_step_that_failed_beside_a_full_disk_failed_for_that_and_is_tried_again(cause: str) -> None:
+    failure = Failure(cause, "step train failed with exit code 7")
+    blamed = blamed_on_disk(failure, "the scratch disk is full")
+    assert blamed.message == "step train failed with exit code 7 while the scratch disk is full"
+    assert (blamed.cause, blamed.infrastructure, blamed.is_death) == ("storage", True, True)
+    assert blamed.delay_seconds > failure.delay_seconds
+    assert blamed_on_disk(failure, "") == failure
+
+
+@pytest.mark.parametrize("cause", ["timeout", "memory", "cancelled", "lost", "storage"])
+def test_a_full_disk_is_not_to_blame_for_what_has_another_cause(cause: str) -> None:
+    failure = Failure(cause, "step train ended")
+    assert blamed_on_disk(failure, "the scratch disk is full") == failure

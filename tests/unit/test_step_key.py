@@ -7,7 +7,7 @@ import pytest
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.model.pipeline import Parameter, Pipeline, Reference, Step
 from pipeline_queue.planning.planner import plan_step
-from pipeline_queue.planning.step_key import step_keys
+from pipeline_queue.planning.step_key import distinct_executions, step_keys
 from pipeline_queue.space import Points
 
 LR = Reference(scope="parameters", name="lr")
@@ -30,3 +30,13 @@ def test_the_decimal_form_of_an_argument_leaves_the_identity_of_a_step(
     ((_, identity),) = step_keys(PIPELINE, RUN, Points(({"lr": value},)), "f" * 64, {})
     assert identity.digest == digest
     assert plan_step(STEP, RUN, {"lr": value}).argv[1] == argument
+
+
+def test_executions_are_counted_once_for_each_distinct_step_and_not_at_all_for_too_many_runs() -> None:
+    parameters = tuple(Parameter(name=name, type="float") for name in ("lr", "x"))
+    fit = Step(name="b", argv=(("fit",), (Reference(scope="parameters", name="x"),)))
+    alone = fit.model_copy(update={"name": "c", "reuse": "never"})
+    pipeline = Pipeline(name="demo", parameters=parameters, steps=(STEP, fit, alone))
+    space = Points(tuple({"lr": lr, "x": x} for lr in (0.1, 0.2) for x in (1.0, 2.0, 3.0)))
+    assert distinct_executions(pipeline, space, most=6) == (2 + 6 + 6, 18)
+    assert distinct_executions(pipeline, space, most=5) is None
