@@ -107,7 +107,9 @@ def _print(rows: list[Row], names: list[str] | None, as_csv: bool) -> None:
         # Bytes: the line ends of CSV are its own, not the platform's.
         text = to_csv(rows, names)
         # To a terminal harmless, to a file or another program as it is.
-        click.echo((harmless(text) if sys.stdout.isatty() else text).encode(errors="replace"), nl=False)
+        if sys.stdout.isatty():
+            text = harmless(text.replace("\r\n", "\n"))
+        click.echo(text.encode(errors="replace"), nl=False)
     else:
         echo_json(to_json(rows if names is None else only_columns(rows, names)))
 
