@@ -17,7 +17,6 @@ from pipeline_queue.storage.storage import CANCELLED, OUTPUTS, RUN_END, read_ste
 from workers.agents.lease_keeper import Held
 from workers.blame import blame_interpreter, doubt_success, find_blame
 from workers.context import WorkerContext
-from workers.executor import ExecutionResult
 from workers.file_tree import remove_tree
 from workers.job import Attempt, Job, LeaseLostError, job_of
 from workers.keeping import keep_files
@@ -43,7 +42,7 @@ from workers.recording import (
 )
 from workers.shared_steps import join_shared
 from workers.step_base import base_of
-from workers.supervisor.protocol import lease_clock
+from workers.supervisor.protocol import ExecutionResult, lease_clock
 from workers.suspicion import Tried, untried
 from workers.workspace import DamagedError
 

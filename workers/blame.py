@@ -8,11 +8,10 @@ from pipeline_queue.model.failure_causes import meaningful_line
 from pipeline_queue.storage.storage import LOG
 from workers import suspicion
 from workers.context import WorkerContext
-from workers.executor import ExecutionResult
 from workers.job import Attempt
 from workers.outcome import Failure, blamed_on_disk, cancelled, handed_back, lines_at_end, not_begun
 from workers.outputs import Found
-from workers.supervisor.protocol import Cause
+from workers.supervisor.protocol import Cause, ExecutionResult
 from workers.suspicion import Sign, Tried
 
 _PYTHON = re.compile(r"(?:.*/)?python[\d.]*", re.DOTALL)

@@ -6,11 +6,11 @@ import logging
 import queue
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from pipeline_queue.contract.errors import SupervisorError
 from workers.supervisor.process_tree import become_subreaper
-from workers.supervisor.protocol import ATTEMPT_MARKER, Cause, lease_clock
+from workers.supervisor.protocol import ExecutionResult, Order, Renewal, StartOrder, StopOrder, lease_clock
 from workers.supervisor_link import SupervisorLink
 
 logger = logging.getLogger(__name__)
@@ -18,57 +18,6 @@ logger = logging.getLogger(__name__)
 _MAX_NOTES = 20
 
 
-@dataclass(frozen=True, slots=True)
-class ExecutionRequest:
-    """One step to run. `id` is unique for ever; `env` is its whole environment, to which the marker is added.
-
-    With `lease_seconds` the step is killed once `leased_at + lease_seconds` has passed without a renewal;
-    `leased_at` is a reading of `lease_clock()` from before the lease was asked for (None: from now). Its whole tree may
-    hold `memory_bytes` (None: no limit).
-    With `preload` the step is forked from a process that has imported these modules, and `argv` is an interpreter and
-    a script; the variables of `env` that `late` names need not be known to that process.
-    """
-
-    id: str
-    argv: tuple[str, ...]
-    cwd: str
-    env: Mapping[str, str]
-    log: str
-    log_limit_bytes: int
-    timeout_seconds: float | None = None
-    grace_seconds: float = 10.0
-    lease_seconds: float | None = None
-    leased_at: float | None = None
-    preload: tuple[str, ...] = ()
-    late: frozenset[str] = frozenset()
-    memory_bytes: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ExecutionResult:
-    """How an execution ended; nothing of its process tree lives any more.
-
-    `exit_code` or `signal` is what the main process itself ended with, whatever the cause. `error` is a
-    sentence for the user when the step was not started; `infrastructure`: the machine was the reason. `memory_bytes` is
-    the most that its tree was seen to hold, None when it has no limit.
-    """
-
-    id: str
-    cause: Cause
-    reason: str | None
-    exit_code: int | None
-    signal: int | None
-    error: str | None
-    infrastructure: bool
-    seconds: float
-    max_rss_bytes: int
-    memory_bytes: int | None
-    log_bytes: int
-    log_dropped_bytes: int
-    notes: tuple[str, ...] = ()
-
-
-_RESULT_FIELDS = tuple(field.name for field in fields(ExecutionResult))
 _Answer = ExecutionResult | SupervisorError
 
 
@@ -97,16 +46,15 @@ class Executor:
         with self._lock:
             self._ensure_link()
 
-    def run(self, request: ExecutionRequest) -> ExecutionResult:
+    def run(self, order: StartOrder) -> ExecutionResult:
         """Wait for the end of this step; raises SupervisorError when supervisor and step died."""
-        order = _start_fields(request)
         inbox: queue.SimpleQueue[_Answer] = queue.SimpleQueue()
         with self._lock:
             link = self._ensure_link()
-            if request.id in self._waiting:
-                raise ValueError(f"execution {request.id!r} is already running")
-            self._waiting[request.id] = _Waiting(link, inbox)
-        link.start(request.id, order)
+            if order.id in self._waiting:
+                raise ValueError(f"execution {order.id!r} is already running")
+            self._waiting[order.id] = _Waiting(link, inbox)
+        link.start(order)
         answer = inbox.get()
         if isinstance(answer, SupervisorError):
             raise answer
@@ -115,15 +63,15 @@ class Executor:
     def renew(self, ids: Iterable[str], lease_seconds: float, leased_at: float | None = None) -> None:
         """The leases of these executions now hold until `leased_at + lease_seconds` of `lease_clock()`."""
         moment = lease_clock() if leased_at is None else leased_at
-        self._send("renew", {"ids": list(ids), "lease_seconds": lease_seconds, "leased_at": moment})
+        self._send(Renewal(tuple(ids), lease_seconds, moment))
 
     def stop(self, id: str, reason: str) -> None:
         """End one execution: TERM to its tree, KILL after its grace. Nothing happens if it has ended."""
-        self._send("stop", {"id": id, "reason": reason})
+        self._send(StopOrder(id, reason, at_once=False))
 
     def kill(self, id: str, reason: str) -> None:
         """End one execution at once."""
-        self._send("kill", {"id": id, "reason": reason})
+        self._send(StopOrder(id, reason, at_once=True))
 
     def end_all(self, reason: str) -> None:
         """Start nothing any more, and end every execution: TERM to its tree, KILL after its grace."""
@@ -167,11 +115,11 @@ class Executor:
             if is_new:
                 logger.warning("warm Python: a step was %s", note)
 
-    def _send(self, kind: str, frame: Mapping[str, object]) -> None:
+    def _send(self, order: Order) -> None:
         with self._lock:
             link = self._link
         if link is not None:
-            link.send(kind, frame)
+            link.send(order)
 
     def _ensure_link(self) -> SupervisorLink:
         if self._is_closed:
@@ -180,21 +128,17 @@ class Executor:
             return self._link
         try:
             become_subreaper()
-            self._link = SupervisorLink(self._handle_frame, self._report_lost)
+            self._link = SupervisorLink(self._hand_out, self._report_lost)
         except OSError as error:
             raise SupervisorError(f"the supervisor cannot be started: {error}") from error
         return self._link
 
-    def _handle_frame(self, _link: SupervisorLink, frame: dict[str, object]) -> None:
-        if frame.get("type") != "ended":
-            return
-        warm = frame.get("warm")
+    def _hand_out(self, result: ExecutionResult) -> None:
         with self._lock:
-            if isinstance(warm, dict):
-                self._warm_facts = warm
-            waiting = self._waiting.pop(str(frame.get("id")), None)
+            if result.warm is not None:
+                self._warm_facts = result.warm
+            waiting = self._waiting.pop(result.id, None)
         if waiting is not None:
-            result = _read_result(frame)
             self._note_cold(result.notes)
             waiting.inbox.put(result)
 
@@ -208,29 +152,3 @@ class Executor:
             inboxes = [self._waiting.pop(id).inbox for id in lost]
         for inbox in inboxes:
             inbox.put(SupervisorError(text))
-
-
-def _start_fields(request: ExecutionRequest) -> dict[str, object]:
-    leased_at = request.leased_at
-    if request.lease_seconds is not None and leased_at is None:
-        leased_at = lease_clock()
-    return {
-        "argv": request.argv,
-        "cwd": request.cwd,
-        "env": {**request.env, ATTEMPT_MARKER: request.id},
-        "log": request.log,
-        "log_limit_bytes": request.log_limit_bytes,
-        "timeout_seconds": request.timeout_seconds,
-        "memory_bytes": request.memory_bytes,
-        "grace_seconds": request.grace_seconds,
-        "lease_seconds": request.lease_seconds,
-        "leased_at": leased_at,
-        **({"preload": request.preload, "late": sorted(request.late)} if request.preload else {}),
-    }
-
-
-def _read_result(frame: dict[str, object]) -> ExecutionResult:
-    values = {name: frame.get(name) for name in _RESULT_FIELDS}
-    values["notes"] = tuple(map(str, frame.get("notes") or ()))  # type: ignore[call-overload]
-    values["cause"] = Cause(str(frame["cause"]))
-    return ExecutionResult(**values)  # type: ignore[arg-type]

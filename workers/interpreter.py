@@ -11,8 +11,9 @@ from pathlib import Path
 
 from pipeline_queue.contract.errors import SupervisorError
 from pipeline_queue.contract.settings import RESERVED_PREFIX
-from workers.executor import ExecutionRequest, ExecutionResult, Executor
+from workers.executor import Executor
 from workers.outcome import duration, last_lines, signal_name
+from workers.supervisor.protocol import ExecutionResult, StartOrder
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ def find_fault(executor: Executor, python: Path, variables: Mapping[str, str], f
     """
     uid = f"probe-{secrets.token_hex(6)}"
     log = folder / f"{uid}.log"
-    request = ExecutionRequest(
+    request = StartOrder(
         id=uid,
         argv=(str(python), "-c", _PROGRAM),
         cwd=str(folder),

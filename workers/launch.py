@@ -10,20 +10,19 @@ from pipeline_queue.planning.planner import StepPlan, plan_step
 from pipeline_queue.storage.storage import LOG
 from workers.agents.lease_keeper import TRUSTED_SECONDS
 from workers.context import WorkerContext
-from workers.executor import ExecutionRequest, ExecutionResult
 from workers.interpreter import inherited_variables
 from workers.job import Attempt
 from workers.outputs import Workspace
 from workers.preload import late_variables
 from workers.step_base import Base
-from workers.supervisor.protocol import ATTEMPT_MARKER
+from workers.supervisor.protocol import ATTEMPT_MARKER, ExecutionResult, StartOrder
 
 
 def execute(worker: WorkerContext, attempt: Attempt, workspace: Workspace) -> ExecutionResult:
     step = attempt.job.plan.step
     env = _environment(attempt, workspace.folder, worker.workspaces.ceiling)
     return worker.executor.run(
-        ExecutionRequest(
+        StartOrder(
             id=attempt.uid,
             argv=attempt.record.argv,
             cwd=str(workspace.folder),

@@ -15,8 +15,8 @@ from pipeline_queue.contract.wording import counted
 from pipeline_queue.model.failure_causes import LOG_FOLLOWS, LOG_IS_EMPTY, meaningful_line
 from pipeline_queue.model.pipeline import Step
 from pipeline_queue.storage.disk import is_full, is_passing
-from workers.executor import ExecutionResult
 from workers.outputs import Found
+from workers.supervisor.protocol import ExecutionResult
 
 _TAIL_LINES = 10
 _TAIL_BYTES = 4096

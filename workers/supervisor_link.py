@@ -10,13 +10,13 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from pipeline_queue.contract.wording import counted
 from workers.orphaned_steps import kill_orphans
 from workers.supervisor.process_tag import process_tag
-from workers.supervisor.protocol import decode_frame, encode_frame
+from workers.supervisor.protocol import ExecutionResult, Order, Started, StartOrder, decode_report
 
 _RECEIVE_BYTES = 65536
 _SEND_SECONDS = 10
@@ -25,7 +25,7 @@ _ORPHANS_SECONDS = 10.0
 
 
 class SupervisorLink:
-    """A running supervisor. `on_frame` and `on_lost` are called in the link's own thread.
+    """A running supervisor. `on_result` and `on_lost` are called in the link's own thread.
 
     `on_lost` comes exactly once and last, with a plain sentence, when the supervisor and all it started are
     dead.
@@ -33,11 +33,11 @@ class SupervisorLink:
 
     def __init__(
         self,
-        on_frame: Callable[[SupervisorLink, dict[str, object]], None],
+        on_result: Callable[[ExecutionResult], None],
         on_lost: Callable[[SupervisorLink, str], None],
     ) -> None:
         """Raises OSError when the process cannot be started."""
-        self._on_frame = on_frame
+        self._on_result = on_result
         self._on_lost = on_lost
         self._channel, theirs = socket.socketpair()
         with theirs:
@@ -61,14 +61,14 @@ class SupervisorLink:
     def pid(self) -> int:
         return self._process.pid
 
-    def start(self, step_id: str, fields: Mapping[str, object]) -> None:
+    def start(self, order: StartOrder) -> None:
         with self._running_lock:
-            self._running[step_id] = None
-        self.send("start", {"id": step_id, **fields})
+            self._running[order.id] = None
+        self.send(order)
 
-    def send(self, kind: str, fields: Mapping[str, object]) -> None:
+    def send(self, order: Order) -> None:
         """Never raises for a supervisor that is gone: `on_lost` says that, once."""
-        data = encode_frame(kind, fields)
+        data = order.encode()
         try:
             with self._send_lock:
                 self._channel.sendall(data)
@@ -91,7 +91,7 @@ class SupervisorLink:
         while data := self._receive():
             *lines, received = (received + data).split(b"\n")
             for line in lines:
-                self._handle_frame(decode_frame(line))
+                self._handle(decode_report(line))
         self._report_death()
 
     def _receive(self) -> bytes:
@@ -100,14 +100,15 @@ class SupervisorLink:
         except OSError:
             return b""
 
-    def _handle_frame(self, frame: dict[str, object]) -> None:
-        step_id, pid = str(frame.get("id")), frame.get("pid")
-        with self._running_lock:
-            if frame.get("type") == "ended":
-                self._running.pop(step_id, None)
-            elif frame.get("type") == "started" and isinstance(pid, int):
-                self._running[step_id] = pid
-        self._on_frame(self, frame)
+    def _handle(self, report: Started | ExecutionResult | None) -> None:
+        match report:
+            case Started():
+                with self._running_lock:
+                    self._running[report.id] = report.pid
+            case ExecutionResult():
+                with self._running_lock:
+                    self._running.pop(report.id, None)
+                self._on_result(report)
 
     def _report_death(self) -> None:
         """Make sure that neither the supervisor nor anything it started lives."""

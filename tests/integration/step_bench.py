@@ -13,8 +13,9 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from pipeline_queue.contract.errors import SupervisorError
-from workers.executor import ExecutionRequest, ExecutionResult, Executor
+from workers.executor import Executor
 from workers.supervisor.process_tree import children_of
+from workers.supervisor.protocol import ExecutionResult, StartOrder
 
 PATIENCE_SECONDS = 60.0
 PYTHON = sys.executable
@@ -94,7 +95,7 @@ class Bench:
         # Tests before this one may have left some to this process, which an executor makes a subreaper.
         self._old_zombies = frozenset(zombies(os.getpid()))
 
-    def request(self, *argv: str, **changes: object) -> ExecutionRequest:
+    def request(self, *argv: str, **changes: object) -> StartOrder:
         values: dict[str, object] = {
             "id": uuid.uuid4().hex,
             "argv": argv,
@@ -105,7 +106,7 @@ class Bench:
             "grace_seconds": 0.5,
             **changes,
         }
-        return ExecutionRequest(**values)  # type: ignore[arg-type]
+        return StartOrder(**values)  # type: ignore[arg-type]
 
     def new_zombies(self) -> list[int]:
         return [pid for pid in zombies(os.getpid()) if pid not in self._old_zombies]
@@ -116,7 +117,7 @@ class Bench:
     def sh(self, script: str, **changes: object) -> ExecutionResult:
         return self.run("sh", "-c", script, **changes)
 
-    def begin(self, request: ExecutionRequest) -> Future[ExecutionResult]:
+    def begin(self, request: StartOrder) -> Future[ExecutionResult]:
         """Run in a thread; the future is the result or the error."""
         future: Future[ExecutionResult] = Future()
 
@@ -129,7 +130,7 @@ class Bench:
         threading.Thread(target=work, daemon=True).start()
         return future
 
-    def begin_ready(self, *argv: str, **changes: object) -> tuple[ExecutionRequest, Future[ExecutionResult]]:
+    def begin_ready(self, *argv: str, **changes: object) -> tuple[StartOrder, Future[ExecutionResult]]:
         """Run in a thread and return once the step has made the file `ready`."""
         request = self.request(*argv, **changes)
         future = self.begin(request)

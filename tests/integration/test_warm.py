@@ -15,9 +15,8 @@ import pytest
 
 from tests.integration.step_bench import PYTHON, WARM, Bench, bench_in, children_named, eventually, watchdog_of
 from workers import supervisor_link
-from workers.executor import ExecutionRequest, ExecutionResult
 from workers.supervisor.process_tree import children_of
-from workers.supervisor.protocol import ATTEMPT_MARKER, Cause
+from workers.supervisor.protocol import ATTEMPT_MARKER, Cause, ExecutionResult, StartOrder
 from workers.supervisor.warm_pool import MAX_PROCESSES
 
 LATE = frozenset({ATTEMPT_MARKER, "LATE"})
@@ -37,14 +36,14 @@ class WarmBench:
         (self.packages / f"{name}.py").write_text(text)
         return name
 
-    def request(self, script: str, *preload: str, args: tuple[str, ...] = (), **changes: object) -> ExecutionRequest:
+    def request(self, script: str, *preload: str, args: tuple[str, ...] = (), **changes: object) -> StartOrder:
         (self.step / "script.py").write_text(script)
         base = self.bench.request().env
         env = {**base, "PYTHONPATH": str(self.packages), **changes.pop("env", {})}  # type: ignore[dict-item]
         values: dict[str, object] = {"cwd": str(self.step), "env": env, "preload": preload, "late": LATE, **changes}
         return self.bench.request(PYTHON, "script.py", *args, **values)
 
-    def begin(self, script: str, *preload: str, **changes: object) -> tuple[ExecutionRequest, Future[ExecutionResult]]:
+    def begin(self, script: str, *preload: str, **changes: object) -> tuple[StartOrder, Future[ExecutionResult]]:
         request = self.request(script, *preload, **changes)
         return request, self.bench.begin(request)
 
@@ -63,7 +62,7 @@ class WarmBench:
     def warm_processes(self) -> list[int]:
         return children_named(self.supervisor(), WARM)
 
-    def sleeping(self, *preload: str, **changes: object) -> tuple[ExecutionRequest, Future[ExecutionResult]]:
+    def sleeping(self, *preload: str, **changes: object) -> tuple[StartOrder, Future[ExecutionResult]]:
         """A forked step that sleeps, once it does."""
         script = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep(1000)"
         request, future = self.begin(script, *preload, args=(str(self.bench.ready),), **changes)
@@ -380,7 +379,7 @@ def test_what_cannot_be_started_says_the_same_as_a_cold_start(warm: WarmBench, c
             "no script": {"argv": (PYTHON, "absent.py")},
         }.get(change, {})
         values = {name: getattr(request, name) for name in request.__dataclass_fields__}
-        result = warm.bench.executor.run(ExecutionRequest(**{**values, **changes}))  # type: ignore[arg-type]
+        result = warm.bench.executor.run(StartOrder(**{**values, **changes}))  # type: ignore[arg-type]
         answers.append((result.cause, result.exit_code, result.error, result.infrastructure, warm.said()))
     assert answers[0] == answers[1]
 

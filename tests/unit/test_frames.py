@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workers.supervisor.protocol import decode_frame, encode_frame, read_renewal, read_start
+from workers.supervisor.protocol import Renewal, StartOrder, decode_frame, encode_frame
 
 START = (
     b'{"v":1,"type":"start","id":"a","argv":["x","\\u00fc\\n\\udcff"],"cwd":"/","env":{"A":"b"},"log":"/l",'
@@ -13,7 +13,7 @@ START = (
 
 
 def test_a_start_frame_of_version_1_is_read() -> None:
-    order = read_start(decode_frame(START))
+    order = StartOrder.read(decode_frame(START))
     assert order.argv == ("x", "ü\n\udcff")
     assert (order.timeout_seconds, order.grace_seconds, order.lease_until) == (None, 1.5, 25)
 
@@ -27,7 +27,8 @@ def test_a_frame_is_one_line_of_ascii_and_comes_back() -> None:
 
 
 def test_a_renewal_counts_from_when_the_lease_was_asked_for() -> None:
-    assert read_renewal({"ids": ["a"], "lease_seconds": 20, "leased_at": 100.5}) == (["a"], 120.5)
+    renewal = Renewal.read({"ids": ["a"], "lease_seconds": 20, "leased_at": 100.5})
+    assert (renewal.ids, renewal.lease_until) == (("a",), 120.5)
 
 
 @pytest.mark.parametrize("line", [b"", b"nonsense", b"[]", b"1", b"\xff", b"[" * 100_000, b'{"v":2}', b"{}"])
@@ -46,4 +47,4 @@ def test_what_is_not_a_frame_of_this_version_is_refused(line: bytes) -> None:
 def test_a_start_frame_names_its_wrong_field(name: str, value: object) -> None:
     frame = {**decode_frame(START), name: value}
     with pytest.raises(ValueError, match=name):
-        read_start(frame)
+        StartOrder.read(frame)

@@ -9,10 +9,9 @@ import pytest
 
 from pipeline_queue.contract.records import OutputFile
 from pipeline_queue.model.pipeline import Step
-from workers.executor import ExecutionResult
 from workers.outcome import Failure, blamed_on_disk, duration, failure_of, last_lines, signal_name, sizes, with_tail
 from workers.outputs import Found
-from workers.supervisor.protocol import Cause
+from workers.supervisor.protocol import Cause, ExecutionResult
 
 STEP = Step(name="train", argv=(("true",),), timeout_seconds=5400.0, memory_bytes=10**9, outputs=("model.pkl", "sub"))
 LEFT = Found((OutputFile(path="model.pkl", size=1), OutputFile(path="sub/x", size=1)), (), ())

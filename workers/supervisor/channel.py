@@ -1,13 +1,12 @@
-"""The supervisor's end of the socket to its worker: whole frames in and out, never waiting."""
+"""The supervisor's end of the socket to its worker: orders in and reports out, never waiting."""
 
 from __future__ import annotations
 
 import select
 import socket
 import struct
-from collections.abc import Mapping
 
-from workers.supervisor.protocol import encode_frame
+from workers.supervisor.protocol import ExecutionResult, Order, Started, read_orders
 
 _RECEIVE_BYTES = 65536
 
@@ -34,8 +33,11 @@ class Channel:
         pid: int = struct.unpack("3i", credentials)[0]
         return pid
 
-    def receive(self) -> list[bytes]:
-        """The lines that are complete now; one read at a time, so that frames cannot starve the steps."""
+    def receive(self) -> list[Order | ValueError]:
+        """The orders that are complete now, an error for each that cannot be read.
+
+        One read at a time, so that frames cannot starve the steps.
+        """
         try:
             data = self._channel.recv(_RECEIVE_BYTES)
         except BlockingIOError:
@@ -49,10 +51,10 @@ class Channel:
         if b"\n" not in data:
             return []
         *lines, self._received = self._received.split(b"\n")
-        return [bytes(line) for line in lines]
+        return read_orders(lines)
 
-    def send(self, kind: str, fields: Mapping[str, object]) -> None:
-        self._unsent += encode_frame(kind, fields)
+    def send(self, report: Started | ExecutionResult) -> None:
+        self._unsent += report.encode()
         self.flush()
 
     def flush(self) -> None:

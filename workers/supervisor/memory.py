@@ -10,9 +10,9 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
-from workers.supervisor.protocol import Cause
+from workers.supervisor.protocol import Cause, ExecutionResult
 
 _MIN_SECONDS = 0.02
 _MAX_SECONDS = 0.5
@@ -92,10 +92,10 @@ def kill_first(pid: int) -> None:
             os.close(descriptor)
 
 
-def was_killed(ended: Mapping[str, object]) -> bool:
-    """Whether somebody else killed this step (the content of its `ended` frame), perhaps below a shell."""
-    by_signal = ended["cause"] is Cause.SIGNALLED and ended["signal"] == signal.SIGKILL
-    return by_signal or (ended["cause"] is Cause.EXITED and ended["exit_code"] == _SHELL_SAYS_KILLED)
+def was_killed(result: ExecutionResult) -> bool:
+    """Whether somebody else killed this step, perhaps below a shell."""
+    by_signal = result.cause is Cause.SIGNALLED and result.signal == signal.SIGKILL
+    return by_signal or (result.cause is Cause.EXITED and result.exit_code == _SHELL_SAYS_KILLED)
 
 
 def _share_bytes(pid: int) -> int:

@@ -36,9 +36,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
+from typing import Any
 
 VERSION = 1
 ATTEMPT_MARKER = "PIPELINE_QUEUE_ATTEMPT"
@@ -59,9 +60,24 @@ class Cause(StrEnum):
     NOT_STARTED = "not_started"
 
 
+class MalformedStartError(ValueError):
+    """A `start` frame that names its execution `id`, but is wrong otherwise."""
+
+    def __init__(self, text: str, id: str) -> None:
+        super().__init__(text)
+        self.id = id
+
+
 @dataclass(frozen=True, slots=True)
 class StartOrder:
-    """A checked `start` frame."""
+    """One step to run: the `start` frame. `id` is unique for ever; `env` is its whole environment.
+
+    With `lease_seconds` the step is killed once `leased_at + lease_seconds` has passed without a renewal;
+    `leased_at` is a reading of `lease_clock()` from before the lease was asked for. Its whole tree may
+    hold `memory_bytes` (None: no limit).
+    With `preload` the step is forked from a process that has imported these modules, and `argv` is an interpreter and
+    a script; the variables of `env` that `late` names need not be known to that process.
+    """
 
     id: str
     argv: tuple[str, ...]
@@ -69,17 +85,188 @@ class StartOrder:
     env: Mapping[str, str]
     log: str
     log_limit_bytes: int
-    timeout_seconds: float | None
-    grace_seconds: float
-    lease_until: float | None
-    memory_bytes: int | None
+    timeout_seconds: float | None = None
+    grace_seconds: float = 10.0
+    lease_seconds: float | None = None
+    leased_at: float = field(default_factory=lambda: lease_clock())
     preload: tuple[str, ...] = ()
     late: frozenset[str] = frozenset()
+    memory_bytes: int | None = None
+
+    @property
+    def lease_until(self) -> float | None:
+        """On `lease_clock()`; None when it needs no lease."""
+        return None if self.lease_seconds is None else self.leased_at + self.lease_seconds
+
+    def encode(self) -> bytes:
+        """With the marker in `env` by which /proc tells whose process the step's are."""
+        values: dict[str, object] = {one.name: getattr(self, one.name) for one in fields(self)}
+        values["env"] = {**self.env, ATTEMPT_MARKER: self.id}
+        values["late"] = sorted(self.late)
+        if not self.preload:
+            del values["preload"], values["late"]
+        return encode_frame("start", values)
+
+    @classmethod
+    def read(cls, frame: Mapping[str, object]) -> StartOrder:
+        """Raises ValueError naming the field that is wrong."""
+        memory, lease_seconds = _optional_number(frame, "memory_bytes"), _optional_number(frame, "lease_seconds")
+        argv, env = frame.get("argv"), frame.get("env")
+        if not isinstance(argv, list) or not all(isinstance(word, str) for word in argv):
+            raise ValueError("argv is not a list of texts")
+        if not isinstance(env, dict) or not all(isinstance(value, str) for value in env.values()):
+            raise ValueError("env is not a mapping of texts")
+        return cls(
+            id=_text(frame, "id"),
+            argv=tuple(argv),
+            cwd=_text(frame, "cwd"),
+            env=env,
+            log=_text(frame, "log"),
+            log_limit_bytes=int(_number(frame, "log_limit_bytes")),
+            timeout_seconds=_optional_number(frame, "timeout_seconds"),
+            grace_seconds=_number(frame, "grace_seconds"),
+            lease_seconds=lease_seconds,
+            leased_at=0.0 if lease_seconds is None else _number(frame, "leased_at"),
+            preload=_optional_texts(frame, "preload"),
+            late=frozenset(_optional_texts(frame, "late")),
+            memory_bytes=None if memory is None else int(memory),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """The leases of these executions now hold until `leased_at + lease_seconds`: the `renew` frame."""
+
+    ids: tuple[str, ...]
+    lease_seconds: float
+    leased_at: float
+
+    @property
+    def lease_until(self) -> float:
+        return self.leased_at + self.lease_seconds
+
+    def encode(self) -> bytes:
+        return encode_frame("renew", asdict(self))
+
+    @classmethod
+    def read(cls, frame: Mapping[str, object]) -> Renewal:
+        """Raises ValueError naming the field that is wrong."""
+        ids = frame.get("ids")
+        if not isinstance(ids, list):
+            raise ValueError("ids is not a list")
+        return cls(tuple(map(str, ids)), _number(frame, "lease_seconds"), _number(frame, "leased_at"))
+
+
+@dataclass(frozen=True, slots=True)
+class StopOrder:
+    """End one execution: the `stop` frame, or `kill` when it is to end at once."""
+
+    id: str
+    reason: str
+    at_once: bool
+
+    def encode(self) -> bytes:
+        return encode_frame("kill" if self.at_once else "stop", {"id": self.id, "reason": self.reason})
+
+
+Order = StartOrder | Renewal | StopOrder
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The main process of an execution runs: the `started` frame."""
+
+    id: str
+    pid: int
+
+    def encode(self) -> bytes:
+        return encode_frame("started", asdict(self))
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionResult:
+    """How an execution ended; nothing of its process tree lives any more: the `ended` frame.
+
+    `exit_code` or `signal` is what the main process itself ended with, whatever the cause. `error` is a
+    sentence for the user when the step was not started; `infrastructure`: the machine was the reason. `memory_bytes` is
+    the most that its tree was seen to hold, None when it has no limit. `notes` and `warm` come with one with `preload`.
+    """
+
+    id: str
+    cause: Cause
+    reason: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    error: str | None = None
+    infrastructure: bool = False
+    seconds: float = 0.0
+    max_rss_bytes: int = 0
+    memory_bytes: int | None = None
+    log_bytes: int = 0
+    log_dropped_bytes: int = 0
+    notes: tuple[str, ...] = ()
+    warm: Mapping[str, int] | None = None
+
+    def encode(self) -> bytes:
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        if self.warm is None:
+            del values["notes"], values["warm"]
+        return encode_frame("ended", values)
+
+    @classmethod
+    def read(cls, frame: Mapping[str, Any]) -> ExecutionResult:
+        """What a supervisor of ours has sent; `Cause` raises ValueError for one of another version."""
+        values = {one.name: frame[one.name] for one in fields(cls) if one.name in frame}
+        values["notes"] = tuple(map(str, frame.get("notes") or ()))
+        values["cause"] = Cause(str(frame["cause"]))
+        return cls(**values)
 
 
 def lease_clock() -> float:
     """Seconds on a clock that also runs while this machine is suspended, as the server's clock does."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def decode_order(line: bytes) -> Order:
+    """What a worker sent. Raises ValueError for what is no order of this version; MalformedStartError for a start of
+    which at least the id can be read."""
+    frame = decode_frame(line)
+    match frame.get("type"):
+        case "start":
+            id = _text(frame, "id")
+            try:
+                return StartOrder.read(frame)
+            except ValueError as error:
+                raise MalformedStartError(str(error), id) from error
+        case "renew":
+            return Renewal.read(frame)
+        case "stop" | "kill" as kind:
+            return StopOrder(_text(frame, "id"), _text(frame, "reason"), kind == "kill")
+        case kind:
+            raise ValueError(f"unknown type {kind!r}")
+
+
+def read_orders(lines: Iterable[bytes | bytearray]) -> list[Order | ValueError]:
+    """The order of each line, or why it cannot be read."""
+    return [_order_or_error(bytes(line)) for line in lines]
+
+
+def _order_or_error(line: bytes) -> Order | ValueError:
+    try:
+        return decode_order(line)
+    except ValueError as error:
+        return error
+
+
+def decode_report(line: bytes) -> Started | ExecutionResult | None:
+    """What a supervisor sent; None for what a worker of this version need not know. Raises ValueError."""
+    frame = decode_frame(line)
+    match frame.get("type"):
+        case "started":
+            return Started(_text(frame, "id"), int(_number(frame, "pid")))
+        case "ended":
+            return ExecutionResult.read(frame)
+    return None
 
 
 def encode_frame(kind: str, fields: Mapping[str, object]) -> bytes:
@@ -99,47 +286,14 @@ def decode_frame(line: bytes) -> dict[str, object]:
     return frame
 
 
-def read_start(frame: Mapping[str, object]) -> StartOrder:
-    """The order in a `start` frame; raises ValueError naming the field that is wrong."""
-    lease_seconds, memory = _optional_number(frame, "lease_seconds"), _optional_number(frame, "memory_bytes")
-    argv, env = frame.get("argv"), frame.get("env")
-    if not isinstance(argv, list) or not all(isinstance(word, str) for word in argv):
-        raise ValueError("argv is not a list of texts")
-    if not isinstance(env, dict) or not all(isinstance(value, str) for value in env.values()):
-        raise ValueError("env is not a mapping of texts")
-    preload, late = _optional_texts(frame, "preload"), _optional_texts(frame, "late")
-    return StartOrder(
-        preload=preload,
-        late=frozenset(late),
-        id=read_text(frame, "id"),
-        argv=tuple(argv),
-        cwd=read_text(frame, "cwd"),
-        env=env,
-        log=read_text(frame, "log"),
-        log_limit_bytes=int(read_number(frame, "log_limit_bytes")),
-        timeout_seconds=_optional_number(frame, "timeout_seconds"),
-        grace_seconds=read_number(frame, "grace_seconds"),
-        lease_until=None if lease_seconds is None else read_number(frame, "leased_at") + lease_seconds,
-        memory_bytes=None if memory is None else int(memory),
-    )
-
-
-def read_renewal(frame: Mapping[str, object]) -> tuple[list[object], float]:
-    """The ids of a `renew` frame and until when, on `lease_clock`, their lease now holds."""
-    ids = frame.get("ids")
-    if not isinstance(ids, list):
-        raise ValueError("ids is not a list")
-    return ids, read_number(frame, "leased_at") + read_number(frame, "lease_seconds")
-
-
-def read_text(frame: Mapping[str, object], name: str) -> str:
+def _text(frame: Mapping[str, object], name: str) -> str:
     value = frame.get(name)
     if not isinstance(value, str):
         raise ValueError(f"{name} is not a text")
     return value
 
 
-def read_number(frame: Mapping[str, object], name: str) -> float:
+def _number(frame: Mapping[str, object], name: str) -> float:
     value = frame.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{name} is not a number")
@@ -156,4 +310,4 @@ def _optional_texts(frame: Mapping[str, object], name: str) -> tuple[str, ...]:
 
 
 def _optional_number(frame: Mapping[str, object], name: str) -> float | None:
-    return None if frame.get(name) is None else read_number(frame, name)
+    return None if frame.get(name) is None else _number(frame, name)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 from workers.supervisor.memory import MemoryWatch, kill_first
 from workers.supervisor.process_tree import descendants, read_status, send_signal
-from workers.supervisor.protocol import Cause, StartOrder
+from workers.supervisor.protocol import Cause, ExecutionResult, StartOrder
 from workers.supervisor.step_log import StepLog
 from workers.supervisor.step_process import NotStartedError, start_process
 
@@ -120,26 +120,25 @@ class SupervisedStep:
             os.close(self.output)
             self.output = -1
 
-    def collect(self) -> dict[str, object]:
-        """Release everything, once the tree is dead, and return what the `ended` frame says."""
+    def collect(self) -> ExecutionResult:
+        """Release everything, once the tree is dead, and say how it ended."""
         _, status, usage = os.wait4(self.pid, 0)
         self._drain()
         self.log.close()
         killed_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         by_itself = Cause.EXITED if killed_by is None else Cause.SIGNALLED
-        return {
-            "cause": self.cause or by_itself,
-            "reason": self.reason,
-            "exit_code": None if killed_by is not None else os.WEXITSTATUS(status),
-            "signal": killed_by,
-            "error": None,
-            "infrastructure": False,
-            "seconds": (self._exited_at or time.monotonic()) - self._started_at,
-            "max_rss_bytes": usage.ru_maxrss * 1024,
-            "memory_bytes": None if self.memory is None else self.memory.most_bytes,
-            "log_bytes": self.log.written_bytes,
-            "log_dropped_bytes": self.log.dropped_bytes,
-        }
+        return ExecutionResult(
+            id=self.id,
+            cause=self.cause or by_itself,
+            reason=self.reason,
+            exit_code=None if killed_by is not None else os.WEXITSTATUS(status),
+            signal=killed_by,
+            seconds=(self._exited_at or time.monotonic()) - self._started_at,
+            max_rss_bytes=usage.ru_maxrss * 1024,
+            memory_bytes=None if self.memory is None else self.memory.most_bytes,
+            log_bytes=self.log.written_bytes,
+            log_dropped_bytes=self.log.dropped_bytes,
+        )
 
     def _tree(self, orphans: Iterable[int]) -> dict[int, int]:
         """Every process of the tree with its start time; remembered, so that a later orphan is recognised."""

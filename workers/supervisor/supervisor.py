@@ -13,13 +13,24 @@ import select
 import signal
 import socket
 import time
+from dataclasses import replace
 
 from workers.supervisor.channel import Channel
 from workers.supervisor.memory import SystemKills, was_killed
 from workers.supervisor.orphans import Orphans
 from workers.supervisor.process_tag import tag_own_process
 from workers.supervisor.process_tree import become_subreaper, descendants, read_status, reap, send_signal
-from workers.supervisor.protocol import Cause, decode_frame, lease_clock, read_renewal, read_start, read_text
+from workers.supervisor.protocol import (
+    Cause,
+    ExecutionResult,
+    MalformedStartError,
+    Order,
+    Renewal,
+    Started,
+    StartOrder,
+    StopOrder,
+    lease_clock,
+)
 from workers.supervisor.step_process import NotStartedError
 from workers.supervisor.supervised_step import SupervisedStep
 from workers.supervisor.warm_pool import WarmPool
@@ -32,16 +43,6 @@ _KILL_ROUNDS = 8
 _LEASE_CHECK_SECONDS = 1.0
 # epoll refuses a timeout of more than some weeks.
 _MAX_WAIT_SECONDS = 3600.0
-_NOTHING_RAN = {
-    "reason": None,
-    "exit_code": None,
-    "signal": None,
-    "seconds": 0.0,
-    "max_rss_bytes": 0,
-    "memory_bytes": None,
-    "log_bytes": 0,
-    "log_dropped_bytes": 0,
-}
 
 
 class Supervisor:
@@ -83,8 +84,8 @@ class Supervisor:
                 os.read(self._wakeups, 4096)
             self._settle()
         elif descriptor == self._channel.fileno():
-            for line in self._channel.receive():
-                self._handle_line(line)
+            for order in self._channel.receive():
+                self._obey(order)
         elif descriptor == self._worker:
             # A forked copy of the worker may keep its end of the socket open; its own death is certain.
             self._is_serving = False
@@ -95,37 +96,35 @@ class Supervisor:
                 step.close_output()
             self._warm.handle(descriptor)
 
-    def _handle_line(self, line: bytes) -> None:
-        try:
-            frame = decode_frame(line)
-            kind = frame.get("type")
-            if kind == "start":
-                self._start(frame)
-            elif kind == "renew":
-                self._renew(frame)
-            elif kind in ("stop", "kill"):
-                self._stop(read_text(frame, "id"), read_text(frame, "reason"), at_once=kind == "kill")
-            else:
-                raise ValueError(f"unknown type {kind!r}")
-        except ValueError as error:
-            _complain(f"a frame was ignored: {error}")
+    def _obey(self, order: Order | ValueError) -> None:
+        match order:
+            case StartOrder():
+                self._start(order)
+            case Renewal():
+                self._renew(order)
+            case StopOrder():
+                self._stop(order)
+            case MalformedStartError() if order.id not in self._steps:
+                text = f"the order to start it is malformed: {order}"
+                self._report_not_started(order.id, NotStartedError(text, True))
+            case ValueError():
+                _complain(f"a frame was ignored: {order}")
 
-    def _start(self, frame: dict[str, object]) -> None:
-        step_id = read_text(frame, "id")
-        if step_id in self._steps:
-            raise ValueError(f"execution {step_id!r} is already running")
+    def _start(self, order: StartOrder) -> None:
+        if order.id in self._steps:
+            _complain(f"a frame was ignored: execution {order.id!r} is already running")
+            return
         if not self._steps:
             self._system_kills.begin()
         try:
-            order = read_start(frame)
             step = WarmStep(order, self._warm.facts) if order.preload else SupervisedStep(order)
         except NotStartedError as error:
-            self._report_not_started(step_id, error)
+            self._report_not_started(order.id, error)
             return
         except ValueError as error:
-            self._report_not_started(step_id, NotStartedError(f"the order to start it is malformed: {error}", True))
+            self._report_not_started(order.id, NotStartedError(f"the order to start it is malformed: {error}", True))
             return
-        self._steps[step_id] = step
+        self._steps[order.id] = step
         if isinstance(step, WarmStep):
             self._warm.start(step)
         else:
@@ -135,7 +134,7 @@ class Supervisor:
         """Its main process runs."""
         self._outputs[step.output] = step
         self._poller.register(step.output, select.EPOLLIN)
-        self._channel.send("started", {"id": step.id, "pid": step.pid})
+        self._channel.send(Started(step.id, step.pid))
 
     def _fail(self, step: SupervisedStep, error: NotStartedError) -> None:
         del self._steps[step.id]
@@ -143,22 +142,22 @@ class Supervisor:
         self._report_not_started(step.id, error)
 
     def _report_not_started(self, step_id: str, error: NotStartedError) -> None:
-        why = {"cause": Cause.NOT_STARTED, "error": error.text, "infrastructure": error.infrastructure}
-        self._channel.send("ended", {"id": step_id, **_NOTHING_RAN, **why})
+        self._channel.send(
+            ExecutionResult(step_id, Cause.NOT_STARTED, error=error.text, infrastructure=error.infrastructure)
+        )
 
-    def _renew(self, frame: dict[str, object]) -> None:
-        ids, until = read_renewal(frame)
-        for step_id in ids:
-            step = self._steps.get(str(step_id))
+    def _renew(self, renewal: Renewal) -> None:
+        for step_id in renewal.ids:
+            step = self._steps.get(step_id)
             if step is not None and step.lease_until is not None:
-                step.lease_until = max(step.lease_until, until)
+                step.lease_until = max(step.lease_until, renewal.lease_until)
 
-    def _stop(self, step_id: str, reason: str, *, at_once: bool) -> None:
-        step = self._steps.get(step_id)
+    def _stop(self, order: StopOrder) -> None:
+        step = self._steps.get(order.id)
         if step is None:
             return
-        step.end_because(Cause.STOPPED, reason)
-        if at_once:
+        step.end_because(Cause.STOPPED, order.reason)
+        if order.at_once:
             self._kill(step)
         elif not step.is_ending:
             step.terminate(self._orphans.of(step.id), step.grace_seconds)
@@ -231,10 +230,10 @@ class Supervisor:
         self._outputs.pop(step.output, None)
         del self._steps[step.id]
         self._orphans.release(step.id)
-        ended = step.collect()
-        if was_killed(ended) and self._system_kills.happened_lately():
-            ended["cause"] = Cause.OUT_OF_MEMORY
-        self._channel.send("ended", {"id": step.id, **ended})
+        result = step.collect()
+        if was_killed(result) and self._system_kills.happened_lately():
+            result = replace(result, cause=Cause.OUT_OF_MEMORY)
+        self._channel.send(result)
 
 
 def _wake_on_child_exit() -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from workers.supervisor.memory import kill_first
-from workers.supervisor.protocol import Cause, StartOrder
+from workers.supervisor.protocol import Cause, ExecutionResult, StartOrder
 from workers.supervisor.step_process import check_sizes, encode_argv, encode_env
 from workers.supervisor.supervised_step import SupervisedStep, start_cold
 
@@ -54,26 +55,21 @@ class WarmStep(SupervisedStep):
             return False
         return super().kill(orphans)
 
-    def collect(self) -> dict[str, object]:
-        return {**self._collect(), "notes": self._notes, "warm": self._facts()}
+    def collect(self) -> ExecutionResult:
+        return replace(self._collect(), notes=tuple(self._notes), warm=self._facts())
 
-    def _collect(self) -> dict[str, object]:
+    def _collect(self) -> ExecutionResult:
         if self.pid != _UNBORN:
             return super().collect()
         self.log.close()
-        return {
-            "cause": self.cause or Cause.STOPPED,
-            "reason": self.reason,
-            "exit_code": None,
-            "signal": None,
-            "error": None,
-            "infrastructure": False,
-            "seconds": (self._exited_at or time.monotonic()) - self._started_at,
-            "max_rss_bytes": 0,
-            "memory_bytes": None,
-            "log_bytes": self.log.written_bytes,
-            "log_dropped_bytes": self.log.dropped_bytes,
-        }
+        return ExecutionResult(
+            id=self.id,
+            cause=self.cause or Cause.STOPPED,
+            reason=self.reason,
+            seconds=(self._exited_at or time.monotonic()) - self._started_at,
+            log_bytes=self.log.written_bytes,
+            log_dropped_bytes=self.log.dropped_bytes,
+        )
 
     def _give_up(self) -> None:
         """The loop looks for what has ended when a child dies; here none does."""
