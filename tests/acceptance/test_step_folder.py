@@ -114,7 +114,7 @@ def test_kept_files_are_bounded_and_the_newest_of_them_stay(tmp_path: Path) -> N
     shell = project(tmp_path, "run: train.py, args: '${{ parameters.n }}'", script)
     shell.environment["PIPELINE_QUEUE_KEEP_LIMIT_BYTES"] = "9000"
     done = shell("run", "pipeline.yaml", exit_code=1)
-    assert "not kept of what it left: 1 file (they are more than 9,000 bytes or 10,000 files)" in done.stdout
+    assert "not kept of what it left: 1 file (they are more than 8.8 KiB or 10,000 files)" in done.stdout
     kept = shell("outputs", "last", "--failed").stdout.split()
     assert [Path(path).name for path in kept] == ["1.bin", "2.bin"]
 
