@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pipeline_queue.contract.errors import (
     BrokerError,
@@ -30,6 +30,7 @@ from pipeline_queue.contract.errors import (
     PipelineQueueError,
     Place,
     RunFailedError,
+    StorageAwayError,
     StorageError,
 )
 from pipeline_queue.contract.ids import RunId, is_sweep_id, named_sweep_id
@@ -49,6 +50,7 @@ from pipeline_queue.reporting.sweep_progress import StepCounter
 from pipeline_queue.reporting.sweeps import ENDED_SWEEP, SweepReport, add_reasons, read_sweep
 from pipeline_queue.reporting.trace import Traced
 from pipeline_queue.storage.access import describe_failed, make_folder
+from pipeline_queue.storage.patience import WAITING, patient, repeat_until_done
 from pipeline_queue.storage.storage import CANCELLED, RUN_END, SWEEP, Storage, create_exclusive
 from pipeline_queue.storage.submitted_environment import EnvironmentFolder, SubmittedEnvironment
 
@@ -56,6 +58,8 @@ if TYPE_CHECKING:
     from pipeline_queue.loading.loader import LoadedPipeline
     from pipeline_queue.reporting.explain import Explanation
     from pipeline_queue.submitting.submission import Submission
+
+_T = TypeVar("_T")
 
 _FIRST_POLL_SECONDS = 0.02
 _MAX_POLL_SECONDS = 0.5
@@ -208,7 +212,7 @@ class Client:
     def wait_sweep(self, sweep: str, timeout_seconds: float | None = None) -> SweepReport:
         """The sweep once it has ended. Raises TimeoutError."""
         until = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-        while (report := self.sweep(sweep)).state not in ENDED_SWEEP:
+        while (report := _awaited(lambda: self.sweep(sweep))).state not in ENDED_SWEEP:
             if until is not None and time.monotonic() > until:
                 raise TimeoutError(f"sweep {report.sweep} is still {report.state} after {timeout_seconds} s")
             time.sleep(_MAX_POLL_SECONDS / 4)
@@ -321,7 +325,7 @@ class Client:
         """Every run, newest sweep first; what is damaged is passed over."""
         for sweep in self._sweeps():
             for index in range(len(sweep.space)):
-                with suppress(StorageError):
+                with _damage_passed_over():
                     yield self._run_of(sweep, sweep.run_id(index))
 
     def runs_of(self, sweep: str) -> Iterator[RunRecord]:
@@ -329,19 +333,19 @@ class Client:
         found = self._find_sweep(sweep)
         indexes = sorted(index for index, _ in self._storage().run_folders(found.record.id))
         for index in indexes:
-            with suppress(StorageError):
+            with _damage_passed_over():
                 yield self._run_of(found, found.run_id(index))
 
     def overview(self) -> Iterator[RunRecord | SweepReport]:
         """Every sweep, newest first: one of a single run as that run. What is damaged is passed over."""
         for sweep in self._sweeps():
-            with suppress(StorageError):
+            with _damage_passed_over():
                 yield self._report_of(sweep) if len(sweep.space) > 1 else self._run_of(sweep, sweep.run_id(0))
 
     def _sweeps(self) -> Iterator[Sweep]:
         storage = self._storage()
         for name in storage.sweeps():
-            with suppress(NotFoundError, StorageError):  # never committed, or damaged
+            with _damage_passed_over(), suppress(NotFoundError):  # never committed
                 yield Sweep.read(storage, name)
 
     def events(self, run: str) -> Iterator[Event]:
@@ -350,7 +354,7 @@ class Client:
         state = ""
         delay = _FIRST_POLL_SECONDS
         while True:
-            report = self.run(run)
+            report = _awaited(lambda: self.run(run))
             changes = []
             if report.state != state and report.state not in ENDED:
                 changes.append(Event(report.run, None, report.state))
@@ -372,7 +376,7 @@ class Client:
         until = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         delay = _FIRST_POLL_SECONDS
         while True:
-            report = self.run(run)
+            report = _awaited(lambda: self.run(run))
             if report.state in ENDED:
                 break
             if until is not None and time.monotonic() > until:
@@ -606,7 +610,7 @@ class Client:
         return self._opened
 
     def _storage(self) -> Storage:
-        if not (self._root / "sweeps").is_dir():
+        if not repeat_until_done((self._root / "sweeps").is_dir):
             if self._settings is None:
                 raise NotFoundError(f"there are no runs yet in {self._root}")
             return self._writable()
@@ -614,6 +618,23 @@ class Client:
 
 
 __all__ = ["Client", "Event", "PipelineQueueError", "RunRecord"]
+
+
+@contextmanager
+def _damage_passed_over() -> Iterator[None]:
+    """What is damaged is left out of a list; a storage that is away is none of an empty list. Raises it."""
+    try:
+        yield
+    except StorageAwayError:
+        raise
+    except StorageError:
+        pass
+
+
+def _awaited(look: Callable[[], _T]) -> _T:
+    """A look of whoever waits for an end anyhow."""
+    with patient(WAITING):
+        return look()
 
 
 def _names_a_run(text: str) -> bool:

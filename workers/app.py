@@ -29,6 +29,7 @@ from pipeline_queue.contract.settings import Settings, settings_from
 from pipeline_queue.index.mending import MendingRedis
 from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.index.storage_match import open_storage
+from pipeline_queue.storage.patience import WAITING, patient
 from pipeline_queue.storage.submitted_environment import EnvironmentFolder
 from workers.agents.admission import Admission
 from workers.agents.cleaner import Cleaner
@@ -142,7 +143,8 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
         if not wait_for_broker(settings.broker_url, commands, settings.waits_for_broker, _is_told_to_stop):
             raise SystemExit(0)
         run_index = RunIndex.of(settings)
-        storage = open_storage(settings.storage, run_index)
+        with patient(WAITING):
+            storage = open_storage(settings.storage, run_index)
         admission = Admission()
         executor = Executor()
         executor.start()

@@ -9,10 +9,11 @@ from dataclasses import replace
 
 from pipeline_queue.broker.celery_message import ParentTask
 from pipeline_queue.broker.step_message import StepMessage
-from pipeline_queue.contract.errors import BrokerError, NotFoundError, StorageError, SupervisorError
+from pipeline_queue.contract.errors import BrokerError, NotFoundError, StorageAwayError, StorageError, SupervisorError
 from pipeline_queue.contract.records import StepRecord
 from pipeline_queue.index.run_index import Lease, Refusal
 from pipeline_queue.storage.access import inherit_access
+from pipeline_queue.storage.patience import patient, repeat_until_done
 from pipeline_queue.storage.storage import CANCELLED, OUTPUTS, RUN_END, read_step
 from workers.agents.lease_keeper import Held
 from workers.blame import blame_interpreter, doubt_success, find_blame
@@ -30,10 +31,13 @@ from workers.outcome import (
     left_to_others,
     missing_link,
     storage_failure,
+    too_large,
 )
-from workers.outputs import find_outputs
+from workers.outputs import TooLargeError, find_outputs
 from workers.recording import (
     CancelledError,
+    check_going_on,
+    hand_back,
     publish_attempt,
     record_cancelled,
     record_failure,
@@ -60,12 +64,23 @@ def attempt_step(worker: WorkerContext, message: StepMessage, caller: ParentTask
     Raises InputError for a run or step that does not exist, MessageError for values that are not the run's,
     BrokerError and StorageError when those are gone.
     """
-    try:
-        job = job_of(worker, message, caller)
-    except NotFoundError:
-        if worker.run_index.sweeps.was_forgotten(message.run.sweep):
-            return Outcome("dropped", "its sweep was forgotten")
-        raise
+    with patient(worker.disks.patience(lambda: _check_beginning(worker))):
+        try:
+            job = job_of(worker, message, caller)
+        except NotFoundError:
+            if worker.run_index.sweeps.was_forgotten(message.run.sweep):
+                return Outcome("dropped", "its sweep was forgotten")
+            raise
+        return _attempt(worker, job)
+
+
+def _check_beginning(worker: WorkerContext) -> None:
+    """Raises what ends a wait for the storage before there is a lease."""
+    if worker.executor.is_closing():
+        raise StorageAwayError("the worker is stopping, and the storage cannot be read just now")
+
+
+def _attempt(worker: WorkerContext, job: Job) -> Outcome:
     try:
         settled = _already_decided(worker, job)
         if settled:
@@ -85,6 +100,8 @@ def attempt_step(worker: WorkerContext, message: StepMessage, caller: ParentTask
                 return _execute_and_record(worker, job, lease, held, uid)
             except LeaseLostError:
                 return Outcome("dropped", "the lease was lost; another worker takes over")
+            except StorageAwayError as error:
+                return hand_back(worker, job, lease, held, f"step {job.step}: {worker.disks.explain(error)}")
             finally:
                 worker.workspaces.discard(uid)
     except OSError as error:
@@ -165,7 +182,11 @@ def _out_of_turn(worker: WorkerContext, job: Job, missing: str) -> Outcome:
 def _execute_and_record(worker: WorkerContext, job: Job, lease: Lease, held: Held, uid: str) -> Outcome:
     attempt = _begin(worker, job, lease, held, uid)
     try:
-        return _execute(worker, attempt)
+        with patient(worker.disks.patience(lambda: check_going_on(worker, attempt))):
+            return _execute(worker, attempt)
+    except TooLargeError as error:
+        remove_tree(attempt.folder / OUTPUTS)
+        return record_failure(worker, attempt, too_large(job.step, error.path, error.size_bytes))
     except (LeaseLostError, BrokerError):
         # What is decided is on the storage by then; without a broker nobody can be told yet.
         raise
@@ -184,7 +205,9 @@ def _execute_and_record(worker: WorkerContext, job: Job, lease: Lease, held: Hel
     except (StorageError, OSError) as error:
         attempt.check_lease()
         remove_tree(attempt.folder / OUTPUTS)  # half of them, and perhaps what fills the disk
-        return _record_death(worker, attempt, storage_failure(job.step, worker.disks.explain(error), error))
+        text = worker.disks.explain(error)
+        trouble = worker.disks.trouble("storage", is_suspect=True)
+        return _record_death(worker, attempt, storage_failure(job.step, text, error, trouble))
     except Exception as error:
         # A fault of this program: handed back at once, instead of when the lease has run out.
         text = f"step {job.step}: internal error: {type(error).__name__}: {error}"
@@ -265,8 +288,8 @@ def _execute(worker: WorkerContext, attempt: Attempt) -> Outcome:
 
 def _make_folder(worker: WorkerContext, attempt: Attempt) -> None:
     try:
-        attempt.folder.mkdir()
-        inherit_access(attempt.folder)
+        # Its name is this attempt's alone: one that is there was made by a request that was sent twice.
+        repeat_until_done(lambda: attempt.folder.mkdir(exist_ok=True))
         inherit_access(attempt.folder)
     except FileNotFoundError:
         worker.storage.make_run_folder(attempt.job.run.sweep, attempt.folder)

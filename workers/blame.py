@@ -28,7 +28,7 @@ def find_blame(
         return handed_back(attempt.job.step, f"its worker stops: {result.reason}")
     if failure.cause == "not_started" and failure.infrastructure:
         return not_begun(failure, worker.disks.trouble("storage", is_suspect=True))
-    failure = blamed_on_disk(failure, worker.disks.trouble("scratch") or worker.disks.trouble("storage"))
+    failure = blamed_on_disk(failure, *worker.disks.lasting_trouble())
     return failure if failure.infrastructure else _blamed_on_machine(worker, attempt, result, failure, begun_at)
 
 

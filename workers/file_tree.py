@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline_queue.storage.disk import is_passing
+from pipeline_queue.storage.patience import repeat_until_done
 from pipeline_queue.storage.sparse_files import copy_content, copy_file
 
 MAX_NAME_BYTES = 3_000
@@ -96,8 +98,12 @@ def copy_entry(source: Path, target: Path) -> FileStamp | None:
 def move_entry(source: Path, destination: Path, root: Path) -> None:
     """Moves a file or link; a link to something inside `root` stays one to it, as a relative link.
 
-    One that was moved stays moved: safe to repeat, after a disk was full.
+    One that was moved stays moved: safe to repeat, after a disk was full. What may pass is waited for.
     """
+    repeat_until_done(lambda: _move_entry(source, destination, root))
+
+
+def _move_entry(source: Path, destination: Path, root: Path) -> None:
     try:
         status = source.lstat()
     except FileNotFoundError:
@@ -118,7 +124,13 @@ def move_entry(source: Path, destination: Path, root: Path) -> None:
     make_readable(source)
     try:
         source.rename(destination)
-    except OSError:
+    except FileNotFoundError:
+        # So answers a request that was sent twice, too.
+        if os.path.lexists(source) or not os.path.lexists(destination):
+            raise
+    except OSError as error:
+        if is_passing(error):
+            raise  # it may have been moved all the same
         _copy_whole(source, destination)
         with contextlib.suppress(OSError):
             source.unlink()

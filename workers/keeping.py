@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from pipeline_queue.contract.errors import StorageError
 from pipeline_queue.contract.records import OutputFile
 from pipeline_queue.contract.wording import counted, size_text
 from pipeline_queue.storage.disk import room_of
 from pipeline_queue.storage.kept_files import remove_kept_above
+from pipeline_queue.storage.patience import repeat_until_done
 from pipeline_queue.storage.storage import KEPT, attempt_number
 from workers.context import WorkerContext
 from workers.file_tree import remove_tree
 from workers.job import Attempt
-from workers.outputs import Found, Workspace, find_outputs, move_outputs
+from workers.outputs import Found, TooLargeError, Workspace, find_outputs, move_outputs
 
 logger = logging.getLogger(__name__)
 
@@ -48,13 +51,15 @@ def keep_files(worker: WorkerContext, attempt: Attempt, workspace: Workspace) ->
             kept = chosen.outputs
             _drop_earlier(attempt)
             if size_bytes * _PARTS_AT_ONCE >= worker.keep_total_bytes:
-                remove_kept_above(worker.storage, worker.keep_total_bytes)
+                with suppress(OSError, StorageError):  # the cleaner tries again
+                    remove_kept_above(worker.storage, worker.keep_total_bytes)
         if attempt.job.plan.step.keep == "on_failure" and left_out:
             notes = (*notes, f"not kept of what it left: {counted(left_out, 'file')} ({why})")
-    except OSError as error:
+    except (OSError, StorageError, TooLargeError) as error:
         logger.warning("not kept run=%s step=%s: %s", attempt.job.run, attempt.job.step, error)
         remove_tree(attempt.folder / KEPT)
-        kept, notes = (), (*notes, f"what it left could not be kept: {error.strerror or error}")
+        why = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+        kept, notes = (), (*notes, f"what it left could not be kept: {why}")
     record = attempt.record.model_copy(update={"kept": kept, "notes": (*attempt.record.notes, *notes)})
     return replace(attempt, record=record)
 
@@ -64,7 +69,7 @@ def _limit(worker: WorkerContext) -> tuple[int, str]:
 
     Raises OSError.
     """
-    free = room_of(worker.storage.root).free_bytes
+    free = repeat_until_done(lambda: room_of(worker.storage.root)).free_bytes
     spare = max(0, free - MIN_FREE_BYTES) // SHARE_OF_FREE
     limit_bytes = min(worker.keep_limit_bytes, worker.keep_total_bytes)
     if spare < limit_bytes:

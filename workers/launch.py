@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 
+from pipeline_queue.contract.errors import StorageError
 from pipeline_queue.contract.settings import RESERVED_PREFIX
 from pipeline_queue.planning.planner import StepPlan, plan_step
+from pipeline_queue.storage.disk import is_passing
+from pipeline_queue.storage.patience import repeat_until_done
 from pipeline_queue.storage.storage import LOG
 from workers.agents.lease_keeper import TRUSTED_SECONDS
 from workers.context import WorkerContext
@@ -17,26 +23,61 @@ from workers.preload import late_variables
 from workers.step_base import Base
 from workers.supervisor.protocol import ATTEMPT_MARKER, ExecutionResult, StartOrder
 
+logger = logging.getLogger(__name__)
+
 
 def execute(worker: WorkerContext, attempt: Attempt, workspace: Workspace) -> ExecutionResult:
+    """Runs the step; again while its log cannot be opened for what may pass, for nothing has begun then.
+
+    Raises StorageError.
+    """
+    request = _request(worker, attempt, workspace)
+
+    def run() -> ExecutionResult:
+        result = worker.executor.run(replace(request, leased_at=attempt.held.asked_at))
+        if result.log_errno is not None:
+            error = OSError(result.log_errno, os.strerror(result.log_errno), request.log)
+            if is_passing(error):
+                raise error
+        return result
+
+    result = repeat_until_done(run)
+    if result.log_left:
+        _append_to_log(Path(request.log), base64.b64decode(result.log_left))
+    return result
+
+
+def _append_to_log(log: Path, left: bytes) -> None:
+    """Never raises OSError or StorageError: a step whose log is cut short has ended as it has."""
+
+    def append() -> None:
+        nonlocal left
+        with log.open("ab", buffering=0) as file:
+            while left:
+                left = left[os.write(file.fileno(), left) :]
+
+    try:
+        repeat_until_done(append)
+    except (OSError, StorageError) as error:
+        logger.warning("not written to the log: %d bytes: %s", len(left), error)
+
+
+def _request(worker: WorkerContext, attempt: Attempt, workspace: Workspace) -> StartOrder:
     step = attempt.job.plan.step
     env = _environment(attempt, workspace.folder, worker.workspaces.ceiling)
-    return worker.executor.run(
-        StartOrder(
-            id=attempt.uid,
-            argv=attempt.record.argv,
-            cwd=str(workspace.folder),
-            env=env,
-            log=str(attempt.folder / LOG),
-            log_limit_bytes=worker.log_limit_bytes,
-            timeout_seconds=step.timeout_seconds,
-            memory_bytes=step.memory_bytes,
-            grace_seconds=worker.grace_seconds,
-            lease_seconds=TRUSTED_SECONDS,
-            leased_at=attempt.held.asked_at,
-            preload=step.preload,
-            late=late_variables(step, [*env, ATTEMPT_MARKER]),
-        )
+    return StartOrder(
+        id=attempt.uid,
+        argv=attempt.record.argv,
+        cwd=str(workspace.folder),
+        env=env,
+        log=str(attempt.folder / LOG),
+        log_limit_bytes=worker.log_limit_bytes,
+        timeout_seconds=step.timeout_seconds,
+        memory_bytes=step.memory_bytes,
+        grace_seconds=worker.grace_seconds,
+        lease_seconds=TRUSTED_SECONDS,
+        preload=step.preload,
+        late=late_variables(step, [*env, ATTEMPT_MARKER]),
     )
 
 

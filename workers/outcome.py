@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pipeline_queue.contract.errors import StorageAwayError, StorageError
 from pipeline_queue.contract.records import Cause
 from pipeline_queue.contract.wording import counted
 from pipeline_queue.model.failure_causes import LOG_FOLLOWS, LOG_IS_EMPTY, meaningful_line
 from pipeline_queue.model.pipeline import Step
 from pipeline_queue.storage.disk import is_full, is_passing
+from pipeline_queue.storage.files import read_end
+from pipeline_queue.storage.patience import repeat_until_done
 from workers.outputs import Found
 from workers.supervisor.protocol import ExecutionResult
 
@@ -96,23 +99,37 @@ def failure_of(step: Step, result: ExecutionResult, found: Found | None) -> Fail
     return None
 
 
-def storage_failure(step: str, text: str, error: BaseException) -> Failure:
-    """A full disk is waited for and counts for nothing; other faults may be of this step's files alone."""
+def storage_failure(step: str, text: str, error: BaseException, trouble: str = "") -> Failure:
+    """A full disk and a storage that is away are waited for and count for nothing; other faults may be of this step's
+    files alone. `trouble`: what is wrong with the storage as a whole, empty when nothing is."""
     cause = error if isinstance(error, OSError) else error.__cause__
     if is_full(cause):
         return Failure("storage", f"step {step}: {text}", True, is_death=False, delay_seconds=_FULL_DELAY_SECONDS)
+    if trouble or isinstance(error, StorageAwayError):
+        return Failure("storage", f"step {step}: {text}", True, is_death=False, delay_seconds=_PASSING_DELAY_SECONDS)
     delay = _PASSING_DELAY_SECONDS if is_passing(cause) else 1.0
     return Failure("storage", f"step {step}: {text}", True, delay_seconds=delay)
 
 
-def blamed_on_disk(failure: Failure, trouble: str) -> Failure:
-    """A step that failed while its disk was full failed for that; `trouble` is empty when it was not.
+def too_large(step: str, file: str, size_bytes: int | None) -> Failure:
+    """The step's own: no other attempt would find room for such a file on this storage."""
+    size = "" if size_bytes is None else f" of {size_bytes:,} bytes"
+    return Failure(
+        "missing_outputs",
+        f"step {step} ended with exit code 0 but its output {file[:200]!r}{size} is larger than the storage takes "
+        "(File too large); write smaller files, or raise the limit of the file system or of the worker (ulimit -f)",
+    )
 
-    It counts as a death, as the step may be what fills the disk.
+
+def blamed_on_disk(failure: Failure, trouble: str, is_full: bool) -> Failure:
+    """A step that failed while its disk was full or failed did so for that; `trouble` is empty when it was not.
+
+    A full disk counts as a death, as the step may be what fills it.
     """
     if not trouble or failure.cause not in ("exit_code", "signal", "missing_outputs"):
         return failure
-    return Failure("storage", f"{failure.message} while {trouble}", True, delay_seconds=_FULL_DELAY_SECONDS)
+    text = f"{failure.message} while {trouble}"
+    return Failure("storage", text, True, is_death=is_full, delay_seconds=_FULL_DELAY_SECONDS)
 
 
 def not_begun(failure: Failure, trouble: str) -> Failure:
@@ -197,11 +214,8 @@ def last_lines(log: Path) -> list[str]:
 def lines_at_end(log: Path, size_bytes: int = _SEARCHED_BYTES) -> list[str]:
     """The lines of a log's last bytes that are not empty; none of a log that cannot be read."""
     try:
-        with log.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - size_bytes))
-            block = file.read(size_bytes)
-    except OSError:
+        block = repeat_until_done(lambda: read_end(log, size_bytes))
+    except (OSError, StorageError):
         return []
     lines = block.decode(errors="replace").replace("\r", "\n").split("\n")
     return [line for line in lines if line.strip()]

@@ -15,15 +15,16 @@ from typing import Literal, TypeVar
 
 from pipeline_queue.broker.celery_message import Message
 from pipeline_queue.broker.step_message import StepMessage
-from pipeline_queue.contract.errors import NotFoundError, SupervisorError
+from pipeline_queue.contract.errors import NotFoundError, StorageError, SupervisorError
 from pipeline_queue.contract.records import RunRecord, StepRecord
 from pipeline_queue.contract.states import SHARED_FAILURE, RunState
 from pipeline_queue.contract.wording import counted
-from pipeline_queue.index.run_index import Ending, Lease
+from pipeline_queue.index.run_index import LEASE_SECONDS, Ending, Lease
 from pipeline_queue.model.failure_causes import cause_of
 from pipeline_queue.planning.planner import messages, retry_delay_seconds
-from pipeline_queue.reporting.runs import StepFiles, end_of_run, find_steps
+from pipeline_queue.reporting.runs import StepFiles, end_of_run, find_ended_steps
 from pipeline_queue.storage.access import inherit_access_below, make_folder
+from pipeline_queue.storage.patience import Patience, patient
 from pipeline_queue.storage.storage import (
     LOG,
     OUTPUTS,
@@ -35,6 +36,7 @@ from pipeline_queue.storage.storage import (
     replace_file,
 )
 from pipeline_queue.submitting.canvas import chain
+from workers.agents.lease_keeper import Held
 from workers.context import WorkerContext
 from workers.file_tree import remove_tree
 from workers.job import Attempt, Job, LeaseLostError
@@ -48,6 +50,10 @@ logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 _DENIED_DELAY_SECONDS = 2.0
+_AWAY_DELAY_SECONDS = 10.0
+_AWAY_SECONDS = LEASE_SECONDS
+_QUIET_SECONDS = 1.0
+"""What an attempt says of itself is not waited for when the storage has made it fail."""
 
 
 class CancelledError(Exception):
@@ -67,9 +73,12 @@ def publish_attempt(worker: WorkerContext, attempt: Attempt, workspace: Workspac
         }
     )
 
+    # As long as another worker would need to execute the step again.
+    away_seconds = max(_AWAY_SECONDS, record.seconds)
+
     def when_writable(action: Callable[[], _T]) -> _T:
         attempt.check_lease()
-        return worker.disks.when_writable(lambda: _check_publishing(worker, attempt), action)
+        return worker.disks.when_writable(lambda: check_going_on(worker, attempt), action, away_seconds)
 
     attempt.check_lease()
     found = with_checksums(workspace, found)
@@ -83,7 +92,7 @@ def publish_attempt(worker: WorkerContext, attempt: Attempt, workspace: Workspac
         logger.info("publication lost run=%s step=%s attempt=%d", job.run, job.step, attempt.lease.attempt)
         remove_tree(attempt.folder)
         return record_published(worker, job)
-    end = worker.disks.when_writable(lambda: _check_ending(worker, attempt), lambda: _finish_run(job, record))
+    end = worker.disks.when_writable(lambda: check_ending(worker, attempt), lambda: _finish_run(job, record))
     state: RunState = "succeeded" if job.is_last else "running"
     metrics = end.metrics if end else {}
     ending = Ending(
@@ -100,16 +109,16 @@ def publish_attempt(worker: WorkerContext, attempt: Attempt, workspace: Workspac
     return Outcome("go_on", f"published {counted(len(found.outputs), 'output')} after {record.seconds:.3g} s")
 
 
-def _check_publishing(worker: WorkerContext, attempt: Attempt) -> None:
-    """Raises what ends the wait for room: the lease, a cancel, or this worker's own end."""
+def check_going_on(worker: WorkerContext, attempt: Attempt) -> None:
+    """Raises what ends a wait for the storage: the lease, a cancel, or this worker's own end."""
     attempt.check_lease()
     if attempt.held.cancelled:
         raise CancelledError
     if worker.executor.is_closing():
-        raise SupervisorError("the worker is stopping; its outputs could not be written yet")
+        raise SupervisorError("the worker is stopping, and the storage cannot be read or written just now")
 
 
-def _check_ending(worker: WorkerContext, attempt: Attempt) -> None:
+def check_ending(worker: WorkerContext, attempt: Attempt) -> None:
     attempt.check_lease()
     if worker.executor.is_closing():
         raise SupervisorError("the worker is stopping; the end of the run could not be written yet")
@@ -156,7 +165,8 @@ def record_failure(worker: WorkerContext, attempt: Attempt, failure: Failure) ->
         }
     )
     inherit_access_below(attempt.folder)
-    _write_quietly(attempt.folder / STEP_RECORD, record)
+    with patient(Patience(_AWAY_SECONDS if failure.cause != "storage" else _QUIET_SECONDS, check=attempt.check_lease)):
+        _write_quietly(attempt.folder / STEP_RECORD, record)
     logger.info("%s run=%s step=%s attempt=%d: %s", state, job.run, job.step, lease.attempt, said)
     handed_on = int(failure.is_handed_on)
     tried = Tried(lease.failed_on, lease.handed_on)
@@ -180,8 +190,9 @@ def record_failure(worker: WorkerContext, attempt: Attempt, failure: Failure) ->
         last = StepFiles(job.step, attempt.folder.name, False, record)
         # From the attempt's folder, which is taken away once somebody else has the lease.
         worker.disks.when_writable(
-            lambda: _check_ending(worker, attempt),
+            lambda: check_ending(worker, attempt),
             lambda: _end_run(job, ending.run_state, text, last, attempt.folder),
+            max(_AWAY_SECONDS, record.seconds),
         )
     attempt.held.is_ending = True
     if not worker.run_index.record(lease, ending):
@@ -192,6 +203,19 @@ def record_failure(worker: WorkerContext, attempt: Attempt, failure: Failure) ->
     if cancelled:
         return Outcome("cancelled", text)
     return Outcome("retry" if again else "failed", text)
+
+
+def hand_back(worker: WorkerContext, job: Job, lease: Lease, held: Held, text: str) -> Outcome:
+    """Gives up the lease of an attempt whose end cannot be written while the storage is away: in the index alone.
+
+    It counts for nothing. What the attempt has written is found by whoever goes on.
+    """
+    held.is_ending = True
+    again = Ending("retrying", "running", message=text, cause=cause_of(text), retry_seconds=_AWAY_DELAY_SECONDS)
+    logger.warning("handed back run=%s step=%s attempt=%d: %s", job.run, job.step, lease.attempt, text)
+    if not worker.run_index.record(lease, again):
+        return Outcome("dropped", "the lease was lost; another worker takes over")
+    return Outcome("retry", text)
 
 
 def record_published(worker: WorkerContext, job: Job) -> Outcome:
@@ -284,7 +308,7 @@ def _end_run(job: Job, state: RunState, message: str, last: StepFiles | None, wi
     """Writes `run.json` unless it is there; its content. `last` is this attempt's step, already known."""
     steps = [
         last if last and step.name == last.name else step
-        for step in find_steps(job.sweep, job.paths, job.paths.names())
+        for step in find_ended_steps(job.sweep, job.paths, is_whole=state == "succeeded")
     ]
     record = end_of_run(job.sweep, job.run, steps, state, message)
     make_folder(job.paths.folder, exist_ok=True)
@@ -301,5 +325,5 @@ def _feed_next(worker: WorkerContext, job: Job) -> None:
 def _write_quietly(path: Path, record: StepRecord) -> None:
     try:
         replace_file(path, record.model_dump_json().encode())
-    except OSError as error:
+    except (OSError, StorageError) as error:
         logger.warning("not written %s: %s", path, error)

@@ -14,8 +14,16 @@ from redis.exceptions import RedisError
 
 from pipeline_queue.broker.celery_message import ParentTask
 from pipeline_queue.broker.step_message import TASK_NAME, StepMessage, decode
-from pipeline_queue.contract.errors import BrokerError, InputError, MessageError, StepFailedError, StorageError
+from pipeline_queue.contract.errors import (
+    BrokerError,
+    InputError,
+    MessageError,
+    StepFailedError,
+    StorageAwayError,
+    StorageError,
+)
 from pipeline_queue.storage.access import is_denied
+from pipeline_queue.storage.disk import is_passing
 from workers.attempt import attempt_step
 from workers.context import WorkerContext
 from workers.outcome import Outcome
@@ -83,8 +91,13 @@ def _attempted(worker: WorkerContext, message: StepMessage, caller: ParentTask) 
     while True:
         try:
             return attempt_step(worker, message, caller)
+        except StorageAwayError as error:
+            worker.run_index.enqueue_later(message.run, message.step, _ENQUEUE_SECONDS)
+            logger.warning("waits for the storage run=%s step=%s: %s", message.run, message.step, error)
+            return Outcome("retry", str(error))
         except StorageError as error:
-            if is_denied(error.__cause__):
+            # What this user may not do, and what alone fails again and again.
+            if is_denied(error.__cause__) or is_passing(error.__cause__):
                 return record_denied(worker, message, str(error))
             worker.run_index.enqueue_later(message.run, message.step, _ENQUEUE_SECONDS)
             raise

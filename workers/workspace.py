@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import io
 import os
 import shutil
 import stat
@@ -16,12 +17,14 @@ from pathlib import Path
 from threading import Lock
 from typing import TypeVar
 
-from pipeline_queue.contract.errors import StorageError
+from pipeline_queue.contract.errors import StorageAwayError, StorageError
 from pipeline_queue.contract.records import OutputFile
 from pipeline_queue.contract.wording import counted
 from pipeline_queue.model.pipeline import Step
 from pipeline_queue.planning.inputs import select_sources
-from pipeline_queue.storage.storage import OUTPUTS, Storage, read_step
+from pipeline_queue.storage.disk import is_passing
+from pipeline_queue.storage.files import RawReader, read_awaited
+from pipeline_queue.storage.storage import OUTPUTS, Storage, read_published_step
 from workers.file_tree import FileStamp, copy_entry, names_in, remove_entry, remove_tree, stamp_of, walk
 from workers.outputs import WITHIN, Workspace, sha256_of
 
@@ -169,10 +172,16 @@ class Workspaces:
 
     def _extract(self, digest: str, folder: Path) -> None:
         archive = self._storage.snapshot(digest)
+        try:
+            read_awaited(archive, lambda: self._extract_once(archive, digest, folder))
+        except FileNotFoundError as error:
+            raise StorageError(f"the snapshot {archive} is not there: is this the storage of the submitter?") from error
+
+    def _extract_once(self, archive: Path, digest: str, folder: Path) -> None:
         self.make_again()
         temporary = Path(tempfile.mkdtemp(dir=self._snapshots, prefix="."))
         try:
-            with archive.open("rb") as file:
+            with io.BufferedReader(RawReader(archive)) as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != digest:
                     raise DamagedError(f"{archive} is damaged: its content is not what its name says")
                 file.seek(0)
@@ -180,8 +189,6 @@ class Workspaces:
                     for member in tar:
                         _extract_member(tar, member, temporary)
             temporary.rename(folder)
-        except FileNotFoundError as error:
-            raise StorageError(f"the snapshot {archive} is not there: is this the storage of the submitter?") from error
         except OSError:
             # Another worker on this machine may have been first; its folder is as good.
             if not folder.is_dir():
@@ -225,11 +232,13 @@ def _link(folder: Path, links: Mapping[str, str], staged: _Staged) -> None:
 def _apply(step: Path, folder: Path, staged: _Staged) -> None:
     """Does to the folder what the published step did to its own."""
     try:
-        record = read_step(step)
+        record = read_published_step(step)
+    except FileNotFoundError as error:
+        raise DamagedError(f"{step} has no manifest; was something deleted from the storage?") from error
     except StorageError as error:
+        if isinstance(error, StorageAwayError) or is_passing(error.__cause__):
+            raise
         raise DamagedError(str(error)) from error
-    if record is None:
-        raise StorageError(f"{step} has no manifest; was something deleted from the storage?")
     for name in record.deleted:
         _check_name(step, name, folder)
         remove_entry(folder / name)
@@ -241,7 +250,7 @@ def _apply(step: Path, folder: Path, staged: _Staged) -> None:
         _make_parents(name, folder, staged)
         if name in staged and not file.path.endswith("/"):
             remove_entry(target)
-        staged[name] = copy_entry(step / OUTPUTS / name, target)
+        staged[name] = _copy_published(step / OUTPUTS / name, target)
         damage = _damage(target, file)
         if damage:
             raise DamagedError(f"{step / OUTPUTS / name} is damaged: it is not what its step published ({damage})")
@@ -257,6 +266,20 @@ def _damage(copied: Path, file: OutputFile) -> str:
     if status.st_size != file.size:
         return f"{counted(status.st_size, 'byte')} instead of {file.size:,}"
     return "sha256" if file.sha256 is not None and sha256_of(copied) != file.sha256 else ""
+
+
+def _copy_published(source: Path, target: Path) -> FileStamp | None:
+    """As `copy_entry`, from the storage. Raises OSError, StorageError."""
+    is_repeated = False
+
+    def copy() -> FileStamp | None:
+        nonlocal is_repeated
+        if is_repeated and not target.is_dir():
+            target.unlink(missing_ok=True)  # half of it
+        is_repeated = True
+        return copy_entry(source, target)
+
+    return read_awaited(source, copy)
 
 
 def _check_name(step: Path, name: str, folder: Path) -> None:

@@ -152,6 +152,14 @@ def main() -> None:
         # The reader has gone (`| head`): not an error, and Python must not complain at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        from pipeline_queue.storage.disk import is_passing
+        from pipeline_queue.storage.patience import given_up
+
+        if not is_passing(error):
+            raise
+        _say(given_up(error, is_away=True))
+        sys.exit(3)
 
 
 def _complete() -> NoReturn:

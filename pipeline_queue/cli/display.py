@@ -16,6 +16,7 @@ from pipeline_queue.cli.printing import harmless, one_line
 from pipeline_queue.client import Client, Event
 from pipeline_queue.contract.records import RunRecord, StepSummary
 from pipeline_queue.contract.wording import counted
+from pipeline_queue.storage.patience import repeat_until_done
 
 if TYPE_CHECKING:
     from rich.spinner import Spinner
@@ -194,7 +195,7 @@ def files_of(step: StepSummary) -> list[Path]:
 
 def files_in(folder: Path) -> list[Path]:
     """The files and links below a folder, in order."""
-    return sorted(path for path in folder.rglob("*") if path.is_symlink() or path.is_file())
+    return repeat_until_done(lambda: sorted(path for path in folder.rglob("*") if path.is_symlink() or path.is_file()))
 
 
 def safe_text(content: str, style: str = "", justify: JustifyMethod | None = None) -> Text:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import click
 
@@ -23,6 +23,8 @@ from pipeline_queue.contract.settings import KEEP_DAYS, KEEP_TOTAL
 from pipeline_queue.contract.states import ENDED
 from pipeline_queue.contract.wording import counted
 from pipeline_queue.reporting.sweeps import SweepReport
+from pipeline_queue.storage.files import PatientReader
+from pipeline_queue.storage.patience import repeat_until_done
 
 if TYPE_CHECKING:
     from pipeline_queue.cli.follow import Look
@@ -195,15 +197,21 @@ def _print_log(client: Client, run: str, step: str, heading: bool) -> None:
     if path is None:
         return
     _heading(step, heading)
-    try:
-        with path.open("rb") as file:
-            shutil.copyfileobj(file, sys.stdout.buffer)
-    except FileNotFoundError:
-        # It was published between the look and the read: the log lies in the step's folder now.
-        published = client.logs(run, step)
-        if published and published.exists():
-            sys.stdout.buffer.write(published.read_bytes())
+    with suppress(FileNotFoundError):
+        try:
+            _write_log(path)
+        except FileNotFoundError:
+            # It was published between the look and the read: the log lies in the step's folder now.
+            published = client.logs(run, step)
+            if published:
+                _write_log(published)
     sys.stdout.buffer.flush()
+
+
+def _write_log(path: Path) -> None:
+    with PatientReader(path) as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            sys.stdout.buffer.write(chunk)
 
 
 def _follow(client: Client, run: str, step: str, heading: bool) -> None:
@@ -224,10 +232,10 @@ def _follow(client: Client, run: str, step: str, heading: bool) -> None:
             time.sleep(_FOLLOW_SECONDS)
 
 
-def _opened(log: str | None) -> BinaryIO | None:
+def _opened(log: str | None) -> PatientReader | None:
     """None while there is no log: of a step that has not begun, that printed nothing, or is just being published."""
     try:
-        return Path(log).open("rb") if log else None
+        return PatientReader(Path(log)) if log else None
     except FileNotFoundError:
         return None
 
@@ -237,7 +245,7 @@ def _is_over(summary: StepSummary, shown: int) -> bool:
     return summary.state in ("succeeded", "failed", "skipped") and (shown >= 0 or summary.log is None)
 
 
-def _follow_attempt(client: Client, run: str, step: str, file: BinaryIO, attempt: int) -> None:
+def _follow_attempt(client: Client, run: str, step: str, file: PatientReader, attempt: int) -> None:
     while True:
         report = client.run(run)
         summary = next(one for one in report.steps if one.name == step)
@@ -369,7 +377,7 @@ def _below(run: str, step: str, is_sweep: bool) -> str:
 def _folders_of(report: RunRecord, failed: bool) -> dict[str, Path]:
     """Step -> the folder of its published files, or of those that its failed attempt left."""
     found = ((step.name, step.kept if failed else step.outputs) for step in report.steps)
-    return {name: Path(folder) for name, folder in found if folder and Path(folder).is_dir()}
+    return {name: Path(folder) for name, folder in found if folder and repeat_until_done(Path(folder).is_dir)}
 
 
 def _removed_of(report: RunRecord) -> list[str]:

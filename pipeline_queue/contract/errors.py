@@ -10,6 +10,7 @@
     ├── UnreachableError               a service is not there                                   (exit 3)
     │   ├── BrokerError                Redis
     │   └── StorageError               the shared storage
+    │       └── StorageAwayError       … which fails for now, or is not mounted: nothing is lost, and it may come back
     ├── RunFailedError                 a run ended as failed or cancelled                       (exit 1)
     ├── StepFailedError                a step of a run failed (what Flower shows)               (exit 1)
     ├── MessageError                   a message of the broker is not one of ours               (exit 1)
@@ -102,6 +103,10 @@ class BrokerError(UnreachableError):
 
 class StorageError(UnreachableError):
     """The shared storage cannot be read or written."""
+
+
+class StorageAwayError(StorageError):
+    """The shared storage fails as a whole, or is not mounted: what was asked for can be done when it is back."""
 
 
 class RunFailedError(PipelineQueueError):

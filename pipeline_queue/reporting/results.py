@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,6 +20,7 @@ from pipeline_queue.contract.errors import InputError, NotFoundError, StorageErr
 from pipeline_queue.contract.records import Scalar
 from pipeline_queue.model.failure_causes import cause_of
 from pipeline_queue.model.problems import quoted, suggestion
+from pipeline_queue.storage.files import is_there, names_in, read_bytes
 from pipeline_queue.storage.storage import RUN_END, RUNS, SWEEP, Storage
 
 OWN_NAMES = ("run", "index", "state", "seconds")
@@ -105,7 +105,7 @@ def read_rows(storage: Storage, sweep: str, note: Callable[[str], None] | None =
     Raises NotFoundError when there is no such sweep, StorageError when it cannot be read.
     """
     folder = storage.sweep(sweep)
-    if not (folder / SWEEP).exists():
+    if not is_there(folder / SWEEP):
         raise NotFoundError(f"there is no sweep '{sweep}' in {storage.root}")
     rows = []
     try:
@@ -125,15 +125,14 @@ def read_rows(storage: Storage, sweep: str, note: Callable[[str], None] | None =
 def _run_folders(path: str, depth: int = 0) -> Iterator[str]:
     """Texts, not paths: with a million runs this is where the time goes."""
     try:
-        entries = os.scandir(path)
-    except (FileNotFoundError, NotADirectoryError):
+        names = names_in(path)
+    except NotADirectoryError:
         return
-    with entries:
-        for entry in entries:
-            if depth == 0 and _THOUSAND_FOLDER.fullmatch(entry.name):
-                yield from _run_folders(entry.path, depth=1)
-            elif _RUN_FOLDER.fullmatch(entry.name):
-                yield entry.path
+    for name in names:
+        if depth == 0 and _THOUSAND_FOLDER.fullmatch(name):
+            yield from _run_folders(f"{path}/{name}", depth=1)
+        elif _RUN_FOLDER.fullmatch(name):
+            yield f"{path}/{name}"
 
 
 def _read_files(paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:
@@ -158,11 +157,9 @@ def _read_portion(paths: Sequence[str]) -> list[tuple[str, bytes]]:
     """Raises OSError, but for files that are not there: runs that have not ended."""
     found = []
     for path in paths:
-        try:
-            with open(path, "rb") as file:  # noqa: PTH123 - hot, as above
-                found.append((path, file.read()))
-        except (FileNotFoundError, NotADirectoryError):
-            continue
+        data = read_bytes(path)
+        if data is not None:
+            found.append((path, data))
     return found
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pipeline_queue.contract.ids import RunId
@@ -10,7 +12,19 @@ from pipeline_queue.contract.states import ENDED, RunState, StepState
 from pipeline_queue.index.run_index import LiveRun, LiveStep
 from pipeline_queue.index.sweep_index import Wait
 from pipeline_queue.planning.sweep import Sweep
-from pipeline_queue.storage.storage import CANCELLED, KEPT, LOG, OUTPUTS, RunPaths, Storage, read_step
+from pipeline_queue.storage.storage import (
+    CANCELLED,
+    KEPT,
+    LOG,
+    OUTPUTS,
+    RunPaths,
+    Storage,
+    read_published_step,
+    read_step,
+    read_visible,
+)
+
+_NO_MANIFEST = "its manifest is not there: its metrics are not known"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +46,30 @@ def find_steps(sweep: Sweep, paths: RunPaths, names: frozenset[str]) -> list[Ste
         record = read_step(folder) if folder else None
         found.append(StepFiles(step.name, folder.name if folder else None, published, record))
     return found
+
+
+def find_ended_steps(sweep: Sweep, paths: RunPaths, is_whole: bool) -> list[StepFiles]:
+    """The same for the run's end, which is written once: with every manifest, waited for while this machine does not
+    see it yet. `is_whole`: every step is known to be published.
+
+    Raises StorageAwayError when one may still appear, OSError, StorageError. One that was removed is missing.
+    """
+
+    def find() -> list[StepFiles]:
+        steps = find_steps(sweep, paths, paths.names())
+        for step in steps:
+            if step.published and step.record is None:
+                with suppress(FileNotFoundError):
+                    read_published_step(paths.step(step.name))
+                    return find()
+            elif is_whole and not step.published:
+                raise FileNotFoundError(errno.ENOENT, "a step that was published is not there", str(paths.folder))
+        return steps
+
+    try:
+        return read_visible(paths.folder, find)
+    except FileNotFoundError:
+        return find_steps(sweep, paths, paths.names())
 
 
 def end_of_run(sweep: Sweep, run: RunId, steps: list[StepFiles], state: RunState, message: str) -> RunRecord:
@@ -145,7 +183,7 @@ def _ended_summary(item: tuple[StepFiles, bool], run_state: RunState) -> StepSum
         log=f"{step.folder}/{LOG}" if step.folder and not (record and record.silent) else None,
         message=record.message if record else "",
         kept=f"{step.folder}/{KEPT}" if record and record.kept else None,
-        notes=record.notes if record else (),
+        notes=record.notes if record else (_NO_MANIFEST,) if step.published else (),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pipeline_queue.index.sweep_index import LiveSweep
 from pipeline_queue.planning.step_progress import StepTotals, step_totals
 from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.reporting.sweeps import SweepReport, with_progress
+from pipeline_queue.storage.files import is_there, names_in
 from pipeline_queue.storage.storage import SHARED, Storage
 
 _MAX_REUSED_RUNS = 1000
@@ -47,13 +47,10 @@ class StepCounter:
 
     def _shared_done(self, known: _Known) -> dict[str, int]:
         """Step that runs share -> how many of its executions are published."""
-        try:
-            with os.scandir(self._storage.sweep(known.sweep) / SHARED) as entries:
-                done = Counter(entry.name.rpartition("-")[0] for entry in entries)
-        except OSError:
-            done = Counter()  # nothing is published yet
+        # None when nothing is published yet.
+        done = Counter(name.rpartition("-")[0] for name in names_in(self._storage.sweep(known.sweep) / SHARED))
         for step, names in known.reused.items():
-            done[step] = sum(self._storage.reused_step(name).exists() for name in names)
+            done[step] = sum(is_there(self._storage.reused_step(name)) for name in names)
         return dict(done)
 
 

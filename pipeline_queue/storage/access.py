@@ -16,6 +16,9 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
+from pipeline_queue.contract.errors import StorageError
+from pipeline_queue.storage.patience import repeat_until_done
+
 _DENIED = frozenset((errno.EACCES, errno.EPERM))
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -28,9 +31,9 @@ def is_denied(error: BaseException | None) -> bool:
 def make_folder(path: Path, exist_ok: bool = False) -> None:
     """Makes a folder and those above it that are missing, each with the access of the one above. Raises OSError."""
     try:
-        path.mkdir()
+        repeat_until_done(path.mkdir)
     except FileExistsError:
-        if not exist_ok or not path.is_dir():
+        if not exist_ok or not repeat_until_done(path.is_dir):
             raise
         return
     except FileNotFoundError:
@@ -47,14 +50,18 @@ def inherit_access(path: Path) -> None:
 
     Never raises: where it cannot be done, whoever lacks the right is told so when it matters.
     """
-    with contextlib.suppress(OSError):
-        above = path.parent.stat()
-        if above.st_mode & stat.S_IWGRP:
-            descriptor = os.open(path, _FLAGS)
-            try:
-                give_access(descriptor, above)
-            finally:
-                os.close(descriptor)
+    with contextlib.suppress(OSError, StorageError):
+        repeat_until_done(lambda: _inherit_access(path))
+
+
+def _inherit_access(path: Path) -> None:
+    above = path.parent.stat()
+    if above.st_mode & stat.S_IWGRP:
+        descriptor = os.open(path, _FLAGS)
+        try:
+            give_access(descriptor, above)
+        finally:
+            os.close(descriptor)
 
 
 def give_access(descriptor: int, above: os.stat_result) -> None:

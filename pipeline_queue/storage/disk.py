@@ -12,7 +12,12 @@ from pathlib import Path
 from pipeline_queue.contract.wording import counted, size_text
 
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
-_PASSING = frozenset((errno.EIO, errno.ESTALE, errno.ETIMEDOUT))
+_PASSING = frozenset((
+    errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR, errno.EREMOTEIO, errno.ENOLCK, errno.ENODEV,
+    errno.ENOTCONN, errno.ESHUTDOWN, errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED,
+    errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH, errno.ENETRESET,
+))  # fmt: skip
+"""NFS with `soft`, SMB and FUSE (sshfs: ENOTCONN) answer with these while their server or the way to it is away."""
 _MIN_BYTES = 256 * 1024
 _MIN_INODES = 2
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from functools import partial
 from pathlib import Path
+
+from pipeline_queue.storage.patience import repeat_until_done
 
 _NO_HOLES_HERE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 """Errors of file systems that cannot say where a file's holes are."""
@@ -25,23 +28,27 @@ def copy_file(source: Path | str, destination: Path | str) -> None:
 def copy_tree(source: Path, destination: Path) -> None:
     """Copies a folder to a name that is free, however deep it is: content, times and modes; links as links.
 
-    Raises OSError.
+    Raises OSError, StorageError.
     """
     copied = [(source, destination)]
     for here, there in copied:  # which grows meanwhile
         there.mkdir()
-        with os.scandir(here) as entries:
-            for entry in entries:
-                target = there / entry.name
-                if entry.is_symlink():
-                    target.symlink_to(os.readlink(entry.path))  # noqa: PTH115 - the text is no path
-                elif entry.is_dir():
-                    copied.append((Path(entry.path), target))
-                else:
-                    copy_file(entry.path, target)
+        for entry in repeat_until_done(partial(_entries, here)):
+            target = there / entry.name
+            if entry.is_symlink():
+                target.symlink_to(repeat_until_done(partial(os.readlink, entry.path)))
+            elif entry.is_dir():
+                copied.append((Path(entry.path), target))
+            else:
+                repeat_until_done(partial(copy_file, entry.path, target))
     # From within: a folder that may not be written is to have been filled, and its time must not change again.
     for here, there in reversed(copied):
-        shutil.copystat(here, there)
+        repeat_until_done(partial(shutil.copystat, here, there))
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return list(entries)
 
 
 def copy_content(reader: int, writer: int, size: int) -> None:

@@ -33,14 +33,14 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
-from pipeline_queue.contract.errors import NotFoundError, StorageError
+from pipeline_queue.contract.errors import NotFoundError, StorageAwayError, StorageError
 from pipeline_queue.contract.ids import RunId, is_sweep_id
 from pipeline_queue.contract.records import Record, RetryRecord, RunRecord, StepRecord, SweepEnd, SweepRecord
 from pipeline_queue.storage.access import (
@@ -52,11 +52,27 @@ from pipeline_queue.storage.access import (
     is_denied,
     make_folder,
 )
+from pipeline_queue.storage.files import (
+    is_there,
+    names_in,
+    read_awaited,
+    read_bytes,
+    read_whole,
+    remove_file,
+    rename,
+)
+from pipeline_queue.storage.patience import repeat_until_done
+
+_T = TypeVar("_T")
+_AnyRecord = TypeVar("_AnyRecord", bound=Record)
 
 _MARKER = "pipeline_queue.json"
 _VERSION = 1
 _LABEL_BYTES = 120
 _MAX_IN_A_FOLDER = 1000
+HIDDEN_SECONDS = 300.0
+"""A network file system may keep what it saw of a folder for some time: NFS for 60 s, unless it was mounted otherwise.
+"""
 _ATTEMPT = re.compile(r"(?P<step>[^.]+)\.attempt-(?P<number>[1-9][0-9]{0,8})-[0-9a-f]+(\.lost)?", re.ASCII)
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
@@ -105,9 +121,7 @@ class RunPaths:
     def names(self) -> frozenset[str]:
         """What lies in the run's folder: published steps, attempts, `run.json`, `cancel.requested`."""
         try:
-            return frozenset(os.listdir(self.folder))  # noqa: PTH208 - names, not paths: this is hot
-        except FileNotFoundError:
-            return frozenset()
+            return names_in(self.folder)
         except PermissionError as error:
             raise StorageError(describe_failed(self.folder, error, "read")) from error
 
@@ -131,7 +145,7 @@ class RunPaths:
             record = read_step(self.folder / name)
             if record is None or record.state != "retrying":
                 with contextlib.suppress(FileNotFoundError):
-                    (self.folder / name).rename(self.folder / f"{name}{_LOST}")
+                    rename(self.folder / name, self.folder / f"{name}{_LOST}")
 
     def _ended_attempts(self, names: frozenset[str]) -> frozenset[str]:
         """The attempts with which the run ended before it was retried."""
@@ -152,11 +166,10 @@ class RunPaths:
         try:
             names = self.names()
             if RUN_END in names:
-                (self.folder / RUN_END).rename(self.folder / f"{RUN_END}.{_last_end(names) + 1}")
+                with contextlib.suppress(FileNotFoundError):  # somebody else retries it too
+                    rename(self.folder / RUN_END, self.folder / f"{RUN_END}.{_last_end(names) + 1}")
             if CANCELLED in names:
-                (self.folder / CANCELLED).unlink(missing_ok=True)
-        except FileNotFoundError:
-            pass  # somebody else retries it too
+                remove_file(self.folder / CANCELLED)
         except OSError as error:
             raise StorageError(describe_failed(self.folder, error)) from error
 
@@ -180,7 +193,7 @@ class Storage:
         try:
             for folder in (root, storage._sweeps(), storage._snapshots()):
                 make_folder(folder, exist_ok=True)
-            if not (root / _MARKER).exists():
+            if not is_there(root / _MARKER):
                 create_exclusive(root / _MARKER, json.dumps({"v": _VERSION, "token": secrets.token_hex(8)}).encode())
         except OSError as error:
             if is_denied(error):
@@ -205,9 +218,9 @@ class Storage:
         """What names this storage wherever it is mounted. Raises StorageError when there is none."""
         path = self.root / _MARKER
         try:
-            marker = json.loads(path.read_bytes())
+            marker = json.loads(repeat_until_done(lambda: read_whole(path)))
         except FileNotFoundError as error:
-            raise StorageError(f"{self.root} is no storage: {_MARKER} is not there; is it mounted?") from error
+            raise StorageAwayError(f"{self.root} is no storage: {_MARKER} is not there; is it mounted?") from error
         except OSError as error:
             raise StorageError(f"the storage {self.root} cannot be read: {error.strerror or error}") from error
         except ValueError as error:
@@ -227,8 +240,8 @@ class Storage:
 
     def make_run_folder(self, sweep: str, folder: Path) -> None:
         """Makes a folder of a run; not where the storage is not mounted. Raises StorageError and OSError."""
-        if not (self.sweep(sweep) / SWEEP).exists():
-            raise StorageError(f"{self.sweep(sweep) / SWEEP} is not there; is the storage mounted?")
+        if not is_there(self.sweep(sweep) / SWEEP):
+            raise StorageAwayError(f"{self.sweep(sweep) / SWEEP} is not there; is the storage mounted?")
         make_folder(folder, exist_ok=True)
 
     def note_kept(self, attempt: Path, day: date, size_bytes: int | None = None) -> None:
@@ -241,7 +254,7 @@ class Storage:
         folder = self.root / KEPT / day.isoformat()
         make_folder(folder, exist_ok=True)
         first = "" if size_bytes is None else f"{time.time_ns() // 1_000_000}-{size_bytes}-"
-        (folder / f"{first}{secrets.token_hex(8)}").symlink_to(os.path.relpath(attempt, folder))
+        _make_link(folder / f"{first}{secrets.token_hex(8)}", os.path.relpath(attempt, folder))
 
     def remove_kept(self, before: date) -> int:
         """Removes the files that were kept before that day; of how many attempts. Raises OSError.
@@ -249,11 +262,10 @@ class Storage:
         What cannot be removed is left to the next time.
         """
         removed = 0
-        days = sorted(self.root.joinpath(KEPT).iterdir()) if (self.root / KEPT).is_dir() else []
-        for day in days:
+        for day in [self.root / KEPT / name for name in sorted(names_in(self.root / KEPT))]:
             if not _DAY.fullmatch(day.name) or day.name >= before.isoformat():
                 continue
-            for link in day.iterdir():
+            for link in [day / name for name in names_in(day)]:
                 with contextlib.suppress(OSError):
                     removed += self.remove_kept_link(link)
             with contextlib.suppress(OSError):
@@ -266,21 +278,21 @@ class Storage:
             folders = self._kept_of(link)
         except OSError:
             return False
-        return any(folder.is_dir() for folder in folders)
+        return any(repeat_until_done(folder.is_dir) for folder in folders)
 
     def remove_kept_link(self, link: Path) -> bool:
         """Removes such a link and the files that it leads to; whether there were any. Raises OSError."""
         removed = False
         for folder in self._kept_of(link):
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                shutil.rmtree(folder)
+                repeat_until_done(lambda folder=folder: shutil.rmtree(folder))  # type: ignore[misc]
                 removed = True
-        link.unlink()
+        remove_file(link)
         return removed
 
     def _kept_of(self, link: Path) -> tuple[Path, ...]:
         """Where the files may lie; nowhere for a link that leads out of the sweeps. Raises OSError."""
-        attempt = Path(os.path.normpath(link.parent / link.readlink()))
+        attempt = Path(os.path.normpath(link.parent / repeat_until_done(link.readlink)))
         if not attempt.is_relative_to(self._sweeps()):
             return ()
         return tuple(folder / KEPT for folder in (attempt, attempt.with_name(f"{attempt.name}{_LOST}")))
@@ -332,7 +344,7 @@ class Storage:
         except FileExistsError:
             return False
         copy = folder / _copy_name(record.source)
-        copy.write_bytes(pipeline_text)
+        repeat_until_done(lambda: copy.write_bytes(pipeline_text))
         inherit_access(copy)
         committed = create_exclusive(folder / SWEEP, record.model_dump_json().encode(), durable=True)
         sync_folder(folder.parent)
@@ -362,7 +374,7 @@ class Storage:
         path = self.sweep(sweep) / RETRY
         try:
             if indexes is None:
-                path.unlink(missing_ok=True)
+                remove_file(path)
             else:
                 record = RetryRecord(ranges=tuple(_ranges(sorted(indexes))))
                 replace_file(path, record.model_dump_json().encode())
@@ -373,9 +385,8 @@ class Storage:
         """Makes an ended sweep one that has not ended. Raises StorageError."""
         folder = self.sweep(sweep)
         try:
-            (folder / CANCELLED).unlink(missing_ok=True)
-            (folder / PAUSED).unlink(missing_ok=True)
-            (folder / SWEEP_END).unlink(missing_ok=True)
+            for name in (CANCELLED, PAUSED, SWEEP_END):
+                remove_file(folder / name)
             sync_folder(folder)
         except OSError as error:
             raise StorageError(describe_failed(folder, error)) from error
@@ -384,14 +395,15 @@ class Storage:
         """Takes the sweep out of sight, at once and whole; `remove_hidden` removes it. Raises StorageError."""
         folder = self.sweep(sweep)
         try:
-            folder.rename(folder.with_name(f".{sweep}.{secrets.token_hex(6)}"))
+            rename(folder, folder.with_name(f".{sweep}.{secrets.token_hex(6)}"))
             sync_folder(folder.parent)
         except OSError as error:
             raise StorageError(describe_failed(folder, error, "removed")) from error
 
     def hidden_sweeps(self) -> list[Path]:
         """What `hide_sweep` left, also of those that were stopped before it was removed."""
-        return [path for path in self._sweeps().glob(".*") if is_sweep_id(path.name[1:].partition(".")[0])]
+        hidden = [name for name in names_in(self._sweeps()) if name.startswith(".")]
+        return [self._sweeps() / name for name in hidden if is_sweep_id(name[1:].partition(".")[0])]
 
     def request_cancel(self, sweep: str) -> None:
         """Writes down that the sweep is to end. Raises StorageError."""
@@ -408,21 +420,28 @@ class Storage:
             if paused:
                 create_exclusive(path, b"", durable=True)
             else:
-                path.unlink(missing_ok=True)
+                remove_file(path)
         except OSError as error:
             raise StorageError(describe_failed(path, error)) from error
 
     def is_paused(self, sweep: str) -> bool:
-        return (self.sweep(sweep) / PAUSED).exists()
+        return is_there(self.sweep(sweep) / PAUSED)
 
     def is_cancelled(self, sweep: str) -> bool:
-        return (self.sweep(sweep) / CANCELLED).exists()
+        return is_there(self.sweep(sweep) / CANCELLED)
 
     def read_sweep(self, sweep: str) -> SweepRecord:
         """Raises NotFoundError when there is no such sweep, StorageError when the storage is not there."""
-        record = _read_record(SweepRecord, self.sweep(sweep) / SWEEP)
+        path = self.sweep(sweep) / SWEEP
+        record = _read_record(SweepRecord, path)
         if record is None:
             self.token()
+            # Its folder is there: it is being submitted, or this machine does not see all of it yet.
+            if sweep in names_in(self._sweeps()):
+                with contextlib.suppress(FileNotFoundError):
+                    read_awaited(path, path.stat)
+                record = _read_record(SweepRecord, path)
+        if record is None:
             raise NotFoundError(f"there is no sweep '{sweep}' in {self.root}")
         return record
 
@@ -437,20 +456,17 @@ class Storage:
         """Every run of the sweep that has a folder, with its index, in no order."""
         pending = [self.sweep(sweep) / RUNS]
         while pending:
-            try:
-                entries = list(os.scandir(pending.pop()))
-            except FileNotFoundError:
-                continue
-            for entry in entries:
-                if _THOUSAND.fullmatch(entry.name):
-                    pending.append(Path(entry.path))
-                elif found := _RUN_FOLDER.fullmatch(entry.name):
-                    yield int(found["index"]), RunPaths(Path(entry.path))
+            folder = pending.pop()
+            for name in names_in(folder):
+                if _THOUSAND.fullmatch(name):
+                    pending.append(folder / name)
+                elif found := _RUN_FOLDER.fullmatch(name):
+                    yield int(found["index"]), RunPaths(folder / name)
 
     def sweeps(self) -> Iterator[str]:
         """The names of all sweeps, newest first."""
         try:
-            entries = [(entry.stat().st_mtime, entry.name) for entry in os.scandir(self._sweeps())]
+            entries = repeat_until_done(lambda: list(_names_and_ages(self._sweeps())))
         except OSError as error:
             raise StorageError(f"the storage {self.root} cannot be read: {error.strerror}") from error
         return (name for _, name in sorted(entries, reverse=True) if is_sweep_id(name))
@@ -474,17 +490,52 @@ def _ranges(indexes: Iterable[int]) -> Iterator[tuple[int, int]]:
         yield first, last
 
 
-def read_bytes(path: Path) -> bytes | None:
-    """The file's content, None when it is not there."""
-    try:
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+def _names_and_ages(folder: Path) -> Iterator[tuple[float, str]]:
+    for entry in os.scandir(folder):
+        with contextlib.suppress(FileNotFoundError):  # removed just now
+            yield entry.stat().st_mtime, entry.name
 
 
 def read_step(folder: Path) -> StepRecord | None:
     """The manifest of a published step or an ended attempt. Raises StorageError when it is damaged."""
     return _read_record(StepRecord, folder / STEP_RECORD)
+
+
+def read_published_step(folder: Path) -> StepRecord:
+    """The manifest of a step that is known to be published: waited for while this machine does not see it yet.
+
+    Raises FileNotFoundError when it was removed, StorageAwayError when it may still appear, StorageError when it is
+    damaged.
+    """
+
+    def read() -> StepRecord:
+        record = read_step(folder)
+        if record is None:
+            raise FileNotFoundError(errno.ENOENT, "it has no manifest", str(folder))
+        return record
+
+    return read_visible(folder, read)
+
+
+def read_visible(folder: Path, action: Callable[[], _T]) -> _T:
+    """The result of the action, which reads what was put into the folder.
+
+    Raises FileNotFoundError when it was removed, StorageAwayError when it may still appear, OSError, StorageError.
+    """
+    try:
+        return read_awaited(folder / STEP_RECORD, action)
+    except FileNotFoundError as error:
+        if not _has_rested(folder):
+            raise StorageAwayError(f"{error.filename}: {error.strerror} that this machine sees yet") from error
+        raise
+
+
+def _has_rested(folder: Path) -> bool:
+    """Whether nothing was put into the folder, or removed from it, for longer than a change of it can be hidden."""
+    try:
+        return time.time() - repeat_until_done(folder.stat).st_mtime > HIDDEN_SECONDS
+    except OSError:
+        return False
 
 
 def attempt_number(step: str, name: str) -> int | None:
@@ -500,40 +551,68 @@ def create_exclusive(path: Path, data: bytes, durable: bool = False, within: Pat
     """
     temporary = _write_beside(within / path.name if within else path, data, durable)
     try:
-        os.link(temporary, path)
-    except FileExistsError:
-        # A network file system may say so of our own link, made by a request that it was sent twice.
-        if not temporary.samefile(path):
-            return False
+        is_new = repeat_until_done(lambda: _link_exclusive(temporary, path))
     except OSError as error:
         # No hard links here (some network file systems): exclusive, though a reader may see it half-written.
         if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS):
             raise
         return _create_in_place(path, data)
     finally:
-        temporary.unlink(missing_ok=True)
-    if durable:
+        _remove_temporary(temporary)
+    if is_new and durable:
         sync_folder(path.parent)
+    return is_new
+
+
+def _link_exclusive(temporary: Path, path: Path) -> bool:
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        # A network file system may say so of our own link, made by a request that it was sent twice.
+        return temporary.samefile(path)
     return True
 
 
 def replace_file(path: Path, data: bytes) -> None:
     """Writes the whole file or leaves what was there; a reader never sees half of it. Raises OSError."""
     temporary = _write_beside(path, data, durable=False)
+
+    def replace() -> None:
+        try:
+            temporary.replace(path)
+        except FileNotFoundError:
+            # A try that was said to have failed may have happened.
+            if read_whole(path) != data:
+                raise
+
     try:
-        temporary.replace(path)
+        repeat_until_done(replace)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        _remove_temporary(temporary)
         raise
 
 
 def link_step(target: Path, link: Path) -> None:
     """Makes a shared step a run's own, by a relative link; nothing happens when it is there. Raises OSError."""
     with contextlib.suppress(PermissionError):  # another user's
-        os.utime(target)  # in use again: whoever removes unused ones leaves it alone
+        # In use again: whoever removes unused ones leaves it alone.
+        read_awaited(target, lambda: os.utime(target))
     make_folder(link.parent, exist_ok=True)
     with contextlib.suppress(FileExistsError):
-        link.symlink_to(os.path.relpath(target, link.parent), target_is_directory=True)
+        _make_link(link, os.path.relpath(target, link.parent))
+
+
+def _make_link(link: Path, target: str) -> None:
+    """Raises FileExistsError for one that somebody else made, OSError."""
+
+    def once() -> None:
+        try:
+            link.symlink_to(target, target_is_directory=True)
+        except FileExistsError:
+            if not link.is_symlink() or os.fspath(link.readlink()) != target:
+                raise
+
+    repeat_until_done(once)
 
 
 def publish(attempt: Path, target: Path, uid: str) -> bool:
@@ -541,22 +620,29 @@ def publish(attempt: Path, target: Path, uid: str) -> bool:
 
     `rename` onto a name that must not exist is atomic. A network file system may report an error although it
     happened, so after any error the winner is read again (FACTS of rename: it *succeeds* onto an empty folder,
-    therefore nobody ever creates the target).
+    therefore nobody ever creates the target). It may also not show the winner yet, and is asked again.
     """
-    try:
-        attempt.rename(target)
-    except OSError as error:
-        winner = read_step(target)
-        if winner is None:
-            raise
-        if winner.uid != uid and error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
-            raise
-        return winner.uid == uid
-    return True
+    decided = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT)
+
+    def once() -> bool:
+        try:
+            attempt.rename(target)
+        except OSError as error:
+            winner = read_step(target)
+            if winner is None or (winner.uid != uid and error.errno not in decided):
+                raise
+            return winner.uid == uid
+        return True
+
+    return repeat_until_done(once, lambda error: error.errno in decided)
 
 
 def sync_folder(folder: Path) -> None:
     """Makes the names in a folder durable."""
+    repeat_until_done(lambda: _sync_folder(folder))
+
+
+def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -566,35 +652,60 @@ def sync_folder(folder: Path) -> None:
 
 def _write_beside(path: Path, data: bytes, durable: bool) -> Path:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    try:
-        with temporary.open("xb") as file:
+
+    def write() -> None:
+        with _open_new(temporary) as file:
             give_access(file.fileno(), path.parent.stat())
             file.write(data)
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
+
+    try:
+        repeat_until_done(write)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        _remove_temporary(temporary)
         raise
     return temporary
 
 
-def _create_in_place(path: Path, data: bytes) -> bool:
+def _open_new(path: Path) -> BinaryIO:
+    """A file of a name that is ours alone: one that is there is of a try that was said to have failed."""
     try:
-        with path.open("xb") as file:
-            give_access(file.fileno(), path.parent.stat())
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        return path.open("xb")
     except FileExistsError:
-        return False
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-    return True
+        path.unlink()
+        return path.open("xb")
 
 
-_AnyRecord = TypeVar("_AnyRecord", bound=Record)
+def _remove_temporary(path: Path) -> None:
+    """Never raises: one that is left is in nobody's way."""
+    with contextlib.suppress(OSError, StorageError):
+        remove_file(path)
+
+
+def _create_in_place(path: Path, data: bytes) -> bool:
+    is_repeated = False
+
+    def create() -> bool:
+        nonlocal is_repeated
+        try:
+            with path.open("xb") as file:
+                try:
+                    give_access(file.fileno(), path.parent.stat())
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                except BaseException:
+                    path.unlink(missing_ok=True)
+                    raise
+        except FileExistsError:
+            return is_repeated and read_whole(path) == data
+        finally:
+            is_repeated = True
+        return True
+
+    return repeat_until_done(create)
 
 
 def _read_record(kind: type[_AnyRecord], path: Path) -> _AnyRecord | None:

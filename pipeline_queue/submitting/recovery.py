@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from pipeline_queue.contract.errors import NotFoundError, StorageError
+from pipeline_queue.contract.errors import NotFoundError, StorageAwayError, StorageError
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.contract.metric_spans import spans_of
 from pipeline_queue.index.run_index import RunIndex
@@ -41,12 +41,12 @@ def recover_unfinished(storage: Storage, run_index: RunIndex) -> Recovered:
             unfinished = restore_sweep(run_index, storage, sweep)
         except NotFoundError:
             continue  # its submitter was stopped before the commit point: it does not exist
-        except StorageError as error:
-            logger.error("passed over: %s", error)
-            continue
-        except OSError as error:
+        except (StorageAwayError, OSError) as error:
             logger.error("passed over for now sweep=%s: %s", name, error)
             resumed.failed += 1
+            continue
+        except StorageError as error:
+            logger.error("passed over: %s", error)
             continue
         if unfinished:
             resumed.runs += unfinished
@@ -132,7 +132,7 @@ def _published(storage: Storage, sweep: Sweep, indexes: Iterable[int]) -> dict[R
     """How many of their first steps are published, of runs that workers had in hand while the server was emptied."""
     published = {}
     for run in (sweep.run_id(index) for index in indexes):
-        with suppress(OSError):  # then its next step says so
+        with suppress(OSError, StorageError):  # then its next step says so
             names = sweep.paths(storage, run).names()
             published[run] = sum(step.name in names for step in sweep.pipeline.steps)
     return published
@@ -146,6 +146,8 @@ def _end_of(run: tuple[int, RunPaths]) -> tuple[int, str | None, Mapping[str, fl
     index, paths = run
     try:
         end = paths.end()
+    except StorageAwayError:
+        raise
     except StorageError as error:
         logger.error("counted as failed: %s", error)
         return index, "failed", {}

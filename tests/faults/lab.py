@@ -12,7 +12,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.faults import clocks, disk, namespaces
+from tests.faults import clocks, disk, namespaces, storage_errors
 from tests.faults.edge_names import EdgePlan
 from tests.faults.machine import Machine
 from tests.faults.namespaces import PREFIX, Network
@@ -20,6 +20,7 @@ from tests.faults.processes import LAB, MACHINE, WITNESS, end_all
 from tests.faults.products import Product
 from tests.faults.proxy import LossyProxy
 from tests.faults.server import FaultServer
+from tests.faults.storage_errors import StorageErrors
 from tests.own_interpreter import make_interpreter
 
 _LOCK = "lock"
@@ -43,6 +44,8 @@ class Plan:
     isolated: bool = False
     """Machines have a network and processes of their own."""
     small_disk: bool = False
+    storage_errors: bool = False
+    """Machines reach the storage through a library that can make operations fail."""
     lossy: float = 0.0
     """The share of replies to pushes and pops that get lost between workers and server."""
     clocks: Mapping[str, int] = field(default_factory=dict)
@@ -61,6 +64,7 @@ class Plan:
             namespaces.missing() if self.isolated else "",
             disk.missing() if self.small_disk else "",
             clocks.missing() if self.clocks else "",
+            storage_errors.missing() if self.storage_errors else "",
         ]
         return "; ".join(filter(None, reasons))
 
@@ -79,9 +83,11 @@ class Lab:
         self.machines: dict[str, Machine] = {}
         self.broken_interpreters = 0
         self.proxy: LossyProxy | None = None
+        self.storage_errors: StorageErrors | None = None
         self.network = Network(self.name) if plan.isolated else None
         self._seed = seed
         self._binary = server
+        self._failing: Mapping[str, str] = {}
         self._stack = ExitStack()
 
     def __enter__(self) -> Lab:
@@ -103,6 +109,9 @@ class Lab:
         if self.plan.small_disk:
             disk.mount(self.storage)
             self._stack.callback(disk.unmount, self.storage)
+        if self.plan.storage_errors:
+            self.storage_errors = StorageErrors(self.folder / "storage-errors", self.storage)
+            self._failing = self.storage_errors.environment(storage_errors.build(self.folder))
         prefix: tuple[str, ...] = ()
         host = ""
         if self.network:
@@ -131,6 +140,7 @@ class Lab:
             **kept,
             **self.product.environment(self._url, self.storage, self.folder / f"{name}-scratch"),
             **(self.plan.edges.environment(self.edge_hits) if self.plan.edges else {}),
+            **self._failing,
             **(clocks.environment(clocks.build(self.folder), wrong) if wrong else {}),
             LAB: self.name,
             MACHINE: name,

@@ -8,6 +8,7 @@ from tests.faults.cuts import dead_after_cut
 from tests.faults.due_retries import retries_in_time, retry_steps
 from tests.faults.edge_names import EDGES, WRITE_EDGES, EdgePlan
 from tests.faults.edges import edges_hit, pause_machines
+from tests.faults.failing_storage import fail_storage
 from tests.faults.interpreters import BREAK, MEND
 from tests.faults.lab import BadSteps, Plan
 from tests.faults.meddling import meddle_with_messages
@@ -201,6 +202,16 @@ _DISK = Scenario(
     schedule=lambda size, seed: _full_disks(5.0 if size.work.runs < 100 else 30.0, size, seed),
     limits=Limits(recovery_seconds=None, after_seconds=60.0, exits=0),
 )
+_STORAGE_ERRORS = Scenario(
+    name="transient storage errors",
+    fault="1 % of the operations on the storage fail, all of them for 2 s every 5 s, manifests are hidden for 2 s",
+    quick=Size(Plan(machines=2, storage_errors=True), Work(40, "0.2:0.2:0.2"), 0),
+    full=Size(Plan(machines=4, storage_errors=True), Work(600, "0.5:0.5:0.5", idle_seconds=120.0), 0),
+    schedule=_nothing,
+    # What passes while it is waited for costs no execution.
+    limits=Limits(recovery_seconds=None, extra_share=0.0, exits=0),
+    meddle=fail_storage,
+)
 _CLOCKS = Scenario(
     name="clocks",
     fault="one machine's clock an hour ahead, another's an hour behind",
@@ -259,6 +270,6 @@ _BAD_HOST = Scenario(
 )
 
 SCENARIOS = (
-    _KILLS, _WARM_KILLS, _POWER, _SERVER, _FLUSH, _PARTITION, _PAUSE, _WRITES, _EDGES, _MESSAGES, _DISK, _BAD,
-    _BAD_HOST, _CLOCKS, _MEMORY, _AWAY, _GARBAGE,
+    _KILLS, _WARM_KILLS, _POWER, _SERVER, _FLUSH, _PARTITION, _PAUSE, _WRITES, _EDGES, _MESSAGES, _DISK,
+    _STORAGE_ERRORS, _BAD, _BAD_HOST, _CLOCKS, _MEMORY, _AWAY, _GARBAGE,
 )  # fmt: skip

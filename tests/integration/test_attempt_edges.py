@@ -30,6 +30,7 @@ from pipeline_queue.submitting.recovery import recover_unfinished
 from tests.conftest import GENEROUS_SECONDS, Cluster, wait_until, write_folder
 from tests.integration.attempt_site import Attempting, Site, SubmittedRun, names_in, new_site
 from workers import recording
+from workers.agents import disk_monitor
 from workers.agents.reconciler import Reconciler
 from workers.attempt import attempt_step
 from workers.context import SweepCache, WorkerContext
@@ -394,10 +395,14 @@ def test_a_storage_that_fails_is_said_so_and_does_not_count_as_the_steps_failure
     assert record is not None and record.attempt == 2
 
 
-def test_a_step_that_the_storage_fails_three_times_is_given_up_with_the_cause(site: Site, witness: Path) -> None:
+def test_a_step_that_the_storage_fails_three_times_is_given_up_with_the_cause(
+    site: Site, witness: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run, worker = site.submit(_two_steps(witness)), site.worker()
     run.attempt(worker, "one")
     (run.paths.step("one") / "step.json").unlink()
+    os.utime(run.paths.step("one"), (0, 0))  # too long ago for it to be only hidden from this machine
+    monkeypatch.setattr(disk_monitor, "_PASSING_SECONDS", 0.1)
     kinds = []
     for _ in range(4):
         kinds.append(run.attempt(worker, "two").kind)

@@ -80,7 +80,7 @@ def test_an_attempt_whose_storage_is_full_waits_and_publishes_without_running_ag
         wait_until(lambda: not worker.admission.is_open(), "the worker takes no more")
         (reason,) = worker.admission.reasons()
         assert str(site.storage.root) in reason and "full" in reason and " free" in reason and "inodes" in reason
-        assert reason in caplog.text
+        wait_until(lambda: reason in caplog.text, "it is logged")
         assert doing.is_alive() and not run.paths.step("one").exists()
         disk.free()
         assert doing.outcome().kind == "go_on"

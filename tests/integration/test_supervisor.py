@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import signal
 import sys
@@ -203,7 +204,8 @@ def test_a_log_is_capped_and_says_so(bench: Bench, limit: int) -> None:
 def test_a_full_disk_under_the_log_ends_nothing(bench: Bench) -> None:
     result = bench.sh("echo something", log="/dev/full")
     assert (result.cause, result.exit_code) == (Cause.EXITED, 0)
-    assert (result.log_bytes, result.log_dropped_bytes) == (0, 10)
+    # Up to the worker now, which may wait for room.
+    assert base64.b64decode(result.log_left) == b"something\n"
 
 
 def test_a_noisy_step_starves_nobody_and_grows_nothing(bench: Bench) -> None:

@@ -23,6 +23,7 @@ TREE = {
     "UnreachableError": ("PipelineQueueError", 3),
     "BrokerError": ("UnreachableError", 3),
     "StorageError": ("UnreachableError", 3),
+    "StorageAwayError": ("StorageError", 3),
     "RunFailedError": ("PipelineQueueError", 1),
     "StepFailedError": ("PipelineQueueError", 1),
     "MessageError": ("PipelineQueueError", 1),

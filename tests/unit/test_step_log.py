@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -30,25 +31,52 @@ def test_a_log_over_its_limit_keeps_the_beginning_and_counts_the_rest(tmp_path: 
     assert (log.written_bytes, log.dropped_bytes) == (4, 5)
 
 
-def test_writes_are_tried_again_after_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    log = StepLog(str(tmp_path / "log"), 100)
-    real = os.write
-    outcomes = iter([OSError(28, "No space left on device"), 2, OSError(5, "Input/output error")])
+def _fail(monkeypatch: pytest.MonkeyPatch, outcomes: Iterable[OSError | int]) -> None:
+    """Has these become of the next writes: an error, or so many bytes written."""
+    real, left = os.write, iter(outcomes)
 
     def write(descriptor: int, data: bytes) -> int:
-        outcome = next(outcomes, None)
+        outcome = next(left, None)
         if isinstance(outcome, OSError):
             raise outcome
         return real(descriptor, data[:outcome])
 
     monkeypatch.setattr(os, "write", write)
-    log.append(b"lost")
-    log.append(b"half")
-    log.append(b"whole")
+
+
+def test_what_could_not_be_written_is_written_with_what_comes_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = StepLog(str(tmp_path / "log"), 100)
+    _fail(monkeypatch, [OSError(28, "No space left on device"), 2, OSError(116, "Stale file handle")])
+    for text in (b"one ", b"two ", b"three"):
+        log.append(text)
     log.close()
-    note = b"\n[pipeline_queue: 6 bytes could not be written: Input/output error]\n"
-    assert (tmp_path / "log").read_bytes() == b"hawhole" + note
-    assert (log.written_bytes, log.dropped_bytes) == (7, 6)
+    assert (tmp_path / "log").read_bytes() == b"one two three"
+    assert (log.written_bytes, log.dropped_bytes) == (13, 0)
+
+
+def test_what_could_not_be_written_to_the_end_is_handed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = StepLog(str(tmp_path / "log"), 8)
+    log.append(b"kept")
+    _fail(monkeypatch, [OSError(5, "Input/output error")] * 5)
+    log.append(b"late")
+    log.append(b"over")
+    left = log.close()
+    assert left == b"late\n[pipeline_queue: the log reached its limit of 8 bytes; 4 bytes were dropped]\n"
+    assert (tmp_path / "log").read_bytes() == b"kept"
+    assert (log.written_bytes, log.dropped_bytes) == (8, 4)
+
+
+def test_more_than_can_be_kept_is_dropped_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = StepLog(str(tmp_path / "log"), 10_000_000)
+    _fail(monkeypatch, [OSError(28, "No space left on device")] * 2)
+    log.append(b"x" * 1024 * 1024)
+    log.append(b"y" * 1000)
+    assert log.close() == b""
+    note = b"\n[pipeline_queue: 1000 bytes could not be written: No space left on device]\n"
+    assert (tmp_path / "log").read_bytes() == b"x" * 1024 * 1024 + note
+    assert log.dropped_bytes == 1000
 
 
 def test_a_pipe_in_the_place_of_a_log_does_not_block(tmp_path: Path) -> None:

@@ -44,14 +44,17 @@ class Cleaner:
 
     def _run(self) -> None:
         rounds = 0
+        is_kept_due = True
         while True:
             try:
                 # First, as no step is taken while the scratch folder is not there.
                 self._workspaces.make_again()
                 self._workspaces.remove_abandoned()
                 remove_kept_above(self._storage, self._keep_total_bytes)
-                if rounds % _KEPT_ROUNDS == 0:
+                is_kept_due |= rounds % _KEPT_ROUNDS == 0
+                if is_kept_due:
                     self._storage.remove_kept(before=datetime.now(UTC).date() - timedelta(days=self._keep_days))
+                    is_kept_due = False
             except (OSError, StorageError) as error:
                 logger.warning("tidying failed: %s", error)
             except Exception:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import threading
 import time
@@ -11,9 +12,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from pipeline_queue.contract.errors import BrokerError, StorageError
-from pipeline_queue.index.run_index import RunIndex
+from pipeline_queue.index.run_index import LEASE_SECONDS, RunIndex
 from pipeline_queue.storage.access import describe_failed, is_denied
 from pipeline_queue.storage.disk import is_full, is_passing, room_of, try_to_write
+from pipeline_queue.storage.patience import NONE, Patience, patient, repeat_until_done
 from pipeline_queue.storage.storage import Storage
 from workers.agents.admission import Admission
 
@@ -21,7 +23,8 @@ logger = logging.getLogger(__name__)
 
 _INTERVAL_SECONDS = 1.0
 _AGREE_SECONDS = 5.0
-_PASSING_SECONDS = 30.0
+_PASSING_SECONDS = LEASE_SECONDS
+"""Others need as long to take over what this worker cannot go on with."""
 
 _T = TypeVar("_T")
 
@@ -67,27 +70,60 @@ class DiskMonitor:
 
     def trouble(self, key: str, is_suspect: bool = False) -> str:
         """What is wrong with `storage` or `scratch` now, empty when nothing is; one that is suspect is written to."""
-        text = self._trouble(key, is_suspect)
-        if text:
-            self._admission.hold(key, text)
+        text, _ = self._noted_trouble(key, is_suspect)
         return text
 
-    def when_writable(self, check: Callable[[], None], action: Callable[[], _T]) -> _T:
-        """The result of the action, done again while a disk is full, and for a while when it fails otherwise.
+    def lasting_trouble(self) -> tuple[str, bool]:
+        """What is wrong with one of them that does not pass while it is waited for; whether it is full."""
+        last = ("", False)
 
-        `check` raises what is to end the wait, and is asked before each repetition. The action must be one that can be
-        done again.
+        def look() -> None:
+            nonlocal last
+            for key in self._places:
+                last = self._noted_trouble(key)
+                if last[1]:
+                    return
+                if last[0]:
+                    raise OSError(errno.EIO, last[0])
+
+        with contextlib.suppress(StorageError):
+            repeat_until_done(look)
+        return last
+
+    def _noted_trouble(self, key: str, is_suspect: bool = False) -> tuple[str, bool]:
+        with patient(NONE):  # a look, which is over at once
+            text, is_without_room = self._trouble(key, is_suspect)
+        if text:
+            self._admission.hold(key, text)
+        return text, is_without_room
+
+    def patience(self, check: Callable[[], None], away_seconds: float = 0.0) -> Patience:
+        """An attempt's: while the storage fails, nothing more is taken, and what is in hand is done again for a while.
+
+        `check` raises what is to end the wait; `away_seconds` is how long a storage that fails as a whole is waited
+        for.
         """
-        passing_until: float | None = None
+        return Patience(
+            _PASSING_SECONDS,
+            away_seconds=away_seconds,
+            check=check,
+            notice=lambda error: logger.warning("waits: %s", self.explain(error)),
+            is_away=lambda: bool(self.trouble("storage", is_suspect=True)),
+        )
+
+    def when_writable(self, check: Callable[[], None], action: Callable[[], _T], away_seconds: float = 0.0) -> _T:
+        """The result of the action, done again while a disk is full, and with `patience` when it fails otherwise.
+
+        `check` is asked before each repetition. The action must be one that can be done again.
+        """
         with contextlib.ExitStack() as stack:
+            stack.enter_context(patient(self.patience(check, away_seconds)))
             is_waiting = False
             while True:
                 try:
-                    return action()
+                    return repeat_until_done(action)
                 except OSError as error:
-                    # From the first: what came before it may have taken long, of many or large files.
-                    passing_until = passing_until or time.monotonic() + _PASSING_SECONDS
-                    if not is_full(error) and not (is_passing(error) and time.monotonic() < passing_until):
+                    if not is_full(error):
                         raise
                     if not is_waiting:
                         is_waiting = True
@@ -119,7 +155,8 @@ class DiskMonitor:
         if not self.trouble(key, is_suspect=is_held) and is_held and not (key == "storage" and self._waiting):
             self._admission.release(key)
 
-    def _trouble(self, key: str, is_suspect: bool) -> str:
+    def _trouble(self, key: str, is_suspect: bool) -> tuple[str, bool]:
+        """In words, empty when there is none, and whether it is for lack of room."""
         folder = self._places[key]
         try:
             if key == "storage":
@@ -131,10 +168,11 @@ class DiskMonitor:
             if room.is_none() or is_suspect:
                 try_to_write(folder)
         except StorageError as error:
-            return str(error)
+            return str(error), False
         except OSError as error:
-            return f"{_described(key, folder)} {'is full' if is_full(error) else 'fails'}: {_figures(folder, error)}"
-        return f"{_described(key, folder)} is full: {room}" if room.is_none() else ""
+            what = "is full" if is_full(error) else "fails"
+            return f"{_described(key, folder)} {what}: {_figures(folder, error)}", is_full(error)
+        return (f"{_described(key, folder)} is full: {room}", True) if room.is_none() else ("", False)
 
     def _agree(self) -> None:
         """Raises StorageError when the broker has come to belong to another storage."""

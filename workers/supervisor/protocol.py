@@ -21,6 +21,8 @@ Supervisor to worker:
     started id, pid        The main process runs; `pid` is also its session and process group.
     ended   id, cause, reason|null, exit_code|null, signal|null, error|null, infrastructure, seconds,
             max_rss_bytes, memory_bytes|null, log_bytes, log_dropped_bytes,
+            for one that was not started log_errno|null (why its log could not be opened),
+            if there is any log_left (base64: what could not be written to the log yet, and belongs at its end),
             and for one with `preload` notes, warm
             Nothing of the tree lives any more and the log is complete. Sent once for every `start`. `notes` are
             sentences; `warm` counts: processes, forked, cold, shared_bytes.
@@ -190,6 +192,8 @@ class ExecutionResult:
     `exit_code` or `signal` is what the main process itself ended with, whatever the cause. `error` is a
     sentence for the user when the step was not started; `infrastructure`: the machine was the reason. `memory_bytes` is
     the most that its tree was seen to hold, None when it has no limit. `notes` and `warm` come with one with `preload`.
+    `log_errno`: why the log could not be opened, when the step was not started for that; `log_left`: in base64, what
+    could not be written to the log yet and belongs at its end.
     """
 
     id: str
@@ -206,11 +210,16 @@ class ExecutionResult:
     log_dropped_bytes: int = 0
     notes: tuple[str, ...] = ()
     warm: Mapping[str, int] | None = None
+    log_errno: int | None = None
+    log_left: str = ""
 
     def encode(self) -> bytes:
         values = {one.name: getattr(self, one.name) for one in fields(self)}
         if self.warm is None:
             del values["notes"], values["warm"]
+        for name in ("log_errno", "log_left"):
+            if not values[name]:
+                del values[name]
         return encode_frame("ended", values)
 
     @classmethod

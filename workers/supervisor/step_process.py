@@ -29,10 +29,12 @@ _SIGNALS = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 class NotStartedError(Exception):
     """The text for the user, and whether the machine rather than the step is to blame."""
 
-    def __init__(self, text: str, infrastructure: bool = False) -> None:
-        super().__init__(text, infrastructure)
+    def __init__(self, text: str, infrastructure: bool = False, log_errno: int | None = None) -> None:
+        """`log_errno`: why its log could not be opened, when that was the reason."""
+        super().__init__(text, infrastructure, log_errno)
         self.text = text
         self.infrastructure = infrastructure
+        self.log_errno = log_errno
 
     @classmethod
     def of(cls, what: str, error: OSError) -> NotStartedError:

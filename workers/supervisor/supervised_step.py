@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import fcntl
 import os
@@ -124,7 +125,7 @@ class SupervisedStep:
         """Release everything, once the tree is dead, and say how it ended."""
         _, status, usage = os.wait4(self.pid, 0)
         self._drain()
-        self.log.close()
+        log_left = self.log.close()
         killed_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         by_itself = Cause.EXITED if killed_by is None else Cause.SIGNALLED
         return ExecutionResult(
@@ -138,6 +139,7 @@ class SupervisedStep:
             memory_bytes=None if self.memory is None else self.memory.most_bytes,
             log_bytes=self.log.written_bytes,
             log_dropped_bytes=self.log.dropped_bytes,
+            log_left=base64.b64encode(log_left).decode(),
         )
 
     def _tree(self, orphans: Iterable[int]) -> dict[int, int]:
@@ -164,13 +166,14 @@ class SupervisedStep:
 
 
 def _open_log(order: StartOrder) -> StepLog:
+    log_errno = None
     try:
         return StepLog(order.log, order.log_limit_bytes)
     except OSError as error:
-        reason = error.strerror
+        reason, log_errno = error.strerror, error.errno
     except ValueError as error:
         reason = str(error)
-    raise NotStartedError(f"the log file {order.log!r} cannot be opened: {reason}", True)
+    raise NotStartedError(f"the log file {order.log!r} cannot be opened: {reason}", True, log_errno)
 
 
 def start_cold(order: StartOrder) -> tuple[int, int]:

@@ -143,7 +143,13 @@ class Supervisor:
 
     def _report_not_started(self, step_id: str, error: NotStartedError) -> None:
         self._channel.send(
-            ExecutionResult(step_id, Cause.NOT_STARTED, error=error.text, infrastructure=error.infrastructure)
+            ExecutionResult(
+                step_id,
+                Cause.NOT_STARTED,
+                error=error.text,
+                infrastructure=error.infrastructure,
+                log_errno=error.log_errno,
+            )
         )
 
     def _renew(self, renewal: Renewal) -> None:
