@@ -1,6 +1,6 @@
 """Repeats an operation on the storage while it fails with what may pass by itself, such as a server's restart.
 
-What reads and writes the storage (storage.py, and what copies files to and from it) repeats by `repeat_until_done`. For how
+What reads and writes the storage (this room, and what copies files to and from it) calls `repeat_until_done`. For how
 long, says whoever works there, with `patient`: a step's attempt for as long as others need to take it over, a command
 that looks for a few seconds, a probe not at all. The decision is `delay_seconds`; clock and sleep are passed in.
 """

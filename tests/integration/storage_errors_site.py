@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pipeline_queue.broker.celery_message import ParentTask
-from pipeline_queue.contract import patience
 from pipeline_queue.contract.errors import PipelineQueueError
+from pipeline_queue.storage import patience
 from tests.conftest import GENEROUS_SECONDS, wait_until
 from tests.faults.storage_errors import StorageErrors
 from tests.integration.attempt_site import Site, SubmittedRun, names_in, new_site, shared_server
