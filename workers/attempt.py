@@ -21,7 +21,7 @@ from workers.context import WorkerContext
 from workers.file_tree import remove_tree
 from workers.job import Attempt, Job, LeaseLostError, job_of
 from workers.keeping import keep_files
-from workers.launch import command_of, execute
+from workers.launch import command_of, complete_log, execute
 from workers.outcome import (
     Failure,
     Outcome,
@@ -33,7 +33,7 @@ from workers.outcome import (
     storage_failure,
     too_large,
 )
-from workers.outputs import TooLargeError, find_outputs
+from workers.outputs import TooLargeError, Workspace, find_outputs
 from workers.recording import (
     CancelledError,
     check_going_on,
@@ -43,6 +43,7 @@ from workers.recording import (
     record_failure,
     record_given_up,
     record_published,
+    result_patience,
 )
 from workers.shared_steps import join_shared
 from workers.step_base import base_of
@@ -266,6 +267,17 @@ def _execute(worker: WorkerContext, attempt: Attempt) -> Outcome:
         return record_failure(worker, attempt, left_to_others(step.name, held))
     begun_at = time.monotonic()
     result = execute(worker, attempt, workspace)
+    # From here on there is something to lose.
+    with patient(result_patience(worker, attempt, result.seconds)):
+        return _record_result(worker, attempt, workspace, result, begun_at)
+
+
+def _record_result(
+    worker: WorkerContext, attempt: Attempt, workspace: Workspace, result: ExecutionResult, begun_at: float
+) -> Outcome:
+    """Publishes what the step left, or records why it failed."""
+    step = attempt.job.plan.step
+    complete_log(attempt, result)
     attempt.check_lease()
     found = find_outputs(workspace, step.outputs) if result.exit_code == 0 else None
     failure = failure_of(step, result, found)

@@ -41,10 +41,13 @@ def execute(worker: WorkerContext, attempt: Attempt, workspace: Workspace) -> Ex
                 raise error
         return result
 
-    result = repeat_until_done(run)
+    return repeat_until_done(run)
+
+
+def complete_log(attempt: Attempt, result: ExecutionResult) -> None:
+    """Writes what the supervisor could not write to the log."""
     if result.log_left:
-        _append_to_log(Path(request.log), base64.b64decode(result.log_left))
-    return result
+        _append_to_log(attempt.folder / LOG, base64.b64decode(result.log_left))
 
 
 def _append_to_log(log: Path, left: bytes) -> None:

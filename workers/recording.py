@@ -53,7 +53,6 @@ _DENIED_DELAY_SECONDS = 2.0
 _AWAY_DELAY_SECONDS = 10.0
 _AWAY_SECONDS = LEASE_SECONDS
 _QUIET_SECONDS = 1.0
-"""What an attempt says of itself is not waited for when the storage has made it fail."""
 
 
 class CancelledError(Exception):
@@ -73,12 +72,11 @@ def publish_attempt(worker: WorkerContext, attempt: Attempt, workspace: Workspac
         }
     )
 
-    # As long as another worker would need to execute the step again.
-    away_seconds = max(_AWAY_SECONDS, record.seconds)
-
     def when_writable(action: Callable[[], _T]) -> _T:
         attempt.check_lease()
-        return worker.disks.when_writable(lambda: check_going_on(worker, attempt), action, away_seconds)
+        return worker.disks.when_writable(
+            lambda: check_going_on(worker, attempt), action, _away_seconds(record.seconds)
+        )
 
     attempt.check_lease()
     found = with_checksums(workspace, found)
@@ -116,6 +114,16 @@ def check_going_on(worker: WorkerContext, attempt: Attempt) -> None:
         raise CancelledError
     if worker.executor.is_closing():
         raise SupervisorError("the worker is stopping, and the storage cannot be read or written just now")
+
+
+def result_patience(worker: WorkerContext, attempt: Attempt, seconds: float) -> Patience:
+    """With a storage that is away when a step has been executed, which took so long."""
+    return worker.disks.patience(lambda: check_going_on(worker, attempt), _away_seconds(seconds))
+
+
+def _away_seconds(seconds: float) -> float:
+    """As long as another worker would need to execute the step again."""
+    return max(_AWAY_SECONDS, seconds)
 
 
 def check_ending(worker: WorkerContext, attempt: Attempt) -> None:
@@ -165,7 +173,9 @@ def record_failure(worker: WorkerContext, attempt: Attempt, failure: Failure) ->
         }
     )
     inherit_access_below(attempt.folder)
-    with patient(Patience(_AWAY_SECONDS if failure.cause != "storage" else _QUIET_SECONDS, check=attempt.check_lease)):
+    is_hopeless = failure.cause == "storage"  # what made it fail would make this fail, too
+    quiet = Patience(_QUIET_SECONDS, check=attempt.check_lease)
+    with patient(quiet if is_hopeless else worker.disks.patience(attempt.check_lease, _AWAY_SECONDS)):
         _write_quietly(attempt.folder / STEP_RECORD, record)
     logger.info("%s run=%s step=%s attempt=%d: %s", state, job.run, job.step, lease.attempt, said)
     handed_on = int(failure.is_handed_on)
@@ -192,7 +202,7 @@ def record_failure(worker: WorkerContext, attempt: Attempt, failure: Failure) ->
         worker.disks.when_writable(
             lambda: check_ending(worker, attempt),
             lambda: _end_run(job, ending.run_state, text, last, attempt.folder),
-            max(_AWAY_SECONDS, record.seconds),
+            _away_seconds(record.seconds),
         )
     attempt.held.is_ending = True
     if not worker.run_index.record(lease, ending):
