@@ -158,7 +158,7 @@ def test_a_step_that_meets_a_full_storage_is_tried_again_and_counts_for_nothing(
             site.redis.hset(f"pq1:run:{run.id}", "one|due", 0)
             doing = Attempting(run, worker, "one")
         assert doing.outcome().kind == "go_on"
-        assert names_in(run.paths.step("one")) == ["log", "outputs", "step.json"]
+        assert names_in(run.paths.step("one")) == ["outputs", "step.json"]
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EDQUOT, errno.ENOSPC])
