@@ -113,7 +113,7 @@ def storage_failure(step: str, text: str, error: BaseException, trouble: str = "
 
 def too_large(step: str, file: str, size_bytes: int | None) -> Failure:
     """The step's own: no other attempt would find room for such a file on this storage."""
-    size = "" if size_bytes is None else f" of {size_bytes:,} bytes"
+    size = "" if size_bytes is None else f" of {counted(size_bytes, 'byte')}"
     return Failure(
         "missing_outputs",
         f"step {step} ended with exit code 0 but its output {file[:200]!r}{size} is larger than the storage takes "
