@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -12,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import plain_environment
 from tests.faults import storage_errors
 from tests.faults.products import ROOT
 from tests.faults.storage_errors import StorageErrors
+from tests.integration.attempt_site import Site
 
 pytestmark = [
     pytest.mark.skipif(bool(storage_errors.missing()), reason=storage_errors.missing() or "-"),
@@ -67,3 +70,40 @@ def test_a_manifest_that_is_not_to_be_seen_yet_is_waited_for(judged: Judge) -> N
     """Whether it appears while it is waited for or after that, the run's end has the metrics of every step."""
     cases = judged("hidden")
     assert len(cases) == 2 and [case for case in cases if case["problems"]] == []
+
+
+# What looks.
+
+
+@pytest.fixture
+def ask(site: Site, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """A command about the site's storage, of which it fails as said."""
+    errors = StorageErrors(tmp_path / "control", site.storage.root)
+    library = storage_errors.build(tmp_path)
+
+    def ask(*words: str, **fields: int) -> subprocess.CompletedProcess[str]:
+        errors.arm(**fields)
+        environment = plain_environment(**site.settings.environment(), **errors.environment(library))
+        command = [sys.executable, "-m", "pipeline_queue", *words]
+        return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    return ask
+
+
+@pytest.mark.parametrize("command", ["status", "results", "outputs", "logs", "trace"])
+def test_what_looks_survives_a_storage_that_fails_for_a_moment(
+    site: Site, tmp_path: Path, command: str, ask: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    code = "import json; print('it says so'); json.dump({'loss': 0.5}, open('metrics.json', 'w'))"
+    run = site.submit(f"pipeline:\n  steps:\n  - one: {{run: [python, -c, {code!r}]}}\n")
+    assert run.attempt(site.worker(), "one").kind == "go_on"
+    subject = run.id.sweep if command == "results" else str(run.id)
+    well = ask(command, subject)
+    count = StorageErrors(tmp_path / "control", site.storage.root).read("seen")
+    assert well.returncode == 0 and count > 3
+    for first in range(1, count + 1, max(1, count // 4)):
+        told = ask(command, subject, first=first, length=4, number=errno.ESTALE)
+        assert (told.returncode, told.stdout) == (0, well.stdout), (first, told.stderr)
+    away = ask(command, subject, first=1, length=1_000_000, number=errno.EIO)
+    assert away.returncode == 3 and "Traceback" not in away.stderr
+    assert "Input/output error" in away.stderr

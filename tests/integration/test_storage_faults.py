@@ -29,7 +29,7 @@ from tests.conftest import GENEROUS_SECONDS, Cluster, plain_environment, wait_un
 from tests.integration.attempt_site import Attempting, Site, names_in, new_site
 from tests.integration.small_disk import SmallDisk, small_disk
 from workers import launch as launch_module
-from workers import recording
+from workers import outputs, recording
 from workers.agents import disk_monitor
 from workers.agents import lease_keeper as lease_module
 from workers.agents.reconciler import Reconciler
@@ -178,6 +178,25 @@ def test_a_passing_error_at_any_write_is_tried_again_and_executes_nothing_twice(
     assert run.attempt(worker, "one").kind == "go_on"
     assert failures == [] and witness.read_text() == "ran "
     assert run.states() == ("succeeded", ["succeeded"])
+
+
+def test_an_output_that_the_storage_cannot_take_is_the_steps_failure(
+    site: Site, witness: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No attempt elsewhere would do better: it fails with its name, and no worker is blamed."""
+
+    def too_large(source: Path, *more: Any) -> None:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(source))
+
+    monkeypatch.setattr(outputs, "move_entry", too_large)
+    worker = site.worker()
+    for _ in range(6):
+        run = site.submit(_one_step(witness))
+        outcome = run.attempt(worker, "one")
+        assert outcome.kind == "failed" and "its output 'out'" in outcome.text and "File too large" in outcome.text
+        assert run.states() == ("failed", ["failed"]) and run.paths.end() is not None
+        assert site.redis.hget(f"pq1:run:{run.id}", "one|deaths") in (None, "0")
+    assert worker.admission.is_open(), worker.admission.reasons()
 
 
 def test_a_passing_error_after_much_has_been_moved_is_tried_again(
