@@ -111,14 +111,14 @@ def test_memory_is_said_in_the_unit_of_its_limit(used: int, limit: int, texts: t
 @pytest.mark.parametrize("cause", ["exit_code", "signal", "missing_outputs"])
 def test_a_step_that_failed_beside_a_full_disk_failed_for_that_and_is_tried_again(cause: str) -> None:
     failure = Failure(cause, "step train failed with exit code 7")
-    blamed = blamed_on_disk(failure, "the scratch disk is full")
+    blamed = blamed_on_disk(failure, "the scratch disk is full", is_full=True)
     assert blamed.message == "step train failed with exit code 7 while the scratch disk is full"
     assert (blamed.cause, blamed.infrastructure, blamed.is_death) == ("storage", True, True)
     assert blamed.delay_seconds > failure.delay_seconds
-    assert blamed_on_disk(failure, "") == failure
+    assert blamed_on_disk(failure, "", is_full=False) == failure
 
 
 @pytest.mark.parametrize("cause", ["timeout", "memory", "cancelled", "lost", "storage"])
 def test_a_full_disk_is_not_to_blame_for_what_has_another_cause(cause: str) -> None:
     failure = Failure(cause, "step train ended")
-    assert blamed_on_disk(failure, "the scratch disk is full") == failure
+    assert blamed_on_disk(failure, "the scratch disk is full", is_full=True) == failure
