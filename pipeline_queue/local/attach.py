@@ -54,6 +54,7 @@ def running_service(folder: DataFolder) -> ServiceNote | None:
 def _ready(folder: DataFolder, slots: int, say: Callable[[str], None]) -> ServiceNote:
     until = time.monotonic() + _START_SECONDS
     process: subprocess.Popen[bytes] | None = None
+    begun_bytes = folder.log_bytes("service")
     while time.monotonic() < until:
         note = running_service(folder)
         if note:
@@ -64,7 +65,7 @@ def _ready(folder: DataFolder, slots: int, say: Callable[[str], None]) -> Servic
             say(f"starting a server and a worker in {folder.root}")
             process = _start(folder, slots)
         time.sleep(_INTERVAL_SECONDS)
-    raise BrokerError(f"the embedded service did not start; see {folder.log('service')}")
+    raise BrokerError(f"the embedded service did not start{folder.read_error('service', begun_bytes)}")
 
 
 def _start(folder: DataFolder, slots: int) -> subprocess.Popen[bytes]:

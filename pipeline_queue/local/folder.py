@@ -31,6 +31,7 @@ _DEFAULT_NAME = "pipeline-queue-data"
 _SERVICE_LOCK = "service.lock"
 _REMEDY = f"set {DATA} to a folder of your own: {DATA}=~/runs"
 _VERSION = 1
+_ERROR = "error: "
 _MAX_NOTE_BYTES = 64 * 1024
 _LOOKS = 5
 _LOOK_SECONDS = 0.02
@@ -118,6 +119,23 @@ class DataFolder:
             raise StorageError(f"{self.log(name)} cannot be opened: {error.strerror}; {_REMEDY}") from error
         with os.fdopen(descriptor, "ab") as file:
             yield file
+
+    def log_bytes(self, name: str) -> int:
+        """How much is in it, 0 of one that is not there."""
+        try:
+            return self.log(name).lstat().st_size
+        except OSError:
+            return 0
+
+    def read_error(self, name: str, since_bytes: int) -> str:
+        """The last error that a command printed into a log after so much of it, else a pointer to the log."""
+        with suppress(OSError), self.log(name).open("rb") as file:
+            file.seek(max(since_bytes, self.log_bytes(name) - _MAX_NOTE_BYTES))
+            lines = file.read(_MAX_NOTE_BYTES).decode(errors="replace").splitlines()
+            errors = [line.removeprefix(_ERROR) for line in lines if line.startswith(_ERROR)]
+            if errors:
+                return f": {errors[-1]}"
+        return f"; see {self.log(name)}"
 
     def read_note(self) -> ServiceNote | None:
         """None when no service has said it is ready."""

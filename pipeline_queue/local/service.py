@@ -103,13 +103,14 @@ class Service:
         run_index = RunIndex.of(settings)
         storage = open_storage(settings.storage, run_index)
         self._watch = FolderWatch(self.folder)
+        begun_bytes = self.folder.log_bytes("worker")
         worker = self._start_worker(environment)
         if self._flower:
             self._flower.start(lambda command, own, fds: self._start(command, own, "flower", fds), environment)
         try:
             from pipeline_queue.submitting.recovery import recover_unfinished  # heavy: while the worker starts
 
-            self._wait_for_worker(run_index, worker)
+            self._wait_for_worker(run_index, worker, begun_bytes)
             flower_url = self._flower.url if self._flower else None
             self.folder.write_note(ServiceNote(os.getpid(), server.broker_url, flower_url, self.wishes.while_needed))
             filling = run_index.begin_filling()
@@ -201,11 +202,12 @@ class Service:
                 pass_fds=descriptors,
             )
 
-    def _wait_for_worker(self, run_index: RunIndex, worker: subprocess.Popen[bytes]) -> None:
+    def _wait_for_worker(self, run_index: RunIndex, worker: subprocess.Popen[bytes], begun_bytes: int) -> None:
+        """`begun_bytes`: how much was in the worker's log before it. Raises BrokerError."""
         until = time.monotonic() + _START_SECONDS
         while not run_index.workers():
             if worker.poll() is not None or time.monotonic() > until:
-                raise BrokerError(f"the worker did not start; see {self.folder.log('worker')}")
+                raise BrokerError(f"the worker did not start{self.folder.read_error('worker', begun_bytes)}")
             if self.stopping:
                 return
             time.sleep(_INTERVAL_SECONDS)

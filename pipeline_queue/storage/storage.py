@@ -222,12 +222,17 @@ class Storage:
         except FileNotFoundError as error:
             raise StorageAwayError(f"{self.root} is no storage: {_MARKER} is not there; is it mounted?") from error
         except OSError as error:
-            raise StorageError(f"the storage {self.root} cannot be read: {error.strerror or error}") from error
+            raise self._unreadable(path, error) from error
         except ValueError as error:
             raise StorageError(f"{path} is not readable JSON; is {self.root} a storage?") from error
         if not isinstance(marker, dict) or marker.get("v") != _VERSION:
             raise StorageError(f"{self.root} was made by another version of pipeline_queue (this one reads {_VERSION})")
         return str(marker.get("token", ""))
+
+    def _unreadable(self, path: Path, error: OSError) -> StorageError:
+        if is_denied(error):
+            return StorageError(describe_denied(path, self.root, "read"))
+        return StorageError(f"the storage {self.root} cannot be read: {error.strerror or error}")
 
     def check(self, expected: str) -> None:
         """Raises StorageError unless this is the storage of that token."""
@@ -468,7 +473,7 @@ class Storage:
         try:
             entries = repeat_until_done(lambda: list(_names_and_ages(self._sweeps())))
         except OSError as error:
-            raise StorageError(f"the storage {self.root} cannot be read: {error.strerror}") from error
+            raise self._unreadable(self._sweeps(), error) from error
         return (name for _, name in sorted(entries, reverse=True) if is_sweep_id(name))
 
 

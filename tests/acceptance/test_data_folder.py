@@ -105,6 +105,27 @@ def test_a_folder_that_another_user_made_beforehand_is_refused(folder: Path, kin
     assert not (data / "storage").exists() and not (data / "environments").exists()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_scratch_folder_of_another_user_is_named_by_the_command_itself(folder: Path) -> None:
+    scratch = folder.parent / "scratch"
+    scratch.mkdir()
+    os.chown(scratch, 65534, 65534)
+    shell = Shell(folder, plain_environment(PIPELINE_QUEUE_SCRATCH=str(scratch)))
+    for words in (["run", "pipeline.yaml"], ["up", "--no-flower"]):
+        told = shell(*words, exit_code=3).stderr
+        assert f"{scratch} is not a folder of this user; set PIPELINE_QUEUE_SCRATCH" in told, told
+
+
+def test_a_storage_that_cannot_be_used_is_named_by_the_command_itself(folder: Path) -> None:
+    storage = folder / "pipeline-queue-data" / "storage"
+    storage.mkdir(parents=True)
+    (storage / "pipeline_queue.json").write_text('{"v": 99}')
+    told = Shell(folder)("run", "pipeline.yaml", exit_code=3).stderr
+    assert "was made by another version of pipeline_queue" in told, told
+    shutil.rmtree(storage)
+    Shell(folder)("run", "pipeline.yaml")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 def test_a_note_that_another_user_left_in_our_folder_is_not_believed(folder: Path) -> None:
     data = DataFolder.of({}, folder)

@@ -185,6 +185,23 @@ def test_where_a_folder_denies_it_the_worker_refuses_and_doctor_says_how_to_shar
     assert "queued" in users(_BOB, "status", "last")
 
 
+def test_a_storage_that_its_maker_alone_may_read_is_named_with_owner_and_remedy(users: _Users) -> None:
+    store = users.store(0o1777)
+    users(_ALICE, "run", "pipeline.yaml", "-p", "n=0", "--detach")
+    marker = store / "pipeline_queue.json"
+    marker.chmod(0o600)  # as a umask of 077 makes it
+    worker, log = users.start_worker(_BOB)
+    assert worker.wait(timeout=GENEROUS_SECONDS) == 3
+    for told in (
+        log.read_text(),
+        users(_BOB, "doctor", exit_code=None),
+        users(_BOB, "run", "pipeline.yaml", "-p", "n=0", exit_code=3),
+    ):
+        assert f"{marker} (owner user {_ALICE}" in told and "mode 0600" in told
+        assert "cannot be read" in told and f"chmod -R g+rwX {store}" in told
+    assert "Traceback" not in log.read_text()
+
+
 def test_a_run_whose_folder_denies_its_worker_ends_and_status_says_why(users: _Users) -> None:
     store = users.store(0o2775, _GROUP)
     users(_ALICE, "run", "pipeline.yaml", "-p", "n=0", "--detach")
