@@ -205,7 +205,7 @@ _DISK = Scenario(
 _STORAGE_ERRORS = Scenario(
     name="transient storage errors",
     fault="1 % of the operations on the storage fail, all of them for 2 s every 5 s, manifests are hidden for 2 s",
-    quick=Size(Plan(machines=2, storage_errors=True), Work(40, "0.2:0.2:0.2"), 0),
+    quick=Size(Plan(machines=2, storage_errors=True), Work(24, "0.2:0.2:0.2"), 0),
     full=Size(Plan(machines=4, storage_errors=True), Work(600, "0.5:0.5:0.5", idle_seconds=120.0), 0),
     schedule=_nothing,
     # What passes while it is waited for costs no execution.
