@@ -176,6 +176,7 @@ class Client:
         with submission.snapshot:
             run_index, storage = self._live(), self._writable()
             now = run_index.time()
+            self._check_signing_key()
 
             # Lost after the commit, it is started by the reconciler.
             def prepare(name: str) -> None:
@@ -597,6 +598,13 @@ class Client:
                 f"{sweep} was submitted with another environment, which its steps keep (different: "
                 f"{', '.join(differing[:_MAX_NAMES_SHOWN])}); `pipeline-queue retry {sweep}` takes this one"
             )
+
+    def _check_signing_key(self) -> None:
+        """Raises SettingsError when the key is no longer usable, before anything is written."""
+        if self._settings and self._settings.signing_key_file:
+            from pipeline_queue.broker.signing import read_signing_key
+
+            read_signing_key(self._settings.signing_key_file)
 
     def _live(self) -> RunIndex:
         if self._run_index is None:
