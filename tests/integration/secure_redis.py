@@ -59,9 +59,13 @@ def write_certificates(folder: Path) -> None:
             "2",
             "-subj",
             f"/CN={name}",
+            "-addext",
+            "keyUsage=critical,keyCertSign,cRLSign",
         )
     make("req", *curve, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=localhost")
-    (folder / "names").write_text("subjectAltName=DNS:localhost\n")
+    # All that Python 3.13 asks of a certificate.
+    extensions = ("subjectAltName=DNS:localhost", "subjectKeyIdentifier=hash", "authorityKeyIdentifier=keyid")
+    (folder / "names").write_text("\n".join((*extensions, "keyUsage=critical,digitalSignature", "")))
     make("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
          "-out", "server.pem", "-days", "2", "-extfile", "names")  # fmt: skip
 

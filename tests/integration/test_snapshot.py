@@ -270,7 +270,7 @@ def test_only_what_is_slow_to_copy_is_noted_with_its_remedy(folder: Path, monkey
         assert snapshot.size_note() == ""
     monkeypatch.setattr(snapshot_module, "NOTED_BYTES", 1_000)
     with take_snapshot(folder) as snapshot:
-        assert "1 files" in snapshot.size_note() and ".pipelineignore" in snapshot.size_note()
+        assert "1 file " in snapshot.size_note() and ".pipelineignore" in snapshot.size_note()
 
 
 @pytest.mark.parametrize("pattern", ["data/", "/data/", "data/*", "**/data/"])
