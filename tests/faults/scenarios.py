@@ -71,7 +71,7 @@ def _broken_interpreters(seconds: float, size: Size, seed: int) -> Schedule:
 
 def _old_memories(size: Size, _: int) -> Schedule:
     """An older dump is restored; then the append-only file is cut, and emptied a moment later."""
-    lost, pause = (2.0, 2.5) if size.work.runs < 200 else (10.0, 20.0)
+    lost, pause = (2.0, 2.5) if size.work.runs < 200 else (10.0, 10.0)
     faults: list[Fault] = []
     for number in range(size.faults):
         began = pause + number * 2 * (lost + pause)
@@ -140,8 +140,8 @@ _FLUSH = Scenario(
 _MEMORY = Scenario(
     name="old memory",
     fault="Redis comes back with an older dump, or an append-only file cut by seconds and then emptied",
-    quick=Size(Plan(machines=2), Work(40, overlap_allowed_seconds=_LEASE_SECONDS), 1),
-    full=Size(Plan(machines=4), Work(600, overlap_allowed_seconds=_LEASE_SECONDS), 2),
+    quick=Size(Plan(machines=2), Work(36, overlap_allowed_seconds=_LEASE_SECONDS), 1),
+    full=Size(Plan(machines=4), Work(300, "1:1:1", overlap_allowed_seconds=_LEASE_SECONDS), 2),
     schedule=_old_memories,
     limits=Limits(recovery_seconds=60.0, standstill_seconds=60.0, exits=0),
     meddle=watch_counts,
@@ -151,8 +151,8 @@ _MEMORY = Scenario(
 _AWAY = Scenario(
     name="broker away",
     fault="Redis goes away twice in short order",
-    quick=Size(Plan(machines=2), Work(40), 2),
-    full=Size(Plan(machines=4), Work(600), 15),
+    quick=Size(Plan(machines=2), Work(30), 1),
+    full=Size(Plan(machines=4), Work(300, "1:1:1"), 15),
     schedule=_away_twice,
     limits=Limits(standstill_seconds=15.0, exits=0),
 )
@@ -160,7 +160,7 @@ _GARBAGE = Scenario(
     name="garbage in keys",
     fault="other types and bad entries in our own keys of Redis, while a sweep runs",
     quick=Size(Plan(machines=2), Work(40, overlap_allowed_seconds=_LEASE_SECONDS), 0),
-    full=Size(Plan(machines=4), Work(600, overlap_allowed_seconds=_LEASE_SECONDS), 0),
+    full=Size(Plan(machines=4), Work(300, "1:1:1", overlap_allowed_seconds=_LEASE_SECONDS), 0),
     schedule=_nothing,
     limits=Limits(recovery_seconds=60.0, exits=0),
     meddle=lambda lab, seed: plant_garbage(*((12, 0.5) if len(lab.machines) < 4 else (150, 0.6)))(lab, seed),
