@@ -102,8 +102,8 @@ def serve_queues(client: Client, loaded: LoadedPipeline) -> None:
 @contextmanager
 def _interruptible(name: str, cancel: Callable[[], object]) -> Iterator[None]:
     """Ctrl-C ends the watching, whoever executes it; Ctrl-C again soon after cancels. Says so before and then."""
-    echo(f"{name} is accepted (Ctrl-C leaves it running, twice cancels it)", err=True)
     try:
+        echo(f"{name} is accepted (Ctrl-C leaves it running, twice cancels it)", err=True)
         yield
     except KeyboardInterrupt:
         echo(

@@ -32,7 +32,7 @@ def test_a_quick_scenario_is_measured_and_its_counts_hold(tmp_path: Path) -> Non
     figures = {figure["what"]: figure["value"] for figure in scenario["figures"]}
     # Of 20 runs, those with n 5 and 19 fail in the second of three steps.
     assert figures["steps that `retry` executed, as they tell"] == 4
-    assert figures["files of what had succeeded"] > 100
+    assert figures["files of what had succeeded"] > 50
     assert all(figure["met"] for figure in scenario["figures"])
     assert all(figure["what"] in done.stdout for figure in scenario["figures"])
 

@@ -63,7 +63,7 @@ def test_a_sweep_is_forked_and_status_and_doctor_say_so(cluster: Cluster, tmp_pa
 
 
 def test_a_cold_start_is_noted_and_a_neighbour_of_the_same_name_wins(cluster: Cluster, tmp_path: Path) -> None:
-    second = "import bdb; assert bdb.OWN"
+    second = "import bdb; assert bdb.OWN; open('seen', 'w').close()"
     files = {"pipeline_yaml": PIPELINE.replace("fractions, decimal", "pdb"), "bdb_py": "OWN = True"}
     folder = write_folder(tmp_path / "project", **files, first_py="", second_py=second)
     worker = cluster.start_worker()

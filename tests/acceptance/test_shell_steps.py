@@ -47,8 +47,8 @@ def test_validate_says_what_a_sweep_would_refuse(tmp_path: Path) -> None:
     assert "has no key 'method'" in said and "'fast'" in said and "'momentum'" in said
     text = text.replace("    method: bayes\n", "").replace("[0.1, fast], momentum: [0.9]", "[0.1, 0.2]")
     write_folder(shell.folder, pipeline_yaml=text)
-    assert "{{ lr }}" in shell("validate", "pipeline.yaml").stderr
-    assert shell.json("validate", "pipeline.yaml", "--json")["warnings"][0]["line"] == 3
+    assert "{{ lr }}" in shell("validate", "pipeline.yaml", exit_code=2).stderr
+    assert shell.json("validate", "pipeline.yaml", "--json", exit_code=2)["problems"][0]["line"] == 3
     refused = shell("sweep", "pipeline.yaml", exit_code=2)
     assert "the sweep varies 'lr', which no step uses" in refused.stderr
     assert shell("sweep", "pipeline.yaml", "--unused", "allow", "--dry-run").stdout.startswith("2 runs")
