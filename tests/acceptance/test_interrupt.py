@@ -74,5 +74,6 @@ def test_ctrl_c_twice_cancels_it(shell: Shell) -> None:
     run.wait_for("Ctrl-C within")
     run.interrupt()
     assert run.process.wait(GENEROUS_SECONDS) == 130
-    assert "is cancelled" in run.said()
-    assert shell.json("status", "last", "--json")["state"] == "cancelled"
+    # A slow machine may still be at it when the command gives up waiting.
+    assert "is cancelled" in run.said() or "is being cancelled" in run.said()
+    wait_until(lambda: shell.json("status", "last", "--json")["state"] == "cancelled", "the run is cancelled")
