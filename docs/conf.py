@@ -10,14 +10,9 @@ project = "pipeline_queue"
 author = "the pipeline_queue authors"
 release = version_of("pipeline-queue")
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_click"]
-exclude_patterns = ["decisions/README.md"]
 html_theme = "furo"
 html_title = "pipeline_queue"
-html_static_path: list[str] = []
 myst_heading_anchors = 3
-nitpicky = False
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
-# Every link must lead somewhere, every page must be in a table of contents.
-suppress_warnings: list[str] = []

@@ -571,7 +571,7 @@ class Client:
         feed(run_index, storage, sweep, run_index.workers())
 
     def _make_known(self, sweep: Sweep) -> None:
-        """Takes the sweep up again if the index has lost it and nobody has done so yet."""
+        """Restores the sweep if the index has lost it and nobody has done so yet."""
         name = sweep.record.id
         if self._live().sweeps.read(name) is None and self._storage().sweep_end(name) is None:
             self._start(sweep, is_new=False)

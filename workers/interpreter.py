@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
 from collections.abc import Mapping
@@ -14,8 +13,6 @@ from pipeline_queue.contract.settings import RESERVED_PREFIX
 from workers.executor import Executor
 from workers.outcome import duration, last_lines, signal_name
 from workers.supervisor.protocol import ExecutionResult, StartOrder
-
-logger = logging.getLogger(__name__)
 
 _EXIT_CODE = 79
 """Which no program ends with that was put in the interpreter's place."""

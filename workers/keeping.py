@@ -13,6 +13,7 @@ from pipeline_queue.contract.wording import counted, size_text
 from pipeline_queue.storage.disk import room_of
 from pipeline_queue.storage.kept_files import remove_kept_above
 from pipeline_queue.storage.patience import repeat_until_done
+from pipeline_queue.storage.sparse_files import taken_bytes
 from pipeline_queue.storage.storage import KEPT, attempt_number
 from workers.context import WorkerContext
 from workers.file_tree import remove_tree
@@ -26,7 +27,6 @@ MIN_FREE_BYTES = 256 * 1024 * 1024
 SHARE_OF_FREE = 10
 """Kept is at most one of so many parts of what is free above `MIN_FREE_BYTES`."""
 
-_BLOCK_BYTES = 512
 _PARTS_AT_ONCE = 10_000
 """What takes less than such a part of all that may be kept is left to the next round of the cleaner."""
 
@@ -85,7 +85,7 @@ def _newest_within(workspace: Workspace, found: Found, limit_bytes: int) -> tupl
     sized = []
     for file in found.outputs:
         status = (workspace.folder / file.path).lstat()
-        sized.append((status.st_mtime_ns, min(status.st_blocks * _BLOCK_BYTES, status.st_size), file))
+        sized.append((status.st_mtime_ns, taken_bytes(status), file))
     chosen: set[str] = set()
     used = 0
     for _, size, file in sorted(sized, key=lambda one: -one[0]):

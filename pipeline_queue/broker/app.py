@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from celery import Celery
 
 from pipeline_queue.broker.signing import read_signing_key
 from pipeline_queue.broker.transport import OurAMQP
+from pipeline_queue.contract.settings import certificate_check
 
 DEFAULT_QUEUE = "default"
 
@@ -49,9 +48,8 @@ def make_app(broker_url: str, signing_key_file: Path | None = None) -> Celery:
     app = Celery("pipeline_queue", broker=broker_url, amqp=OurAMQP, set_as_current=False)
     app.conf.update(_CONFIGURATION)
     app.signing_key = read_signing_key(signing_key_file) if signing_key_file else None
-    if urlsplit(broker_url).scheme == "rediss":
-        # Left alone Celery accepts any certificate; `ssl_…` options in the URL still win.
-        app.conf.broker_use_ssl = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
+    if certificate := certificate_check(broker_url):
+        app.conf.broker_use_ssl = certificate
     return app
 
 

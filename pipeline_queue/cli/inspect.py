@@ -51,44 +51,39 @@ def status(run: str | None, limit: int, goes_on: bool, as_json: bool) -> None:
         from pipeline_queue.cli.follow import follow
 
         sys.exit(follow(lambda client: _look_at(client, run, limit), as_json))
+    if run is None:
+        _list(limit, as_json)
+        return
     with reading() as client:
-        if run is not None:
-            served = client.is_served()
-            if client.is_sweep(run):
-                state = _print_sweep(client.with_reasons(client.sweep(run)), as_json, served)
-            else:
-                state = _print_run(client.run(run), as_json, served)
-            _tell_holds(client)
-            if not as_json:
-                _tell_unserved([state], served)
-            return
-    _list(limit, as_json)
+        served = client.is_served()
+        (report,) = _reports(client, run, limit)
+        _print_report(report, as_json, served)
+        _tell_holds(client)
+        if not as_json:
+            _tell_unserved([report.state], served)
+
+
+def _reports(client: Client, name: str | None, limit: int) -> list[RunRecord | SweepReport]:
+    """The run or sweep of that name, or the latest of all."""
+    if name is None:
+        try:
+            return list(islice(client.overview(), limit))
+        except NotFoundError:
+            return []
+    return [client.with_reasons(client.sweep(name)) if client.is_sweep(name) else client.run(name)]
 
 
 def _look_at(client: Client, name: str | None, limit: int) -> Look:
     """What `status` of a run, a sweep or all shows, for --follow."""
     from pipeline_queue.cli.follow import Look
 
-    served = client.is_served()
-    reports: list[RunRecord | SweepReport]
-    if name is None:
-        try:
-            reports = list(islice(client.overview(), limit))
-        except NotFoundError:
-            reports = []
-    elif client.is_sweep(name):
-        reports = [client.with_reasons(client.sweep(name))]
-    else:
-        reports = [client.run(name)]
+    served, reports = client.is_served(), _reports(client, name, limit)
 
     def show() -> None:
         if name is None:
             _print_rows(client.storage_root, reports)
-        for report in reports if name is not None else ():
-            if isinstance(report, SweepReport):
-                _print_sweep(report, as_json=False, served=served)
-            else:
-                _print_run(report, as_json=False, served=served)
+        else:
+            _print_report(reports[0], as_json=False, served=served)
         _tell_unserved([report.state for report in reports], served)
 
     return Look(reports, show)
@@ -104,10 +99,7 @@ def list_sweeps(limit: int, as_json: bool) -> None:
 
 def _list(limit: int, as_json: bool) -> None:
     with reading() as client:
-        try:
-            reports = list(islice(client.overview(), limit))
-        except NotFoundError:
-            reports = []
+        reports = _reports(client, None, limit)
         served, root = client.is_served(), client.storage_root
         warm = client.warm_python()
         _tell_holds(client)
@@ -150,28 +142,20 @@ def _tell_unserved(states: Sequence[str], served: bool) -> None:
         echo(f"no worker runs; {what} when one is started: pipeline-queue worker")
 
 
-def _print_run(report: RunRecord, as_json: bool, served: bool) -> str:
-    """Its state. JSON says of what has not ended whether anybody executes it."""
+def _print_report(report: RunRecord | SweepReport, as_json: bool, served: bool) -> None:
+    """JSON says of what has not ended whether anybody executes it."""
     if as_json:
+        data = report.as_json() if isinstance(report, SweepReport) else report.model_dump(mode="json")
         more = {"served": served} if report.state in _UNFINISHED else {}
-        echo_json(json.dumps({**report.model_dump(mode="json"), **more}, indent=2))
+        echo_json(json.dumps({**data, **more}, indent=2))
+    elif isinstance(report, SweepReport):
+        from pipeline_queue.cli.sweep_display import print_sweep
+
+        print_sweep(report)
     else:
         from pipeline_queue.cli.display import print_report
 
         print_report(report)
-    return report.state
-
-
-def _print_sweep(report: SweepReport, as_json: bool, served: bool) -> str:
-    """Its state. JSON as of a run."""
-    if as_json:
-        more = {"served": served} if report.state in _UNFINISHED else {}
-        echo_json(json.dumps({**report.as_json(), **more}, indent=2))
-    else:
-        from pipeline_queue.cli.sweep_display import print_sweep
-
-        print_sweep(report)
-    return report.state
 
 
 @click.command()

@@ -146,6 +146,18 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
     )
 
 
+def certificate_check(broker_url: str) -> dict[str, object]:
+    """What kombu must be told so that a server's certificate is checked, empty without TLS.
+
+    Left alone it accepts any; `ssl_…` options in the URL still win.
+    """
+    if urlsplit(broker_url).scheme != "rediss":
+        return {}
+    import ssl
+
+    return {"ssl_cert_reqs": ssl.CERT_REQUIRED}
+
+
 def without_password(url: str) -> str:
     """The URL as it may be shown; next to nothing of one that is not well-formed, or has an `@` or `#` further on."""
     try:

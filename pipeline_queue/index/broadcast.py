@@ -5,12 +5,10 @@ Celery keeps one limit of connections for a process; an application of ours woul
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterable
-from urllib.parse import urlsplit
 
 from pipeline_queue.contract.errors import BrokerError
-from pipeline_queue.contract.settings import without_password
+from pipeline_queue.contract.settings import certificate_check, without_password
 from pipeline_queue.index.connection import broker_errors
 
 _NAMESPACE = "celery"
@@ -36,12 +34,12 @@ def serve_queues(broker_url: str, queues: Iterable[str]) -> None:
     ]
     if not orders:
         return
-    is_secure = urlsplit(broker_url).scheme == "rediss"
-    certificate = {"ssl_cert_reqs": ssl.CERT_REQUIRED} if is_secure else False
     try:
         with (
             broker_errors(broker_url),
-            Connection(broker_url, ssl=certificate, transport_options=_TRANSPORT_OPTIONS) as connection,
+            Connection(
+                broker_url, ssl=certificate_check(broker_url) or False, transport_options=_TRANSPORT_OPTIONS
+            ) as connection,
         ):
             bound = mailbox(connection)
             for order in orders:

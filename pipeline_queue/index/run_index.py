@@ -294,7 +294,7 @@ class RunIndex:
         return Refusal(reply[0], " ".join(str(part) for part in reply[1:]))
 
     def renew(self, leases: Sequence[Lease], worker: str = "") -> list[Literal["held", "cancelled", "lost"]]:
-        """One answer for each lease, in order; a server that was emptied takes them up again as this worker's."""
+        """One answer for each lease, in order; a server that was emptied notes them again as this worker's."""
         if not leases:
             return []
         args: list[str | int] = [int(LEASE_SECONDS * 1000), worker, SHARED_SECONDS]

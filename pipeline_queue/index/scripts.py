@@ -482,7 +482,7 @@ return {'run', attempts + 1, token, failures, wants_more, handed, f[14] or ''}
 """
 )
 
-# Extends leases that are still held, and takes those up again of which a server that was emptied knows nothing: whoever
+# Extends leases that are still held, and notes those again of which a server that was emptied knows nothing: whoever
 # claimed since has written a state. Then the run leads its shared step again too, unless another does by now.
 # KEYS  1 leases, 2 active runs, 3.. run hashes, one per lease
 # ARGV  1 lease ms, 2 worker, 3 seconds to keep a lead, then run, step, token, attempt, failures, leaders (hash) or '',

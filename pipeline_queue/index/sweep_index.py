@@ -545,7 +545,7 @@ class SweepIndex:
             self._redis.zrem(keys.flight_key(run.sweep), str(run.index))
 
     def forget(self, sweep: str, why: str) -> None:
-        """Drops what is counted of a sweep here: whoever looks after it takes it up again from the storage."""
+        """Drops what is counted of a sweep here: whoever looks after it restores it from the storage."""
         logger.warning("drop index of sweep=%s: %s", sweep, why)
         with broker_errors(self._url):
             self._redis.drop_keys([keys.sweep_key(sweep)])

@@ -114,12 +114,12 @@ class Service:
             flower_url = self._flower.url if self._flower else None
             self.folder.write_note(ServiceNote(os.getpid(), server.broker_url, flower_url, self.wishes.while_needed))
             filling = run_index.begin_filling()
-            resumed = recover_unfinished(storage, run_index)
-            if not resumed.failed:
+            recovered = recover_unfinished(storage, run_index)
+            if not recovered.failed:
                 run_index.note_complete(filling)
-            if resumed.runs:
-                self._worker_serves(settings, resumed.queues)
-                self.say(f"going on with {counted(resumed.runs, 'unfinished run')} of earlier")
+            if recovered.runs:
+                self._worker_serves(settings, recovered.queues)
+                self.say(f"going on with {counted(recovered.runs, 'unfinished run')} of earlier")
             self.say(f"worker ready: {counted(self.wishes.slots, 'slot')}, storage {settings.storage}")
             while not self._is_over(server, run_index):
                 self._look_after(storage)

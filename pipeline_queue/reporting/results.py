@@ -9,17 +9,15 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from pipeline_queue.contract.errors import InputError, NotFoundError, StorageError
 from pipeline_queue.contract.records import Scalar
 from pipeline_queue.model.failure_causes import cause_of
 from pipeline_queue.model.problems import quoted, suggestion
+from pipeline_queue.storage.at_once import at_once
 from pipeline_queue.storage.files import is_there, names_in, read_bytes
 from pipeline_queue.storage.storage import RUN_END, RUNS, SWEEP, Storage
 
@@ -27,8 +25,6 @@ OWN_NAMES = ("run", "index", "state", "seconds")
 
 _RUN_FOLDER = re.compile(r"(?:0|[1-9][0-9]*)(?:-.*)?", re.ASCII | re.DOTALL)
 _THOUSAND_FOLDER = re.compile(r"[0-9]{6,}-[0-9]{6,}", re.ASCII)
-_READERS = 16
-_FILES_A_PORTION = 64
 _PREFIXES = ("parameters.", "metrics.")
 
 
@@ -110,7 +106,9 @@ def read_rows(storage: Storage, sweep: str, note: Callable[[str], None] | None =
     rows = []
     try:
         ends = (f"{path}/{RUN_END}" for path in _run_folders(str(folder / RUNS)))
-        for path, data in _read_files(ends):
+        for path, data in at_once(lambda path: (path, read_bytes(path)), ends):
+            if data is None:
+                continue  # a run that has not ended
             try:
                 rows.append(_to_row(sweep, data))
             except (ValueError, RecursionError) as error:
@@ -133,34 +131,6 @@ def _run_folders(path: str, depth: int = 0) -> Iterator[str]:
             yield from _run_folders(f"{path}/{name}", depth=1)
         elif _RUN_FOLDER.fullmatch(name):
             yield f"{path}/{name}"
-
-
-def _read_files(paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-    """The contents of those files that are there, in order.
-
-    A disk that has them not in memory, or a server, takes far longer for each than Python does, but many at once.
-    """
-    left = iter(paths)
-    portions = iter(lambda: list(islice(left, _FILES_A_PORTION)), [])
-    with ThreadPoolExecutor(_READERS) as readers:
-        ahead = deque(readers.submit(_read_portion, portion) for portion in islice(portions, _READERS))
-        try:
-            while ahead:
-                yield from ahead.popleft().result()
-                ahead.extend(readers.submit(_read_portion, portion) for portion in islice(portions, 1))
-        finally:
-            for waiting in ahead:
-                waiting.cancel()
-
-
-def _read_portion(paths: Sequence[str]) -> list[tuple[str, bytes]]:
-    """Raises OSError, but for files that are not there: runs that have not ended."""
-    found = []
-    for path in paths:
-        data = read_bytes(path)
-        if data is not None:
-            found.append((path, data))
-    return found
 
 
 def _not_a_number(_: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from operator import itemgetter
 from typing import Any, Literal
@@ -73,7 +73,7 @@ def read_sweep(storage: Storage, sweep: Sweep, live: LiveSweep | None) -> SweepR
     if end is not None:
         causes = end.failures or (live.causes if live else ())
         if not causes and end.counts.get("failed"):
-            causes = failures_on_storage(storage, sweep.record.id)  # it ended before they were written down
+            causes = read_ends(storage, sweep.record.id).failures  # it ended before they were written down
         counts = {"queued": 0, "running": 0, **end.counts}
         report = _report(sweep, end.state, counts, causes, end.created_at, end.ended_at, end.ended_at, end.done_before)
         return replace(report, metric=main_metric(sweep.record.id, end.metrics))
@@ -128,20 +128,16 @@ def _from_index(sweep: Sweep, live: LiveSweep) -> SweepReport:
 
 def _from_storage(storage: Storage, sweep: Sweep) -> SweepReport:
     name, total = sweep.record.id, len(sweep.space)
-    counts = {"queued": 0, "running": 0, "succeeded": 0, "failed": 0, "cancelled": 0}
-    failed, measured = [], []
-    for index, end in _ends(storage, name):
-        counts[end.state if end else "running"] += 1
-        failed += [failure_of(end)] if end and end.state == "failed" else []
-        measured += [(index, end.metrics)] if end and end.state == "succeeded" else []
+    ends = read_ends(storage, name)
+    counts = {"queued": 0, "running": ends.begun, **ends.counts}
     left = total - sum(counts.values())
     cancelled = storage.is_cancelled(name)
     counts["cancelled" if cancelled else "queued"] += left
     state: SweepState = "cancelled" if cancelled else "running" if left or counts["running"] else "succeeded"
     if state == "succeeded" and counts["failed"]:
         state = "failed"
-    report = _report(sweep, state, counts, grouped(failed), sweep.record.created_at, None, time.time())
-    return replace(report, metric=main_metric(name, spans_of(sorted(measured, key=itemgetter(0)))))
+    report = _report(sweep, state, counts, ends.failures, sweep.record.created_at, None, time.time())
+    return replace(report, metric=main_metric(name, ends.metrics))
 
 
 def add_reasons(storage: Storage, sweep: Sweep, report: SweepReport) -> SweepReport:
@@ -160,29 +156,34 @@ def _reason(storage: Storage, sweep: Sweep, run: str) -> str:
     return reason_of(end.message) if end else ""
 
 
-def failures_on_storage(storage: Storage, sweep: str) -> tuple[FailureGroup, ...]:
-    """The failed runs of a sweep by cause, from their ends. Raises StorageError."""
-    ends = _ends(storage, sweep)
-    return grouped(failure_of(end) for _, end in ends if end is not None and end.state == "failed")
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """What the ends of a sweep's runs say together.
+
+    `counts` are runs by state, `begun` those with a folder and no end yet; `failures` the failed ones by cause, and
+    `metrics` between which numbers those of the succeeded ones lie.
+    """
+
+    counts: dict[str, int]
+    begun: int
+    failures: tuple[FailureGroup, ...]
+    metrics: dict[str, MetricSpan]
 
 
-def counts_on_storage(storage: Storage, sweep: str) -> dict[str, int]:
-    """How many runs of a sweep have ended in each way, from their ends. Raises StorageError."""
-    counts = {"succeeded": 0, "failed": 0, "cancelled": 0}
-    for _, end in _ends(storage, sweep):
-        if end is not None:
-            counts[end.state] += 1
-    return counts
-
-
-def metrics_on_storage(storage: Storage, sweep: str) -> dict[str, MetricSpan]:
-    """Between which numbers the metrics of a sweep's succeeded runs lie, from their ends. Raises StorageError."""
-    ends = _ends(storage, sweep)
-    return spans_of((index, end.metrics) for index, end in ends if end is not None and end.state == "succeeded")
-
-
-def _ends(storage: Storage, sweep: str) -> Iterator[tuple[int, RunRecord | None]]:
-    return at_once(lambda run: (run[0], run[1].end()), storage.run_folders(sweep))
+def read_ends(storage: Storage, sweep: str) -> Ends:
+    """Reads all of them once. Raises StorageError."""
+    counts, begun = {"succeeded": 0, "failed": 0, "cancelled": 0}, 0
+    failed, measured = [], []
+    for index, end in at_once(lambda run: (run[0], run[1].end()), storage.run_folders(sweep)):
+        if end is None:
+            begun += 1
+            continue
+        counts[end.state] += 1
+        if end.state == "failed":
+            failed.append(failure_of(end))
+        elif end.state == "succeeded":
+            measured.append((index, end.metrics))
+    return Ends(counts, begun, grouped(failed), spans_of(sorted(measured, key=itemgetter(0))))
 
 
 def failure_of(end: RunRecord) -> tuple[str, str, bool]:

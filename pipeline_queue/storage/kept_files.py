@@ -14,14 +14,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline_queue.storage.storage import KEPT, Storage
+from pipeline_queue.storage.sparse_files import taken_bytes
+from pipeline_queue.storage.storage import KEPT, KEPT_DAY, Storage
 
 MAX_KEPT_ATTEMPTS = 10_000
 """Of a storage, whatever their size: each takes inodes, and all are looked through."""
 
 _LINK = re.compile(r"(?:([0-9]{1,15})-([0-9]{1,18})-)?([0-9a-f]+)", re.ASCII)
-_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
-_BLOCK_BYTES = 512
 _MOVING_SECONDS = 3600.0
 """So long after the link was made the files may still be on their way to where it leads."""
 
@@ -79,7 +78,7 @@ def _is_within(every: list[Kept], limit_bytes: int, limit_attempts: int) -> bool
 def _every(storage: Storage) -> Iterator[Kept]:
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(storage.root / KEPT) as days:
         for day in days:
-            if _DAY.fullmatch(day.name) and day.is_dir(follow_symlinks=False):
+            if KEPT_DAY.fullmatch(day.name) and day.is_dir(follow_symlinks=False):
                 yield from _of_day(storage, day.name, Path(day.path))
 
 
@@ -101,5 +100,5 @@ def _size_of(folder: Path) -> int:
         for name in names:
             with contextlib.suppress(OSError):
                 status = (Path(path) / name).lstat()
-                size += min(status.st_blocks * _BLOCK_BYTES, status.st_size)
+                size += taken_bytes(status)
     return size

@@ -76,8 +76,13 @@ def copy_content(reader: int, writer: int, size: int) -> None:
     os.ftruncate(writer, size)
 
 
+def taken_bytes(status: os.stat_result) -> int:
+    """What a file takes on its disk: holes nothing, and no more than its size."""
+    return min(status.st_blocks * _BLOCK_BYTES, status.st_size)
+
+
 def _has_holes(status: os.stat_result) -> bool:
-    return status.st_blocks * _BLOCK_BYTES < status.st_size
+    return taken_bytes(status) < status.st_size
 
 
 def _copy_range(reader: int, writer: int, size: int) -> None:

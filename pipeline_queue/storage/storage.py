@@ -75,7 +75,6 @@ HIDDEN_SECONDS = 300.0
 """
 _ATTEMPT = re.compile(r"(?P<step>[^.]+)\.attempt-(?P<number>[1-9][0-9]{0,8})-[0-9a-f]+(\.lost)?", re.ASCII)
 
-_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _LOST = ".lost"
 _THOUSAND = re.compile(r"[0-9]{6,}-[0-9]{6,}", re.ASCII)
 _RUN_FOLDER = re.compile(r"(?P<index>0|[1-9][0-9]{0,8})(-.+)?", re.ASCII)
@@ -93,6 +92,8 @@ CANCELLED = "cancel.requested"
 STEP_RECORD = "step.json"
 OUTPUTS = "outputs"
 KEPT = "kept"
+KEPT_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+"""A folder below it."""
 LOG = "log"
 
 
@@ -268,7 +269,7 @@ class Storage:
         """
         removed = 0
         for day in [self.root / KEPT / name for name in sorted(names_in(self.root / KEPT))]:
-            if not _DAY.fullmatch(day.name) or day.name >= before.isoformat():
+            if not KEPT_DAY.fullmatch(day.name) or day.name >= before.isoformat():
                 continue
             for link in [day / name for name in names_in(day)]:
                 with contextlib.suppress(OSError):

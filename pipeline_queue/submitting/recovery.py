@@ -1,4 +1,4 @@
-"""Takes sweeps up again from the storage: after a server came back empty, nothing accepted is lost."""
+"""Restores sweeps from the storage: after a server came back empty, nothing accepted is lost."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Recovered:
 
 def recover_unfinished(storage: Storage, run_index: RunIndex) -> Recovered:
     """Restores every sweep of the storage that has not ended. Raises BrokerError, StorageError."""
-    resumed = Recovered()
+    recovered = Recovered()
     for name in storage.sweeps():
         try:
             sweep = Sweep.read(storage, name)
@@ -43,15 +43,15 @@ def recover_unfinished(storage: Storage, run_index: RunIndex) -> Recovered:
             continue  # its submitter was stopped before the commit point: it does not exist
         except (StorageAwayError, OSError) as error:
             logger.error("passed over for now sweep=%s: %s", name, error)
-            resumed.failed += 1
+            recovered.failed += 1
             continue
         except StorageError as error:
             logger.error("passed over: %s", error)
             continue
         if unfinished:
-            resumed.runs += unfinished
-            resumed.queues |= {step.queue for step in sweep.pipeline.steps}
-    return resumed
+            recovered.runs += unfinished
+            recovered.queues |= {step.queue for step in sweep.pipeline.steps}
+    return recovered
 
 
 def restore_sweep(run_index: RunIndex, storage: Storage, sweep: Sweep) -> int:

@@ -54,8 +54,13 @@ def _terminal(shell: Shell, *words: str) -> Iterator[tuple[subprocess.Popen[byte
     try:
         yield process, master
     finally:
-        process.kill()
-        process.wait()
+        # Asked, it takes its server's folder with it.
+        process.terminate()
+        try:
+            process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _is_begun(shell: Shell, run: str) -> bool:

@@ -15,6 +15,7 @@ RETIRED = {
     "ledgers?": "index",
     "(?:ring|rings|rung|ringing)": "enqueue",
     "letters?(?= of| on|'s)": "message",
+    r"(?:take|takes|taken|taking)(?: \w+){0,3} up again": "restore",
     "(?:take|takes|taken|taking) up": "restore",
     "redo": "reopen",
     "hungry": "wants_more",

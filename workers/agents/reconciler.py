@@ -88,7 +88,7 @@ class Reconciler:
         return time.monotonic() - self._held_at < _EXTEND_SECONDS or self._is_active()
 
     def _fill_emptied_server(self) -> None:
-        """Takes every unfinished sweep up again when the server was emptied, or restarted and may lack its last writes.
+        """Restores every unfinished sweep when the server was emptied, or restarted and may lack its last writes.
 
         Safe to be done by two at once, and again after this worker was lost on the way.
         """
@@ -101,13 +101,13 @@ class Reconciler:
         if now - self._incomplete_since < _SETTLE_SECONDS:
             return
         filling = self._run_index.begin_filling()
-        resumed = recover_unfinished(self._storage, self._run_index)
-        if not resumed.failed:
+        recovered = recover_unfinished(self._storage, self._run_index)
+        if not recovered.failed:
             self._run_index.note_complete(filling)
         # Emptied again meanwhile, or not filled whole, it is looked at again after the same time.
         self._incomplete_since = None
-        if resumed.runs:
-            logger.warning("the server had lost its memory: %d unfinished runs are restored", resumed.runs)
+        if recovered.runs:
+            logger.warning("the server had lost its memory: %d unfinished runs are restored", recovered.runs)
 
     def _start_submitted(self) -> None:
         """Restores what a submitter committed and could not make known any more."""

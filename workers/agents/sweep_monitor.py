@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from types import MappingProxyType
 
 from pipeline_queue.contract.errors import NotFoundError, StorageError
@@ -16,7 +17,7 @@ from pipeline_queue.contract.states import FailureGroup
 from pipeline_queue.index.run_index import LiveWorker, RunIndex
 from pipeline_queue.index.sweep_index import LiveSweep
 from pipeline_queue.planning.sweep import Sweep
-from pipeline_queue.reporting.sweeps import counts_on_storage, failures_on_storage, metrics_on_storage
+from pipeline_queue.reporting.sweeps import Ends, read_ends
 from pipeline_queue.storage.storage import Storage
 from pipeline_queue.submitting.feeder import feed
 from pipeline_queue.submitting.recovery import restore_sweep
@@ -89,14 +90,15 @@ class SweepMonitor:
         sweep = self._sweeps.get(name)
         if len(sweep.space) == 1:
             has_ended = sweep.paths(self._storage, sweep.run_id(0)).end() is not None
-        elif has_ended := (counted := self._counted(sweep, live)) is not None:
-            failures, metrics = self._failures(name, counted), self._metrics(name, counted)
-            self._storage.end_sweep(end_of(name, counted, failures, metrics))
+        else:
+            ends = cache(lambda: read_ends(self._storage, name))  # at most once, and only where the server lacks some
+            if has_ended := (counted := self._counted(sweep, live, ends)) is not None:
+                self._storage.end_sweep(end_of(name, counted, _failures(counted, ends), _metrics(counted, ends)))
         if not has_ended:
             self._run_index.sweeps.forget(name, "it has not ended on the storage")
         return has_ended
 
-    def _counted(self, sweep: Sweep, live: LiveSweep) -> LiveSweep | None:
+    def _counted(self, sweep: Sweep, live: LiveSweep, ends: Callable[[], Ends]) -> LiveSweep | None:
         """With counts that add up: from the storage when those of the server cannot be true.
 
         None when that says that the sweep has not ended.
@@ -108,7 +110,7 @@ class SweepMonitor:
         if live.adds_up and live.total == total and is_whole:
             return live
         logger.warning("counts do not add up, read from the storage sweep=%s", name)
-        counts = counts_on_storage(self._storage, name)
+        counts = ends().counts
         is_stopped = allowed is not None and counts["failed"] > allowed
         # What a retry passed over has no end there.
         is_whole = sum(counts.values()) == total or self._storage.retry_choice(name) is not None
@@ -116,16 +118,6 @@ class SweepMonitor:
             return None
         succeeded, failed, cancelled = counts["succeeded"], counts["failed"], counts["cancelled"]
         return replace(live, total=total, succeeded=succeeded, failed=failed, cancelled=cancelled)
-
-    def _failures(self, name: str, live: LiveSweep) -> tuple[FailureGroup, ...]:
-        """By cause; from the storage when a server that was emptied has forgotten some."""
-        if sum(group.count for group in live.causes) == live.failed:
-            return live.causes
-        return failures_on_storage(self._storage, name)
-
-    def _metrics(self, name: str, live: LiveSweep) -> Mapping[str, MetricSpan]:
-        """As of its failures."""
-        return live.metrics if live.measured == live.succeeded else metrics_on_storage(self._storage, name)
 
     def _keep_going(self, name: str, live: LiveSweep, workers: list[LiveWorker]) -> None:
         """Its record is read only when there is something to be done: of thousands that wait, few are kept read."""
@@ -139,6 +131,16 @@ class SweepMonitor:
             feed(self._run_index, self._storage, self._sweeps.get(name), workers)
         if live.state != "paused" and self._lost.may_be_in(live):
             self._lost.look_at(self._sweeps.get(name))
+
+
+def _failures(live: LiveSweep, ends: Callable[[], Ends]) -> tuple[FailureGroup, ...]:
+    """By cause; from the storage when a server that was emptied has forgotten some."""
+    return live.causes if sum(group.count for group in live.causes) == live.failed else ends().failures
+
+
+def _metrics(live: LiveSweep, ends: Callable[[], Ends]) -> Mapping[str, MetricSpan]:
+    """As of its failures."""
+    return live.metrics if live.measured == live.succeeded else ends().metrics
 
 
 def end_of(

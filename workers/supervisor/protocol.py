@@ -257,14 +257,13 @@ def decode_order(line: bytes) -> Order:
 
 def read_orders(lines: Iterable[bytes | bytearray]) -> list[Order | ValueError]:
     """The order of each line, or why it cannot be read."""
-    return [_order_or_error(bytes(line)) for line in lines]
-
-
-def _order_or_error(line: bytes) -> Order | ValueError:
-    try:
-        return decode_order(line)
-    except ValueError as error:
-        return error
+    orders: list[Order | ValueError] = []
+    for line in lines:
+        try:
+            orders.append(decode_order(bytes(line)))
+        except ValueError as error:
+            orders.append(error)
+    return orders
 
 
 def decode_report(line: bytes) -> Started | ExecutionResult | None:

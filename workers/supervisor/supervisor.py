@@ -105,8 +105,7 @@ class Supervisor:
             case StopOrder():
                 self._stop(order)
             case MalformedStartError() if order.id not in self._steps:
-                text = f"the order to start it is malformed: {order}"
-                self._report_not_started(order.id, NotStartedError(text, True))
+                self._report_malformed(order.id, order)
             case ValueError():
                 _complain(f"a frame was ignored: {order}")
 
@@ -122,7 +121,7 @@ class Supervisor:
             self._report_not_started(order.id, error)
             return
         except ValueError as error:
-            self._report_not_started(order.id, NotStartedError(f"the order to start it is malformed: {error}", True))
+            self._report_malformed(order.id, error)
             return
         self._steps[order.id] = step
         if isinstance(step, WarmStep):
@@ -151,6 +150,9 @@ class Supervisor:
                 log_errno=error.log_errno,
             )
         )
+
+    def _report_malformed(self, step_id: str, error: ValueError) -> None:
+        self._report_not_started(step_id, NotStartedError(f"the order to start it is malformed: {error}", True))
 
     def _renew(self, renewal: Renewal) -> None:
         for step_id in renewal.ids:

@@ -123,11 +123,8 @@ def _json_values(text: str, takes_text: bool) -> list[str] | None:
 
     An object or a list in it is the text of its JSON, for a parameter that `takes_text`.
     """
-    if not text.lstrip().startswith("["):
-        return None
-    try:
-        data = json.loads(text, parse_float=str, parse_int=str, parse_constant=str)
-    except (ValueError, RecursionError):
+    data = written_members(text)
+    if data is None:
         return None
     for value in data:
         if isinstance(value, dict | list) and takes_text:
