@@ -16,7 +16,7 @@ import pytest
 from tests.faults.products import ROOT
 from tests.faults.scenarios import SCENARIOS
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.faults
 
 AT_A_TIME = 3
 """Labs wait most of the time: for leases to run out."""

@@ -19,10 +19,7 @@ from tests.faults.products import ROOT
 from tests.faults.storage_errors import StorageErrors
 from tests.integration.attempt_site import Site
 
-pytestmark = [
-    pytest.mark.skipif(bool(storage_errors.missing()), reason=storage_errors.missing() or "-"),
-    pytest.mark.timeout(900),
-]
+pytestmark = pytest.mark.skipif(bool(storage_errors.missing()), reason=storage_errors.missing() or "-")
 
 ALL = "STORAGE_ERRORS_ALL"
 """Set to have every error at every operation (some 3,000 runs), instead of one of them."""
