@@ -19,6 +19,7 @@ import pytest
 from tests.conftest import wait_until
 
 _ARGUMENTS = ["--headless=new", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
+_TEXTS = "return [...document.querySelectorAll(arguments[0])].map((one) => one.textContent);"
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,38 @@ class Browser:
         """
         return int(_ask("POST", f"{self.session}/execute/async", {"script": script, "args": [method, path]}))
 
+    def run(self, script: str, *arguments: Any) -> Any:
+        """What the body of a function returns that the open page executes with these arguments."""
+        return _ask("POST", f"{self.session}/execute/sync", {"script": script, "args": arguments})
+
     def count(self, selector: str) -> int:
-        script = "return document.querySelectorAll(arguments[0]).length;"
-        return int(_ask("POST", f"{self.session}/execute/sync", {"script": script, "args": [selector]}))
+        return int(self.run("return document.querySelectorAll(arguments[0]).length;", selector))
+
+    def texts(self, selector: str) -> list[str]:
+        return [str(text) for text in self.run(_TEXTS, selector)]
+
+    def click(self, selector: str) -> None:
+        """As a mouse does: fails where the element is hidden or something else lies over it."""
+        self._tell(selector, "click", {})
+
+    def write(self, selector: str, text: str) -> None:
+        """Key by key; on an <option>'s list this chooses what begins so."""
+        self._tell(selector, "value", {"text": text})
+
+    def press(self, *keys: str) -> None:
+        """Presses the keys together, on whatever has the focus; WebDriver's characters name those without text."""
+        actions = [{"type": "keyDown", "value": key} for key in keys]
+        actions += [{"type": "keyUp", "value": key} for key in reversed(keys)]
+        _ask("POST", f"{self.session}/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": actions}]})
+
+    def complaints(self) -> list[str]:
+        """What pages wrote to the console since the last call: uncaught errors and refusals of the policy too."""
+        entries = _ask("POST", f"{self.session}/se/log", {"type": "browser"})
+        return [f"{entry['level']}: {entry['message']}" for entry in entries]
+
+    def _tell(self, selector: str, order: str, body: dict[str, str]) -> None:
+        found = _ask("POST", f"{self.session}/element", {"using": "css selector", "value": selector})
+        _ask("POST", f"{self.session}/element/{next(iter(found.values()))}/{order}", body)
 
 
 @contextmanager
@@ -66,8 +96,9 @@ def running_browser(folder: Path) -> Iterator[Browser]:
         # Chromium's sandbox refuses to work for root, as tests in containers run.
         arguments = [*_ARGUMENTS, f"--user-data-dir={folder / 'profile'}", *["--no-sandbox"] * (os.geteuid() == 0)]
         options = {"binary": chromium, "args": arguments}
-        wanted = {"capabilities": {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options}}}
-        session = f"{address}/session/{_ask('POST', f'{address}/session', wanted)['sessionId']}"
+        wanted = {"browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
+        asked = {"capabilities": {"alwaysMatch": wanted}}
+        session = f"{address}/session/{_ask('POST', f'{address}/session', asked)['sessionId']}"
         try:
             yield Browser(session)
         finally:
