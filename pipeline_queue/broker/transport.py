@@ -26,6 +26,9 @@ from redis.exceptions import ResponseError
 
 logger = logging.getLogger(__name__)
 
+RETRY_SECONDS = 1.0
+"""Between two attempts to connect to a broker that is away."""
+
 
 class Taken(virtual.QoS):  # type: ignore[misc]
     """What a worker has taken from its queues and not ended, in its memory only: bounds how much it takes."""
@@ -139,6 +142,15 @@ class _ByOurTransport:
 
     def get_transport_cls(self) -> type[Transport]:
         return Transport
+
+    def _ensure_connection(self, errback: Any = None, max_retries: int | None = None, **options: Any) -> Any:
+        """Tries again every second. kombu waits longer each time, up to 30 s: a broker that has been away for two
+        minutes would stand idle for half of one once it is back.
+
+        `options` are kombu's; whoever gives intervals keeps theirs.
+        """
+        steady = {"interval_start": RETRY_SECONDS, "interval_step": 0, "interval_max": RETRY_SECONDS}
+        return super()._ensure_connection(errback, max_retries, **{**steady, **options})  # type: ignore[misc]
 
     def __eqhash__(self) -> Any:
         """kombu pools equal connections of all applications of a process: ours equal no others."""

@@ -1,18 +1,21 @@
-"""No worker exits for its broker: not when it is away at the start, not when it goes away twice in short order."""
+"""No worker exits for its broker, away at the start or twice in short order, and each is back as soon as its broker."""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 from pipeline_queue.client import Client
 from pipeline_queue.contract.settings import Settings
 from pipeline_queue.local.server import start_server
 from tests.conftest import Shell, plain_environment, wait_until, write_folder
+from tests.faults.server import FaultServer
 
 SLEEPING = """\
 pipeline:
@@ -72,3 +75,35 @@ def test_a_worker_lives_when_its_broker_goes_away_twice_in_short_order(tmp_path:
             worker.kill()
             worker.wait()
             server.stop()
+
+
+def test_a_worker_is_back_a_second_after_its_broker_however_long_that_was_away(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "project", pipeline_yaml=SLEEPING)
+    log = tmp_path / "worker.log"
+    with ExitStack() as stack:
+        server = FaultServer(tmp_path / "server")
+        stack.callback(server.kill)
+        server.start()
+        settings = Settings(server.url, tmp_path / "storage", tmp_path / "scratch")
+        client = stack.enter_context(Client(settings.storage, settings))
+        worker = _start(settings, log)
+        stack.callback(worker.wait)
+        stack.callback(worker.kill)
+        wait_until(client.workers, "the worker is ready")
+        shell = Shell(folder, plain_environment(**settings.environment()))
+        sweep = shell("sweep", "pipeline.yaml", "-p", "n=range(0,60)", "--detach").stdout.strip()
+        wait_until(lambda: client.sweep(sweep).counts["succeeded"], "steps run")
+        for attempts in (12, 24):
+            server.kill()
+            wait_until(lambda attempts=attempts: len(_pauses(log)) >= attempts, "it has tried to connect for a while")
+            server.start()
+            before = client.sweep(sweep).counts["succeeded"]
+            wait_until(lambda before=before: client.sweep(sweep).counts["succeeded"] > before, "work goes on")
+        assert client.wait_sweep(sweep, timeout_seconds=120).counts["succeeded"] == 60
+        assert worker.poll() is None
+    assert set(_pauses(log)) == {"1.00 second"}
+
+
+def _pauses(log: Path) -> list[str]:
+    """What Celery has said of how long it waits before it connects again."""
+    return re.findall(r"Trying again in ([\d.]+ \w+)", log.read_text())
