@@ -22,7 +22,7 @@ from statistics import median
 
 from benchmarks.machine import compile_bytecode, describe
 from benchmarks.ours import Ours
-from benchmarks.side import BenchmarkError, Timing
+from benchmarks.side import BenchmarkError, Side, Timing
 from benchmarks.work import Work
 from benchmarks.xargs import Xargs
 
@@ -83,14 +83,15 @@ def _measure(work: str, runs: int, rounds: int) -> dict[str, list[tuple[int, Tim
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         xargs, ours = Xargs(folder / "xargs"), Seeded(folder / "ours")
-        for side in (xargs, ours):
-            stack.callback(side.stop)
-            side.start()
-        for one, kind in ((xargs, cold), (ours, cold), (ours, warm)):
+        for started in (xargs, ours):
+            stack.callback(started.stop)
+            started.start()
+        measured: tuple[tuple[Side, Work], ...] = ((xargs, cold), (ours, cold), (ours, warm))
+        for one, kind in measured:
             one.measure(kind, 4, 4 * _LIMIT_SECONDS_PER_RUN)
         for turn in range(rounds):
             count = runs * (turn + 1) // rounds - runs * turn // rounds
-            for side, one, kind in zip(_SIDES, (xargs, ours, ours), (cold, cold, warm), strict=True):
+            for side, (one, kind) in zip(_SIDES, measured, strict=True):
                 timing = one.measure(kind, count, 30 + count * _LIMIT_SECONDS_PER_RUN)
                 timings[side].append((count, timing))
                 print(f"{work:8} turn {turn + 1}: {side:13} {_ms(count, timing):8.2f} ms/run", file=sys.stderr)

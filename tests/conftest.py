@@ -87,7 +87,7 @@ def plain_environment(**more: str) -> dict[str, str]:
     return {**kept, SCRATCH: _SCRATCH, **more}
 
 
-def wait_until(condition: Callable[[], Any], what: str, seconds: float = GENEROUS_SECONDS) -> Any:
+def wait_until(condition: Callable[..., Any], what: str, seconds: float = GENEROUS_SECONDS) -> Any:
     """The first true answer of the condition."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -198,7 +198,8 @@ class Cluster:
     def redis(self) -> Redis:
         """A connection that gives bytes as they are; closed with the test."""
         parts = urlsplit(self.settings.broker_url)
-        return self._stack.enter_context(Redis(unix_socket_path=parts.path, password=parts.password))
+        redis: Redis = self._stack.enter_context(Redis(unix_socket_path=parts.path, password=parts.password))
+        return redis
 
     def start_worker(
         self, *options: str, name: str = "one", python: str | Path = sys.executable

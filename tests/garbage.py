@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
 from redis import Redis
 from redis.exceptions import ResponseError
@@ -69,7 +70,7 @@ def _write_hash(redis: Redis, key: str, bad: bytes, chance: random.Random) -> No
 
 
 def _write_zset(redis: Redis, key: str, bad: bytes, chance: random.Random) -> None:
-    members = redis.zrange(key, 0, -1)
+    members: list[Any] = redis.zrange(key, 0, -1)
     if members and chance.random() < 0.4:
         bad = chance.choice(members)
     redis.zadd(key, {bad: chance.choice(_SCORES)})

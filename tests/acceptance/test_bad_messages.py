@@ -68,7 +68,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         client.submit(pipeline, {"learning_rate": 0.01})
         run_index, redis = RunIndex(cluster.settings.broker_url), cluster.redis()
         (queue,) = redis.keys("default*")
-        good: dict[str, Any] = json.loads(redis.lindex(queue, 0))
+        good: dict[str, Any] = json.loads(redis.lindex(queue, 0) or b"")
         entries = {**raw_entries(), **changed_entries(good, witness), **forged_entries(good)}
         yield Place(cluster, cluster.start_worker(), redis, run_index, pipeline, entries, witness)
         run_index.close()

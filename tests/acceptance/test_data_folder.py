@@ -158,7 +158,12 @@ def test_a_service_whose_folder_is_gone_ends_by_itself_with_its_steps(folder: Pa
 
 def _remove(folder: Path, stays: bool) -> None:
     """Though a worker may write there meanwhile."""
-    wait_until(lambda: shutil.rmtree(folder, ignore_errors=True) or not folder.exists(), "it is removed")
+
+    def removed() -> bool:
+        shutil.rmtree(folder, ignore_errors=True)
+        return not folder.exists()
+
+    wait_until(removed, "it is removed")
     if stays:
         folder.mkdir()
 

@@ -12,6 +12,7 @@ import venv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,7 +68,7 @@ def _up(shell: Shell) -> Iterator[ServiceNote]:
         process.communicate(timeout=60)
 
 
-def _seen(shell: Shell, run: str) -> list[dict[str, dict[str, str]]]:
+def _seen(shell: Shell, run: str) -> list[dict[str, Any]]:
     """What the step of the run printed, an attempt a line."""
     lines = shell("logs", run).stdout.splitlines()
     return [json.loads(line) for line in lines if line.startswith("{")]
@@ -119,7 +120,7 @@ def test_a_virtual_environment_that_was_removed_meanwhile_is_named_with_the_reme
     (packages / "as_here.pth").write_text("\n".join(path for path in sys.path if path))
     write_folder(folder, pipeline_yaml=PIPELINE.replace("steps:", "steps:\n    - first: {run: [sleep, '5']}"))
     with _up(_shell(folder)):
-        words = [other / "bin" / "python", "-m", "pipeline_queue", "run", "pipeline.yaml", "--detach"]
+        words = [str(other / "bin" / "python"), "-m", "pipeline_queue", "run", "pipeline.yaml", "--detach"]
         subprocess.run(words, cwd=folder, env=plain_environment(), check=True, capture_output=True, timeout=120)
         shutil.rmtree(other)
         shell = _shell(folder)
@@ -225,7 +226,7 @@ def _is_readable(path: Path) -> bool:
 
 
 def _redis_holds(broker_url: str, text: str) -> list[str]:
-    client = connect(broker_url)
+    client: Any = connect(broker_url)
     found = []
     try:
         for key in client.scan_iter("*"):

@@ -10,11 +10,13 @@ from tests.conftest import Shell
 
 
 def _model(report: dict[str, Any]) -> dict[str, Any]:
-    return json.loads((Path(report["steps"][0]["outputs"]) / "model.json").read_text())
+    model: dict[str, Any] = json.loads((Path(report["steps"][0]["outputs"]) / "model.json").read_text())
+    return model
 
 
 def _rows(shell: Shell, *runs: str) -> list[dict[str, Any]]:
-    return shell.json("trace", *runs, "--json")["rows"]
+    rows: list[dict[str, Any]] = shell.json("trace", *runs, "--json")["rows"]
+    return rows
 
 
 def test_the_nine_rows_of_the_process_table_happen(shell: Shell) -> None:

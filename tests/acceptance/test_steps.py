@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
@@ -210,7 +211,7 @@ def test_output_is_in_the_log_while_the_step_runs_and_byte_exact(cluster: Cluste
     assert client.wait(run, GENEROUS_SECONDS).state == "succeeded"
     log = client.logs(run, "talk")
     assert log is not None and log.read_bytes() == bytes(range(256)) + b"end"
-    assert follower.stdout is not None
+    assert isinstance(follower.stdout, io.TextIOWrapper)
     assert follower.stdout.buffer.read() == bytes(range(256)) + b"end"
     follower.communicate(timeout=GENEROUS_SECONDS)
 

@@ -102,7 +102,7 @@ def _spare_last_attempts(edges: Edges) -> None:
                 yield held
 
     RunIndex.claim = claimed  # type: ignore[method-assign]
-    LeaseKeeper.keep = kept  # type: ignore[method-assign]
+    LeaseKeeper.keep = kept  # type: ignore[assignment, method-assign]
 
 
 def _begins_last_attempt(result: Any) -> bool:

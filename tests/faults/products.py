@@ -80,7 +80,7 @@ class PlainChain:
         from tests.faults.plain_chain import submit
 
         storage.mkdir(exist_ok=True)
-        script = shutil.copy(step_under_test.__file__, folder)
+        script = str(shutil.copy(step_under_test.__file__, folder))
         submit(url, [[[sys.executable, script, step, str(run), seconds] for step in STEPS] for run in range(runs)])
         return storage / "runs"
 

@@ -59,9 +59,9 @@ def executions(signs: Iterable[Sign]) -> list[Execution]:
         known = found.get(sign.execution)
         begin = known.begin if known else sign.at
         ended = sign.event == "end" or bool(known and known.ended)
-        signs = (*(known.signs if known else ()), sign.at)
+        times = (*(known.signs if known else ()), sign.at)
         found[sign.execution] = Execution(
-            sign.run, sign.step, sign.execution, sign.machine, begin, sign.at, ended, signs, sign.forked
+            sign.run, sign.step, sign.execution, sign.machine, begin, sign.at, ended, times, sign.forked
         )
     return sorted(found.values(), key=lambda one: one.begin)
 

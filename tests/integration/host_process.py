@@ -110,7 +110,7 @@ def _celery_state() -> dict[str, Any]:
 
 
 def exit_functions() -> int:
-    return int(atexit._ncallbacks())  # type: ignore[attr-defined]
+    return int(atexit._ncallbacks())
 
 
 class Foreign:

@@ -25,7 +25,7 @@ WARM, WATCHDOG = "pipeline_queue: warm Python", "pq-guard: ends steps that nobod
 SLEEPER = "import pathlib, sys, time; pathlib.Path(sys.argv[2]).touch(); time.sleep(1000)"
 
 
-def eventually(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> float:
+def eventually(condition: Callable[..., bool], seconds: float = PATIENCE_SECONDS) -> float:
     """Wait until it holds and return how long that took."""
     began = time.monotonic()
     while not condition():

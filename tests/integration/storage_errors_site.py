@@ -220,7 +220,7 @@ class Bench:
         for step in steps:
             deaths, attempts = self._site.redis.hmget(f"pq1:run:{run.id}", f"{step}|deaths", f"{step}|attempts")
             if deaths not in (None, "0") or (attempts not in (None, "1") and not is_away):
-                yield f"{deaths} deaths and {attempts} attempts of {step}"
+                yield f"{deaths!r} deaths and {attempts!r} attempts of {step}"
 
 
 def _content(folder: Path) -> dict[str, str]:

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -303,10 +303,10 @@ def test_a_lease_given_up_at_the_end_of_an_attempt_is_not_said_to_be_lost(
 ) -> None:
     """The end is recorded, and the keeper asks once more before the attempt is over."""
     run, worker = site.submit(_two_steps(witness, first=f"import sys; sys.exit({exit_code})")), site.worker()
-    answers: list[list[str]] = []
+    answers: list[Sequence[str]] = []
     renew, discard = worker.leases._run_index.renew, worker.workspaces.discard
 
-    def noting_renew(*args: Any) -> list[str]:
+    def noting_renew(*args: Any) -> Sequence[str]:
         answers.append(renew(*args))
         return answers[-1]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def test_a_stopping_worker_takes_nothing_more_and_finishes_what_it_runs(
 
 
 def test_after_the_grace_steps_are_handed_back_and_count_for_nothing(
-    cluster: Cluster, tmp_path: Path, witness: Path, record_property: pytest.RecordProperty
+    cluster: Cluster, tmp_path: Path, witness: Path, record_property: Callable[[str, object], None]
 ) -> None:
     """Four stops: more than the deaths that a step is given up after."""
     gate = tmp_path / "gate"

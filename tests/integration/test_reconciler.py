@@ -58,12 +58,11 @@ def _sweep_monitor(site: Site) -> SweepMonitor:
 def _long_ago(site: Site) -> None:
     """Every run in flight was looked at long ago."""
     for key in site.redis.scan_iter(flight_key("*")):
-        for index in site.redis.zrange(key, 0, -1):
-            site.redis.zadd(key, {index: 1})
+        site.redis.zadd(key, dict.fromkeys(map(str, site.redis.zrange(key, 0, -1)), 1))
 
 
 def _queued(site: Site) -> list[str]:
-    return sorted(str(run_of(one)) for name in lists_of("default") for one in site.redis.lrange(name, 0, -1))
+    return sorted(str(run_of(str(one))) for name in lists_of("default") for one in site.redis.lrange(name, 0, -1))
 
 
 def _submit_sweep(site: Site, folder: Path, runs: int, pipeline: str = PIPELINE) -> Sweep:
@@ -186,7 +185,7 @@ class _Memory:
         """The server comes back with it."""
         self._redis.flushall()
         for key, value in self._kept.items():
-            self._redis.restore(key, 0, value)
+            self._redis.restore(key, 0, value or b"")
         self._redis.delete("pq1:server")
         self._redis.close()
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -96,10 +96,10 @@ def test_unsigned_and_altered_messages_are_refused(cluster: Cluster, run_index: 
     redis = cluster.redis()
     cluster.client.submit(pipeline, values)
     (queue,) = redis.keys("default*")
-    signed: Message = json.loads(redis.lpop(queue))
+    signed: Message = json.loads(cast(bytes, redis.lpop(queue)))
     second = cluster.client.submit(pipeline, {"learning_rate": 0.02})
     # The signature of one run on another's message, and one moved to another queue.
-    theirs: Message = json.loads(redis.lindex(queue, 0))
+    theirs: Message = json.loads(redis.lindex(queue, 0) or b"")
     redis.lpush(queue, json.dumps(with_body(theirs, body_of(signed)[0][0]["sig"], 0, 0, "sig")))
     moved = json.loads(json.dumps(signed))
     moved["properties"]["delivery_info"]["routing_key"] = "gpu"
@@ -140,9 +140,13 @@ def test_an_unusable_key_is_refused_before_anything_is_written(cluster: Cluster,
     key = cluster.settings.signing_key_file
     assert key is not None
     pipeline = loaded(cluster, SEED_YAML)
-    {"missing": key.unlink, "readable by all": lambda: key.chmod(0o644), "short": lambda: write_key(key, "sesame")}[
-        what
-    ]()
+    match what:
+        case "missing":
+            key.unlink()
+        case "readable by all":
+            key.chmod(0o644)
+        case "short":
+            write_key(key, "sesame")
     shell = cluster.shell(pipeline.folder)
     done = shell("run", "pipeline.yaml", "-p", "learning_rate=0.1", exit_code=2)
     assert str(key) in done.stderr

@@ -203,7 +203,7 @@ def test_a_passing_error_after_much_has_been_moved_is_tried_again(
     site: Site, witness: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(disk_monitor, "_PASSING_SECONDS", 0.5)
-    real, failures = recording.move_outputs, [OSError(errno.ESTALE, os.strerror(errno.ESTALE))]
+    real, failures = outputs.move_outputs, [OSError(errno.ESTALE, os.strerror(errno.ESTALE))]
 
     def slow(*arguments: Any) -> Any:
         if failures:
@@ -233,7 +233,7 @@ def test_a_move_that_failed_half_way_goes_on_where_it_was(
         copied.append(source.name)
         real(source, destination)
 
-    def across(self: Path, target: Path) -> None:
+    def across(self: Path, target: Path) -> Path:
         if "work" in self.parts and self.parent.parent.name == "work":
             raise OSError(errno.EXDEV, "another disk")
         return real_rename(self, target)
@@ -415,7 +415,7 @@ def test_the_reconciler_forgets_nothing_while_the_storage_is_not_there(site: Sit
     reconciler = Reconciler("one@test", site.run_index, site.storage, SweepCache(site.storage))
     reconciler.start()
     wait_until(
-        lambda: site.redis.zscore("pq1:retries", f"{run.id} one") > site.run_index.time() * 1000, "it has looked"
+        lambda: (site.redis.zscore("pq1:retries", f"{run.id} one") or 0) > site.run_index.time() * 1000, "it has looked"
     )
     reconciler.stop()
     assert site.run_index.run(run.id) is not None and site.run_index.active() == 1

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -235,9 +235,9 @@ def _worker(bench: Bench, lease: float, *argv: str) -> Iterator[tuple[subprocess
 
 @pytest.mark.parametrize("kind", ["stubborn", "scrubbed daemon"])
 def test_a_killed_worker_leaves_no_process_of_its_step(
-    bench: Bench, kind: str, record_property: pytest.RecordProperty
+    bench: Bench, kind: str, record_property: Callable[[str, object], None]
 ) -> None:
-    argv = (PYTHON, "-S", "-c", STUBBORN_TREE, str(bench.folder / "up-"))
+    argv: tuple[str, ...] = (PYTHON, "-S", "-c", STUBBORN_TREE, str(bench.folder / "up-"))
     if kind != "stubborn":
         daemon = bench.daemon(scrubbed=True)
         argv = (*daemon[:3], daemon[3] + "\ntime.sleep(1000)", *daemon[4:])
@@ -252,7 +252,7 @@ def test_a_killed_worker_leaves_no_process_of_its_step(
 
 @pytest.mark.parametrize("kind", ["stubborn", "scrubbed daemon"])
 def test_worker_and_supervisor_killed_in_the_same_moment_leave_no_process_of_the_step(bench: Bench, kind: str) -> None:
-    argv = (PYTHON, "-S", "-c", STUBBORN_TREE, str(bench.folder / "up-"))
+    argv: tuple[str, ...] = (PYTHON, "-S", "-c", STUBBORN_TREE, str(bench.folder / "up-"))
     if kind != "stubborn":
         daemon = bench.daemon(scrubbed=True)
         argv = (*daemon[:3], daemon[3] + "\ntime.sleep(1000)", *daemon[4:])

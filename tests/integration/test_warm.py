@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,18 +37,18 @@ class WarmBench:
         (self.packages / f"{name}.py").write_text(text)
         return name
 
-    def request(self, script: str, *preload: str, args: tuple[str, ...] = (), **changes: object) -> StartOrder:
+    def request(self, script: str, *preload: str, args: tuple[str, ...] = (), **changes: Any) -> StartOrder:
         (self.step / "script.py").write_text(script)
         base = self.bench.request().env
-        env = {**base, "PYTHONPATH": str(self.packages), **changes.pop("env", {})}  # type: ignore[dict-item]
-        values: dict[str, object] = {"cwd": str(self.step), "env": env, "preload": preload, "late": LATE, **changes}
+        env = {**base, "PYTHONPATH": str(self.packages), **changes.pop("env", {})}
+        values: dict[str, Any] = {"cwd": str(self.step), "env": env, "preload": preload, "late": LATE, **changes}
         return self.bench.request(PYTHON, "script.py", *args, **values)
 
-    def begin(self, script: str, *preload: str, **changes: object) -> tuple[StartOrder, Future[ExecutionResult]]:
+    def begin(self, script: str, *preload: str, **changes: Any) -> tuple[StartOrder, Future[ExecutionResult]]:
         request = self.request(script, *preload, **changes)
         return request, self.bench.begin(request)
 
-    def run(self, script: str, *preload: str, **changes: object) -> ExecutionResult:
+    def run(self, script: str, *preload: str, **changes: Any) -> ExecutionResult:
         return self.bench.executor.run(self.request(script, *preload, **changes))
 
     def said(self) -> str:
@@ -62,7 +63,7 @@ class WarmBench:
     def warm_processes(self) -> list[int]:
         return children_named(self.supervisor(), WARM)
 
-    def sleeping(self, *preload: str, **changes: object) -> tuple[StartOrder, Future[ExecutionResult]]:
+    def sleeping(self, *preload: str, **changes: Any) -> tuple[StartOrder, Future[ExecutionResult]]:
         """A forked step that sleeps, once it does."""
         script = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep(1000)"
         request, future = self.begin(script, *preload, args=(str(self.bench.ready),), **changes)
@@ -373,13 +374,13 @@ def test_what_cannot_be_started_says_the_same_as_a_cold_start(warm: WarmBench, c
         request = warm.request(
             "", *preload, args=args, env={"LATE": "x" * (140_000 if change == "long variable" else 1)}
         )
-        changes = {
+        changes: dict[str, dict[str, Any]] = {
             "no folder": {"cwd": str(warm.step / "absent")},
             "no interpreter": {"argv": ("/no/python", "script.py")},
             "no script": {"argv": (PYTHON, "absent.py")},
-        }.get(change, {})
+        }
         values = {name: getattr(request, name) for name in request.__dataclass_fields__}
-        result = warm.bench.executor.run(StartOrder(**{**values, **changes}))  # type: ignore[arg-type]
+        result = warm.bench.executor.run(StartOrder(**{**values, **changes.get(change, {})}))
         answers.append((result.cause, result.exit_code, result.error, result.infrastructure, warm.said()))
     assert answers[0] == answers[1]
 

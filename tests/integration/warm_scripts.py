@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SCRIPTS = {
+SCRIPTS: dict[str, str | bytes] = {
     "argv": "import sys; print(sys.argv, sys.orig_argv[1:], sys.executable, sys.flags, sys._xoptions, sys.warnoptions)",
     "working_directory": "import os, pathlib; print(os.getcwd(), pathlib.Path.cwd(), os.listdir('.'), os.environ.get('PWD'))",
     "environment": """

@@ -171,7 +171,8 @@ def test_conditions_compare_lists_by_their_values() -> None:
 )
 def test_a_list_on_the_command_line_is_one_value(tmp_path: Path, text: str, values: list[str]) -> None:
     found = rows(tmp_path, parameters=LAYERS, texts=(f"layers={text}",))
-    assert found == ([(value,) for value in values] or [()])
+    expected: list[tuple[str, ...]] = [(value,) for value in values]
+    assert found == (expected or [()])
 
 
 def test_a_random_list_is_a_choice_of_lists(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from pipeline_queue.contract.errors import PipelineFileError
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.loading.loader import LoadedPipeline, load_pipeline
-from pipeline_queue.model.pipeline import Pipeline
+from pipeline_queue.model.pipeline import Pipeline, Value
 from pipeline_queue.planning.planner import plan_step
 
 PARAMETERS = """\
@@ -35,7 +35,7 @@ def load(folder: Path, item: str) -> LoadedPipeline:
 def argv(folder: Path, item: str, **values: bool | int | str) -> list[str]:
     # As a worker gets it: through the JSON of the sweep.
     pipeline = Pipeline.from_json(load(folder, item).pipeline.as_json())
-    point = {"augment": False, "note": "", "epochs": 3, **values}
+    point: dict[str, Value] = {"augment": False, "note": "", "epochs": 3, **values}
     return list(plan_step(pipeline.steps[0], RUN, point).argv[3:])
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pipeline_queue.contract import records
 from pipeline_queue.contract.records import OutputFile
 from pipeline_queue.model.pipeline import Step
 from workers.outcome import Failure, blamed_on_disk, duration, failure_of, last_lines, signal_name, sizes, with_tail
@@ -109,7 +110,7 @@ def test_memory_is_said_in_the_unit_of_its_limit(used: int, limit: int, texts: t
 
 
 @pytest.mark.parametrize("cause", ["exit_code", "signal", "missing_outputs"])
-def test_a_step_that_failed_beside_a_full_disk_failed_for_that_and_is_tried_again(cause: str) -> None:
+def test_a_step_that_failed_beside_a_full_disk_failed_for_that_and_is_tried_again(cause: records.Cause) -> None:
     failure = Failure(cause, "step train failed with exit code 7")
     blamed = blamed_on_disk(failure, "the scratch disk is full", is_full=True)
     assert blamed.message == "step train failed with exit code 7 while the scratch disk is full"
@@ -119,6 +120,6 @@ def test_a_step_that_failed_beside_a_full_disk_failed_for_that_and_is_tried_agai
 
 
 @pytest.mark.parametrize("cause", ["timeout", "memory", "cancelled", "lost", "storage"])
-def test_a_full_disk_is_not_to_blame_for_what_has_another_cause(cause: str) -> None:
+def test_a_full_disk_is_not_to_blame_for_what_has_another_cause(cause: records.Cause) -> None:
     failure = Failure(cause, "step train ended")
     assert blamed_on_disk(failure, "the scratch disk is full", is_full=True) == failure

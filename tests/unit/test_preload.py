@@ -109,7 +109,12 @@ def test_too_many_modules_are_refused(folder: Path) -> None:
 
 def test_variables_with_an_expression_are_set_after_the_fork_unless_imports_read_them() -> None:
     seed = (Reference(scope="parameters", name="seed"),)
-    env = {"SEED": seed, "OMP_NUM_THREADS": seed, "FIXED": ("1",), "PARTLY": ("a", *seed)}
+    env: dict[str, tuple[str | Reference, ...]] = {
+        "SEED": seed,
+        "OMP_NUM_THREADS": seed,
+        "FIXED": ("1",),
+        "PARTLY": ("a", *seed),
+    }
     step = Step(name="s", argv=(("s.py",),), python=True, env=env)
     names = [*env, "PATH", "PIPELINE_QUEUE_RUN_ID"]
     assert late_variables(step, names) == {"SEED", "PARTLY", "PIPELINE_QUEUE_RUN_ID"}

@@ -34,7 +34,7 @@ def _argv(loaded: LoadedPipeline, **values: Any) -> list[str]:
     pipeline = loaded.pipeline
     point = {parameter.name: parameter.default for parameter in pipeline.parameters} | values
     assert None not in point.values()
-    plan = plan_step(pipeline.steps[0], RunId("train-7k3m9q2x", 0), point)  # type: ignore[arg-type]
+    plan = plan_step(pipeline.steps[0], RunId("train-7k3m9q2x", 0), point)
     return list(plan.argv[1:])
 
 

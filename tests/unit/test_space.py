@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -82,7 +82,7 @@ def products(draw: st.DrawFn) -> tuple[Product, list[Mapping[str, Value]]]:
     """A product, and the partial points that it excludes."""
     parts = tuple(draw(factors(prefix)) for prefix in "abcd"[: draw(st.integers(0, 4))])
     names = [name for factor in parts for name in factor.names]
-    fixed = {"f": draw(st.sampled_from(HOSTILE)), "g": 3}
+    fixed: dict[str, Value] = {"f": draw(st.sampled_from(HOSTILE)), "g": 3}
     declared = tuple(draw(st.permutations([*names, *fixed])))
     excluded: list[Mapping[str, Value]] = []
     for _ in range(draw(st.integers(0, 4))):
@@ -166,7 +166,7 @@ def grid(*sizes: int, **others: Any) -> Product:
     return Product(names=names, fixed={}, factors=parts, **others)
 
 
-@pytest.mark.parametrize("space", [grid(3, 2), Points(({"x": 1},) * 6), grid(2, repeat=3), grid(10, max_runs=6)])
+@pytest.mark.parametrize("space", [grid(3, 2), Points([{"x": 1}] * 6), grid(2, repeat=3), grid(10, max_runs=6)])
 @pytest.mark.parametrize("index", [-1, -6, 6, 7, 10**30])
 def test_an_index_outside_the_space_is_an_error(space: Product | Points, index: int) -> None:
     with pytest.raises(IndexError):
@@ -265,8 +265,8 @@ def test_a_computed_axis_finds_its_values_and_keeps_between_its_ends(axis: Axis,
     assert [number for start, stop in axis.matching(axis[index]) for number in range(start, stop)] == [
         number for number in range(axis.count) if axis[number] == axis[index]
     ]
-    ends = sorted([axis[0], axis[axis.count - 1]])  # type: ignore[type-var]
-    assert ends[0] <= axis[index] <= ends[1]  # type: ignore[operator]
+    first, last, value = (cast(float, axis[at]) for at in (0, axis.count - 1, index))
+    assert min(first, last) <= value <= max(first, last)
     assert type(axis[index]) is type(axis[0])
     assert axis.matching(10**60) == axis.matching("x") == ()
 

@@ -210,6 +210,6 @@ def test_a_space_around_a_text_is_kept_and_told(tmp_path: Path) -> None:
     (tmp_path / "points.csv").write_text("lr, note\n0.1, a\n0.2,b\n 0.3 , c\n")
     parameters = "    lr: {type: float}\n    note: {type: string}\n"
     one = built(tmp_path, "{csv: points.csv}", parameters)
-    assert [point["note"] for point in one.space] == [" a", "b", " c"]
+    assert [one.space[index]["note"] for index in range(len(one.space))] == [" a", "b", " c"]
     (note,) = one.notes
     assert note.endswith("points.csv:2:1: the value of 'note' begins or ends with a space, which is kept")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -37,7 +38,7 @@ HOSTILE = [
 ]
 
 
-def values(folder: Path, name: str, text: str, **asked: int) -> list[Value]:
+def values(folder: Path, name: str, text: str, **asked: Any) -> list[Value]:
     space = built(folder, texts=(f"{name}={text}",), **asked).space
     return [space[index][name] for index in range(len(space))]
 
@@ -216,7 +217,7 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
         ({"texts": ("lr=linspace(0,10,1000000)", "epochs=range(1,1000000)")}, "the sweep has 999,999,000,000 runs"),
     ],
 )
-def test_what_makes_no_sense_is_refused(tmp_path: Path, asked: dict[str, object], problem: str) -> None:
+def test_what_makes_no_sense_is_refused(tmp_path: Path, asked: dict[str, Any], problem: str) -> None:
     told = refusals(tmp_path, **asked)
     assert problem in told[0]
 

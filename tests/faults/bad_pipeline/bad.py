@@ -43,7 +43,7 @@ def huge_log() -> None:
 
 
 def out_of_memory() -> None:
-    hoard = []
+    hoard: list[bytes] = []
     while len(hoard) * _BLOCK_BYTES < _MAX_MEMORY_BYTES:
         hoard.append(b"\1" * _BLOCK_BYTES)
         time.sleep(_BLOCK_SECONDS)
