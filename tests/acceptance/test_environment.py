@@ -118,11 +118,14 @@ def test_a_virtual_environment_that_was_removed_meanwhile_is_named_with_the_reme
     venv.create(other, symlinks=True)
     packages = next((other / "lib").glob("python3*")) / "site-packages"
     (packages / "as_here.pth").write_text("\n".join(path for path in sys.path if path))
-    write_folder(folder, pipeline_yaml=PIPELINE.replace("steps:", "steps:\n    - first: {run: [sleep, '5']}"))
+    gate = folder.parent / "gate"
+    first = f"first: {{run: [sh, -c, 'until [ -e {gate} ]; do sleep 0.05; done']}}"
+    write_folder(folder, pipeline_yaml=PIPELINE.replace("steps:", f"steps:\n    - {first}"))
     with _up(_shell(folder)):
         words = [str(other / "bin" / "python"), "-m", "pipeline_queue", "run", "pipeline.yaml", "--detach"]
         subprocess.run(words, cwd=folder, env=plain_environment(), check=True, capture_output=True, timeout=120)
         shutil.rmtree(other)
+        gate.touch()
         shell = _shell(folder)
         wait_until(lambda: shell.json("status", "last", "--json")["state"] == "failed", "it was given up")
         told = shell.json("status", "last", "--json")["message"]

@@ -284,8 +284,7 @@ def test_kill_9_of_the_worker_leaves_nothing_of_the_step_and_another_takes_over(
     run = client.submit(client.load(folder / "pipeline.yaml"))
     wait_until(lambda: len(_alive_with(marker)) >= 2, "the step and its child run")
     victim.kill()
-    # The promise is 2 s; a loaded machine may take longer to schedule us, so the limit here is looser.
-    wait_until(lambda: not _alive_with(marker), "nothing of the step lives", seconds=20)
+    wait_until(lambda: not _alive_with(marker), "nothing of the step lives")
     cluster.start_worker(name="two")
     report = client.wait(run, GENEROUS_SECONDS)
     assert report.state == "succeeded" and report.steps[0].attempts == 2

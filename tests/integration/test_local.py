@@ -9,7 +9,6 @@ import signal
 import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -243,7 +242,5 @@ def test_what_a_killed_worker_had_taken_runs_with_the_next_one_whatever_its_queu
 
 def test_a_service_that_nobody_needs_ends_by_itself(shell: Shell) -> None:
     shell("run", "pipeline.yaml", "-p", "learning_rate=0.01")
-    began = time.monotonic()
     wait_until(lambda: not _data(shell).is_served(), "the service has ended")
-    assert time.monotonic() - began < 30
     assert json.loads(shell("doctor", "--json").stdout)["ok"] is True
