@@ -50,6 +50,7 @@ from pipeline_queue.reporting.sweep_progress import StepCounter
 from pipeline_queue.reporting.sweeps import ENDED_SWEEP, SweepReport, add_reasons, read_sweep
 from pipeline_queue.reporting.trace import Traced
 from pipeline_queue.storage.access import describe_failed, make_folder
+from pipeline_queue.storage.files import is_there
 from pipeline_queue.storage.patience import WAITING, patient, repeat_until_done
 from pipeline_queue.storage.storage import CANCELLED, RUN_END, SWEEP, Storage, create_exclusive
 from pipeline_queue.storage.submitted_environment import EnvironmentFolder, SubmittedEnvironment
@@ -589,7 +590,7 @@ class Client:
         if self._environments is None:
             return
         mine = SubmittedEnvironment.of_this_process()
-        is_accepted = keeps is not None and (self._writable().sweep(sweep) / SWEEP).exists()
+        is_accepted = keeps is not None and is_there(self._writable().sweep(sweep) / SWEEP)
         known = self._environments.read(sweep) if is_accepted else None
         if known is None or keeps is None:
             self._environments.write(sweep, mine)

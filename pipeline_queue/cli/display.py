@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -194,8 +195,23 @@ def files_of(step: StepSummary) -> list[Path]:
 
 
 def files_in(folder: Path) -> list[Path]:
-    """The files and links below a folder, in order."""
-    return repeat_until_done(lambda: sorted(path for path in folder.rglob("*") if path.is_symlink() or path.is_file()))
+    """The files and links below a folder that can be read, in order. Raises OSError, StorageError.
+
+    `Path.rglob` takes a storage that is away for an empty folder since Python 3.13.
+    """
+    return repeat_until_done(lambda: sorted(_files_below(folder)))
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    try:
+        entries = list(os.scandir(folder))
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files_below(Path(entry.path))
+        elif entry.is_symlink() or entry.is_file():
+            yield Path(entry.path)
 
 
 def safe_text(content: str, style: str = "", justify: JustifyMethod | None = None) -> Text:

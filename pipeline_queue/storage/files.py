@@ -8,6 +8,7 @@ renamed). Each function here says so only of what somebody else did.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 from collections.abc import Callable
@@ -53,6 +54,8 @@ def read_end(path: Path, size_bytes: int) -> bytes:
 
 class RawReader(io.RawIOBase):
     """A file to read of which every error is raised: also EAGAIN, of which Python's own make an end."""
+
+    _descriptor = -1  # Python also closes one that could not be opened
 
     def __init__(self, path: Path) -> None:
         """Raises OSError."""
@@ -136,8 +139,14 @@ def names_in(folder: Path | str) -> frozenset[str]:
 
 
 def is_there(path: Path) -> bool:
-    """Raises OSError, StorageError."""
-    return repeat_until_done(path.exists)
+    """Raises OSError, StorageError; `Path.exists` raises nothing since Python 3.14."""
+    try:
+        repeat_until_done(path.stat)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return False
+        raise
+    return True
 
 
 def rename(source: Path, target: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from pipeline_queue.contract.errors import NotFoundError, StorageError
 from pipeline_queue.contract.records import SweepRecord
+from pipeline_queue.storage.files import is_there
 from pipeline_queue.storage.storage import REUSED, Storage
 
 _YOUNG_SECONDS = 3600.0
@@ -53,7 +54,7 @@ def remove_reused(storage: Storage, older_than_seconds: float) -> tuple[int, int
         removed = 0
         for name in unused:
             hidden = folder / f".{name}"
-            if (name in linked or hidden.stat().st_mtime > young) and not (folder / name).exists():
+            if (name in linked or hidden.stat().st_mtime > young) and not is_there(folder / name):
                 hidden.rename(folder / name)
             else:
                 _remove(hidden)
@@ -79,7 +80,7 @@ def _linked(storage: Storage) -> set[str]:
 def _remove_snapshot(storage: Storage, digest: str) -> None:
     """Renamed first and looked at afterwards: a submitter either touched it before, or misses it and writes its own."""
     path = storage.snapshot(digest)
-    if not path.exists() or _is_young(path) or _is_named(storage, digest):
+    if not is_there(path) or _is_young(path) or _is_named(storage, digest):
         return
     hidden = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     path.rename(hidden)
