@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 from pipeline_queue.index import decoding, keys
 from pipeline_queue.index.connection import broker_errors
 from pipeline_queue.index.decoding import printable
-from pipeline_queue.index.scripts import CALL
+from pipeline_queue.index.scripts import script
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -19,21 +19,6 @@ MAX_ROWS = 500
 MAX_PAYLOAD_BYTES = 2000
 _MAX_TEXT_BYTES = 400
 _VERSION = 1
-
-# Keeps a refused message. A row is the JSON of `v`, `at` (Unix seconds by Redis), `reason`, `queue`, `worker`, `bytes`
-# (how long the message was) and `payload` (its beginning).
-# KEYS  1 dead list, newest first
-# ARGV  1 the row's JSON without `at` and its closing brace, 2 how many rows are kept
-# result how many are kept now
-_KEEP = (
-    CALL
-    + """
-local clock = redis.call('TIME')
-call('LPUSH', KEYS[1], ARGV[1] .. ', "at": ' .. clock[1] .. '}')
-call('LTRIM', KEYS[1], 0, ARGV[2] - 1)
-return call('LLEN', KEYS[1])
-"""
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +39,7 @@ class DeadLetters:
     def __init__(self, redis: Redis, broker_url: str) -> None:
         self._redis = redis
         self._url = broker_url
-        self._keep = redis.register_script(_KEEP)
+        self._keep = redis.register_script(script("keep_dead_letter"))
 
     def keep(self, payload: bytes, reason: str, queue: str, worker: str) -> None:
         row = {

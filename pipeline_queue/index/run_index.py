@@ -22,10 +22,11 @@ from pipeline_queue.contract.metric_spans import MAX_SPANS
 from pipeline_queue.contract.settings import Settings
 from pipeline_queue.contract.states import RunState, StepState
 from pipeline_queue.contract.warm_python import WarmPython
-from pipeline_queue.index import decoding, keys, scripts
+from pipeline_queue.index import decoding, keys
 from pipeline_queue.index.connection import broker_errors, connect
 from pipeline_queue.index.dead_letters import DeadLetters
 from pipeline_queue.index.decoding import GarbageError
+from pipeline_queue.index.scripts import script, script_beyond_memory
 from pipeline_queue.index.sweep_index import SHARED_SECONDS, SweepIndex
 
 if TYPE_CHECKING:
@@ -177,16 +178,16 @@ class RunIndex:
         self.sweeps = SweepIndex(self._redis, broker_url)
         self.dead = DeadLetters(self._redis, broker_url)
         register = self._redis.register_script
-        self._close = register(scripts.CLOSE)
-        self._claim = register(scripts.CLAIM)
-        self._renew = register(scripts.RENEW)
-        self._renew_when_full = register(scripts.RENEW_WHEN_FULL)
-        self._record = register(scripts.RECORD)
-        self._cancel = register(scripts.CANCEL)
-        self._due = register(scripts.DUE)
-        self._hold = register(scripts.HOLD)
-        self._let_go = register(scripts.LET_GO)
-        self._note_complete = register(scripts.NOTE_COMPLETE)
+        self._close = register(script("close_run"))
+        self._claim = register(script("claim"))
+        self._renew = register(script("renew"))
+        self._renew_when_full = register(script_beyond_memory("renew"))
+        self._record = register(script("record"))
+        self._cancel = register(script("cancel_run"))
+        self._due = register(script("due"))
+        self._hold = register(script("hold"))
+        self._let_go = register(script("let_go"))
+        self._note_complete = register(script("note_complete"))
 
     @classmethod
     def of(cls, settings: Settings) -> RunIndex:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Literal, TypeVar, cast
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.contract.metric_spans import MetricSpan
 from pipeline_queue.contract.states import ENDED, SHARED_FAILURE, FailureGroup
-from pipeline_queue.index import decoding, keys, scripts
+from pipeline_queue.index import decoding, keys
 from pipeline_queue.index.connection import broker_errors
 from pipeline_queue.index.decoding import GarbageError
+from pipeline_queue.index.scripts import script
 
 if TYPE_CHECKING:
     from pipeline_queue.index.mending import MendingRedis
@@ -151,21 +152,21 @@ class SweepIndex:
     def __init__(self, redis: MendingRedis, broker_url: str) -> None:
         self._redis = redis
         self._url = broker_url
-        self._open = redis.register_script(scripts.OPEN_SWEEP)
-        self._allot = redis.register_script(scripts.ALLOT)
-        self._restore = redis.register_script(scripts.RESTORE_SWEEP)
-        self._reopen = redis.register_script(scripts.REOPEN)
-        self._drop = redis.register_script(scripts.DROP_SWEEP)
-        self._cancel = redis.register_script(scripts.CANCEL_SWEEP)
-        self._cancel_runs = redis.register_script(scripts.CANCEL_RUNS)
-        self._end = redis.register_script(scripts.END_SWEEP)
-        self._begin = redis.register_script(scripts.BEGIN)
-        self._join = redis.register_script(scripts.JOIN)
-        self._release = redis.register_script(scripts.RELEASE)
-        self._turn = redis.register_script(scripts.TURN_SWEEP)
-        self._untracked = redis.register_script(scripts.UNTRACKED)
-        self._progress = redis.register_script(scripts.PROGRESS)
-        self._retrying = redis.register_script(scripts.RETRYING)
+        self._open = redis.register_script(script("open_sweep"))
+        self._allot = redis.register_script(script("allot"))
+        self._restore = redis.register_script(script("restore_sweep"))
+        self._reopen = redis.register_script(script("reopen"))
+        self._drop = redis.register_script(script("drop_sweep"))
+        self._cancel = redis.register_script(script("cancel_sweep"))
+        self._cancel_runs = redis.register_script(script("cancel_runs"))
+        self._end = redis.register_script(script("end_sweep"))
+        self._begin = redis.register_script(script("begin_run"))
+        self._join = redis.register_script(script("join_shared_step"))
+        self._release = redis.register_script(script("release_shared_step"))
+        self._turn = redis.register_script(script("turn_sweep"))
+        self._untracked = redis.register_script(script("untracked"))
+        self._progress = redis.register_script(script("progress"))
+        self._retrying = redis.register_script(script("retrying"))
 
     def open(self, opening: Opening) -> bool:
         """Makes a sweep known; False when it was."""

@@ -1,0 +1,131 @@
+-- Functions that every script of the index may use; it is put in front of each.
+
+-- What a run's state is once it has ended: the names of contract/states.py.
+local ENDED = {succeeded = true, failed = true, cancelled = true}
+-- How long an ended sweep is remembered.
+local ENDED_SWEEP_SECONDS = 86400
+-- Failures of a sweep are counted by cause, up to so many; the rest together.
+local MAX_CAUSES = 200
+-- Numbers above are garbage: no count or time of ours is near.
+local MAX_NUMBER = 1e15
+
+local function garbage(key) error('GARBAGE NUMBER '..key) end
+
+-- Calls a command of Redis. What lies under a key of ours may be anything: a command that meets a wrong type or what is
+-- no number ends the script with the key's name, for mending.py to drop it. `whole` and `number` read fields likewise.
+local function call(command, key, ...)
+  local reply = redis.pcall(command, key, ...)
+  if type(reply) == 'table' and reply.err then
+    local text = reply.err
+    if string.find(text, 'WRONGTYPE', 1, true) then error('GARBAGE TYPE '..key) end
+    if string.find(text, 'not an integer', 1, true) or string.find(text, 'overflow', 1, true) then garbage(key) end
+    return redis.call(command, key, ...)
+  end
+  return reply
+end
+
+local function number(key, text)
+  -- In decimal: Lua takes other forms too.
+  local value = string.match(tostring(text), '^%-?[%d%.]+$') and tonumber(text)
+  if not value or value ~= value or math.abs(value) > MAX_NUMBER then garbage(key) end
+  return value
+end
+
+local function whole(key, text)
+  local value = number(key, text)
+  if value ~= math.floor(value) then garbage(key) end
+  return value
+end
+
+-- Fields of a hash by their names; false for one that is not there.
+local function read(key, ...)
+  local names, found = {...}, {}
+  for at, value in ipairs(call('HMGET', key, ...)) do found[names[at]] = value end
+  return found
+end
+
+-- The fields `<step>|<name>` of a run's hash, by name.
+local function read_step(run_key, step, ...)
+  local fields, found = {}, {}
+  for at, name in ipairs({...}) do fields[at] = step..'|'..name end
+  for at, value in ipairs(call('HMGET', run_key, unpack(fields))) do found[select(at, ...)] = value end
+  return found
+end
+
+-- The index of a run `<sweep>.<index>`, as text.
+local function index_of(run) return string.match(run, '%d+$') end
+
+-- Redis' own clock: milliseconds since 1970, and microseconds as text.
+local function clock()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000), string.format('%.0f', time[1] * 1000000 + time[2])
+end
+
+-- A run begins, once: it is no longer one of its sweep's unstarted. Returns 1 when the sweep is to take more now: it
+-- has more to start, and half of its window has begun.
+local function begin(run_key, sweep_key, flight_key, run)
+  if call('HGET', run_key, 'allotted') ~= 'queued' then return 0 end
+  call('HSET', run_key, 'allotted', 'started')
+  local sweep = read(sweep_key, 'cursor', 'total', 'redo', 'most')
+  if not sweep.cursor or not call('ZSCORE', flight_key, index_of(run)) then return 0 end
+  local unstarted = call('HINCRBY', sweep_key, 'unstarted', -1)
+  local more = whole(sweep_key, sweep.cursor) < whole(sweep_key, sweep.total) or whole(sweep_key, sweep.redo or 0) > 0
+  return more and unstarted * 2 <= whole(sweep_key, sweep.most or unstarted * 2) and 1 or 0
+end
+
+-- Counts a failed run under its cause, and ends the starting of runs when there are too many.
+local function count_failure(sweep_key, causes_key, run, cause, sweep)
+  if cause ~= '' then
+    if call('HEXISTS', causes_key, cause) == 0 and call('HLEN', causes_key) >= MAX_CAUSES then
+      cause = 'other causes'
+    end
+    call('HINCRBY', causes_key, cause, 1)
+    call('HSETNX', causes_key, 'example|' .. cause, run)
+  end
+  local is_open = sweep.state == 'running' or sweep.state == 'paused'
+  local most = sweep.max_failures
+  if most and most ~= '' and is_open and whole(sweep_key, sweep.failed) > whole(sweep_key, most) then
+    call('HSET', sweep_key, 'state', 'stopped')
+    sweep.state = 'stopped'
+  end
+end
+
+-- A run leaves its sweep's window, once: its index is in the flight of its sweep from its allotment to its end, and
+-- `allotted` in its hash, which says whether it has begun; without the first, the sweep was restored from the
+-- storage meanwhile, and the run is not counted here. `flight` counts what is allotted and not ended, `unstarted` what
+-- of it no worker has claimed, `redo` what waits to be allotted again. With its last run a sweep has ended; it stays
+-- among the unended ones until its end is on the storage, which a single run's is already.
+local function leave(now, run_key, sweep_key, flight_key, causes_key, sweeps_key, run, state, cause)
+  local allotted = call('HGET', run_key, 'allotted')
+  call('HDEL', run_key, 'allotted')
+  if call('ZREM', flight_key, index_of(run)) == 0 or call('EXISTS', sweep_key) == 0 then return end
+  if allotted == 'queued' then call('HINCRBY', sweep_key, 'unstarted', -1) end
+  call('HINCRBY', sweep_key, state, 1)
+  local flight = call('HINCRBY', sweep_key, 'flight', -1)
+  local sweep = read(sweep_key, 'state', 'cursor', 'total', 'failed', 'max_failures', 'redo')
+  if state == 'failed' then count_failure(sweep_key, causes_key, run, cause, sweep) end
+  local reopened = whole(sweep_key, sweep.redo or 0)
+  local all_taken = whole(sweep_key, sweep.cursor) >= whole(sweep_key, sweep.total) and reopened == 0
+  local over = all_taken or sweep.state == 'cancelled' or (sweep.state == 'stopped' and reopened == 0)
+  if flight > 0 or not over then return end
+  call('HSET', sweep_key, 'ended', now)
+  if sweep.total == '1' then call('SREM', sweeps_key, string.match(run, '^(.*)%.%d+$')) end
+  call('EXPIRE', sweep_key, ENDED_SWEEP_SECONDS)
+  call('EXPIRE', causes_key, ENDED_SWEEP_SECONDS)
+end
+
+-- Counts the runs in flight of a sweep that is known. Returns 1 when that gives other numbers than its hash had.
+local function recount(sweep_key, flight_key, runs)
+  local unstarted, flight = 0, 0
+  for _, index in ipairs(call('ZRANGE', flight_key, 0, -1)) do
+    local allotted = call('HGET', runs .. index, 'allotted')
+    -- Its hash was dropped: it is in flight, and looked for.
+    if not allotted then call('HSET', runs .. index, 'allotted', 'started') end
+    if allotted == 'queued' then unstarted = unstarted + 1 end
+    flight = flight + 1
+  end
+  local sweep = read(sweep_key, 'flight', 'unstarted', 'state')
+  if not sweep.state or (tonumber(sweep.flight) == flight and tonumber(sweep.unstarted) == unstarted) then return 0 end
+  call('HSET', sweep_key, 'flight', flight, 'unstarted', unstarted)
+  return 1
+end
