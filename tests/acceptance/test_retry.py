@@ -103,6 +103,7 @@ def test_a_cancelled_sweep_goes_on_where_it_ended(cluster: Cluster, folder: Path
     shell = cluster.shell(folder)
     sweep = shell("sweep", "pipeline.yaml", "-p", "n=range(0,40)", "--detach").stdout.strip()
     wait_until(lambda: cluster.client.sweep(sweep).counts["succeeded"] > 3, "some are done")
+    (folder.parent / "wait").write_text("1\n")
     shell("cancel", sweep)
     report = cluster.client.wait_sweep(sweep, GENEROUS_SECONDS)
     assert report.state == "cancelled" and report.counts["cancelled"] > 10
