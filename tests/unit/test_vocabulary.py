@@ -24,7 +24,7 @@ RETIRED = {
     "intake": "admission",
 }
 # Where a word must stay: what lies in servers and storages keeps its name, and a page says what was replaced.
-KEPT = re.compile(r"""redo:|['"]redo['"]|, redo\b|\bredo \(|`redo`|\d redo""")
+KEPT = re.compile(r"""redo:|['"]redo['"]|, redo\b|\bredo \(|`redo`|\.redo\b""")
 NOT_SEARCHED = ("CHANGELOG.md", "docs/glossary.md", "tests/unit/test_vocabulary.py", "tests/acceptance/init_scripts/")
 
 

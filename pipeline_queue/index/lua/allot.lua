@@ -1,13 +1,13 @@
 -- Takes the next runs of a sweep into its window.
--- KEYS   1 sweep_key   pq1:sweep:<sweep>   hash
---        2 flight_key  pq1:flight:<sweep>  sorted set: indexes in flight, by ms of allotment
---        3 active_key  pq1:active          set: runs in flight
---        4 runs        pq1:run:<sweep>.    what the names of its run hashes begin with
---        5 redo_key    pq1:redo:<sweep>    bitmap: indexes to be allotted again
+-- KEYS   1 sweep_key     pq1:sweep:<sweep>   hash
+--        2 flight_key    pq1:flight:<sweep>  sorted set: indexes in flight, by ms of allotment
+--        3 active_key    pq1:active          set: runs in flight
+--        4 runs          pq1:run:<sweep>.    what the names of its run hashes begin with
+--        5 reopened_key  pq1:redo:<sweep>    bitmap: indexes to be allotted again
 -- ARGV   1 sweep, 2 most unstarted runs, 3 most runs in flight; nothing is taken while more than half of the first are
 --        unstarted, so that a call takes several; 4 how many runs the sweep has, or ''
 -- result how many of them are taken again, then the indexes taken, those first
-local sweep_key, flight_key, active_key, runs, redo_key = unpack(KEYS)
+local sweep_key, flight_key, active_key, runs, reopened_key = unpack(KEYS)
 local sweep, max_unstarted, max_in_flight, expected_total = unpack(ARGV)
 local now = clock()
 local sweep_fields = read(sweep_key, 'state', 'total', 'cursor', 'unstarted', 'flight', 'max_parallel', 'redo')
@@ -43,11 +43,11 @@ end
 local waiting = whole(key, sweep_fields.redo or 0)
 local left = waiting
 while left > 0 and #result <= room do
-  local index = call('BITPOS', redo_key, 1)
+  local index = call('BITPOS', reopened_key, 1)
   if index < 0 then
     left = 0
   else
-    call('SETBIT', redo_key, index, 0)
+    call('SETBIT', reopened_key, index, 0)
     left = left - 1
     -- Known by now, and so counted: whoever ran or cancelled it was faster.
     if index < total and not call('HGET', runs .. string.format('%d', index), 'state') then take(index) end
@@ -55,7 +55,7 @@ while left > 0 and #result <= room do
 end
 result[1] = #result - 1
 if left ~= waiting then call('HSET', sweep_key, 'redo', left) end
-if left == 0 and waiting > 0 then call('DEL', redo_key) end
+if left == 0 and waiting > 0 then call('DEL', reopened_key) end
 local fresh = sweep_fields.state == 'running' and math.max(math.min(room - result[1], total - cursor), 0) or 0
 for index = cursor, cursor + fresh - 1 do take(index) end
 local taken = #result - 1

@@ -1,12 +1,12 @@
 -- Has runs taken into their sweep's window again, before those that were never started. Safe to repeat.
--- KEYS   1 sweep_key   pq1:sweep:<sweep>   hash
---        2 flight_key  pq1:flight:<sweep>  sorted set: indexes in flight, by ms of allotment
---        3 redo_key    pq1:redo:<sweep>    bitmap: indexes to be allotted again
---        4 causes_key  pq1:causes:<sweep>  hash: cause -> failed runs, and an example of each
---        5 runs        pq1:run:<sweep>.    what the names of its run hashes begin with
+-- KEYS   1 sweep_key     pq1:sweep:<sweep>   hash
+--        2 flight_key    pq1:flight:<sweep>  sorted set: indexes in flight, by ms of allotment
+--        3 reopened_key  pq1:redo:<sweep>    bitmap: indexes to be allotted again
+--        4 causes_key    pq1:causes:<sweep>  hash: cause -> failed runs, and an example of each
+--        5 runs          pq1:run:<sweep>.    what the names of its run hashes begin with
 -- ARGV   index and state for each: as what the sweep counts the run, or '' when it is not counted
 -- result how many wait now that did not
-local sweep_key, flight_key, redo_key, causes_key, runs = unpack(KEYS)
+local sweep_key, flight_key, reopened_key, causes_key, runs = unpack(KEYS)
 local now = clock()
 if call('EXISTS', sweep_key) == 0 or call('HEXISTS', sweep_key, 'ended') == 1 then return 0 end
 local added = 0
@@ -15,7 +15,7 @@ for i = 1, #ARGV, 2 do
   local key = runs .. index
   local state = call('HGET', key, 'state')
   local free = not state or (counted ~= '' and (state == 'failed' or state == 'cancelled'))
-  if free and not call('ZSCORE', flight_key, index) and call('SETBIT', redo_key, index, 1) == 0 then
+  if free and not call('ZSCORE', flight_key, index) and call('SETBIT', reopened_key, index, 1) == 0 then
     call('DEL', key)
     if counted ~= '' then call('HINCRBY', sweep_key, state or counted, -1) end
     added = added + 1
