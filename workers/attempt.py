@@ -123,7 +123,7 @@ def _already_decided(worker: WorkerContext, job: Job) -> Outcome | None:
         if worker.run_index.cancel(job.run) == "running":
             return Outcome("dropped", "the run is being cancelled")
         return record_cancelled(worker, job)
-    missing = job.first_unpublished()
+    missing = job.missing()
     return _out_of_turn(worker, job, missing) if missing else None
 
 

@@ -60,22 +60,21 @@ class Job:
     def step(self) -> str:
         return self.plan.step.name
 
-    @property
-    def number(self) -> int:
-        """Of the step in its pipeline, from 1."""
-        return len(self._earlier_names()) + 1
+    def published(self) -> tuple[str, ...]:
+        """The steps of the run that are published once this one is, in order."""
+        return self.sweep.pipeline.published({*self.names, self.step})
 
-    @property
-    def is_last(self) -> bool:
-        return self.sweep.pipeline.steps[-1].name == self.step
+    def ends_run(self) -> bool:
+        """Whether the run is done once this step is published."""
+        return self.sweep.pipeline.is_complete(self.published())
 
     def earlier(self) -> list[Path]:
         """The published folders of the steps before this one, in order."""
-        return [self.paths.step(name) for name in self._earlier_names()]
+        return [self.paths.step(name) for name in self.sweep.pipeline.before(self.step)]
 
-    def first_unpublished(self) -> str | None:
+    def missing(self) -> str | None:
         """The first of the steps before this one that is not published, None when all are."""
-        return next((name for name in self._earlier_names() if name not in self.names), None)
+        return next((name for name in self.sweep.pipeline.before(self.step) if name not in self.names), None)
 
     def attempts_made(self) -> int:
         """How many attempts the storage knows of."""
@@ -91,10 +90,6 @@ class Job:
                 break
             failures += record is not None and record.cause not in ("lost", "storage") and not record.is_handed_on
         return failures
-
-    def _earlier_names(self) -> list[str]:
-        names = [step.name for step in self.sweep.pipeline.steps]
-        return names[: names.index(self.step)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from pipeline_queue.contract.states import SHARED_FAILURE, RunState
 from pipeline_queue.contract.wording import counted
 from pipeline_queue.index.run_index import LEASE_SECONDS, Ending, Lease
 from pipeline_queue.model.failure_causes import cause_of
-from pipeline_queue.planning.planner import messages, retry_delay_seconds
+from pipeline_queue.planning.planner import messages, messages_for, retry_delay_seconds
 from pipeline_queue.reporting.runs import StepFiles, end_of_run, find_ended_steps
 from pipeline_queue.storage.access import inherit_access_below, make_folder
 from pipeline_queue.storage.patience import Patience, patient
@@ -91,17 +91,17 @@ def publish_attempt(worker: WorkerContext, attempt: Attempt, workspace: Workspac
         remove_tree(attempt.folder)
         return record_published(worker, job)
     end = worker.disks.when_writable(lambda: check_ending(worker, attempt), lambda: _finish_run(job, record))
-    state: RunState = "succeeded" if job.is_last else "running"
+    state: RunState = "succeeded" if job.ends_run() else "running"
     metrics = end.metrics if end else {}
     ending = Ending(
-        "succeeded", state, record.seconds, record.exit_code, published=job.number, metrics=metrics
+        "succeeded", state, record.seconds, record.exit_code, published=len(job.published()), metrics=metrics
     )  # fmt: skip
     attempt.held.is_ending = True
     if not worker.run_index.record(attempt.lease, ending, _following(worker, job)):
         # Whoever holds the lease now will find it published; if the index forgot all, nobody would go on.
         return record_published(worker, job)
     release_shared(worker, job)
-    if job.is_last:
+    if job.ends_run():
         _feed_next(worker, job)
     logger.info("published run=%s step=%s attempt=%d files=%d", job.run, job.step, record.attempt, len(found.outputs))
     return Outcome("go_on", f"published {counted(len(found.outputs), 'output')} after {record.seconds:.3g} s")
@@ -144,7 +144,7 @@ def _finish_run(job: Job, record: StepRecord) -> RunRecord | None:
     """What follows a publication on the storage; safe to repeat. The end of the run, if this was its last step."""
     if job.shared:
         link_step(job.shared.path, job.paths.step(job.step))
-    if job.is_last:
+    if job.ends_run():
         return _end_run(job, "succeeded", "", StepFiles(job.step, job.step, True, record))
     return None
 
@@ -231,9 +231,9 @@ def hand_back(worker: WorkerContext, job: Job, lease: Lease, held: Held, text: s
 def record_published(worker: WorkerContext, job: Job) -> Outcome:
     if job.shared:
         link_step(job.shared.path, job.paths.step(job.step))
-    end = _end_run(job, "succeeded", "", None) if job.is_last else None
-    state: RunState = "succeeded" if job.is_last else "running"
-    ending = Ending("succeeded", state, published=job.number, metrics=end.metrics if end else {})
+    end = _end_run(job, "succeeded", "", None) if job.ends_run() else None
+    state: RunState = "succeeded" if job.ends_run() else "running"
+    ending = Ending("succeeded", state, published=len(job.published()), metrics=end.metrics if end else {})
     worker.run_index.record(Lease.decided(job.run, job.step), ending, _following(worker, job))
     release_shared(worker, job)
     return Outcome("go_on", "published before")
@@ -299,12 +299,11 @@ def release_shared(worker: WorkerContext, job: Job, failure: str = "") -> None:
         except NotFoundError:
             continue  # forgotten meanwhile
         pipeline = sweep.pipeline
-        names = [step.name for step in pipeline.steps]
         runs = [run for run in parked if run.sweep == name and run.index < len(sweep.space)]
-        if job.step not in names:
+        if not pipeline.has(job.step):
             continue  # never one of those that wait for it
-        position = names.index(job.step)
-        worker.enqueue_soon(pipeline, [messages(pipeline, run, sweep.space[run.index])[position:] for run in runs])
+        steps = (job.step, *pipeline.after(job.step))
+        worker.enqueue_soon(pipeline, [messages_for(steps, run, sweep.space[run.index]) for run in runs])
 
 
 def _following(worker: WorkerContext, job: Job) -> Message | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -132,6 +133,36 @@ class Pipeline(Frozen):
 
     def parameter(self, name: str) -> Parameter:
         return next(parameter for parameter in self.parameters if parameter.name == name)
+
+    def has(self, step: str) -> bool:
+        return step in self._names()
+
+    def needs(self, step: str) -> tuple[str, ...]:
+        """The steps that this one follows directly: the one before it, for pipelines have no branches."""
+        return self.before(step)[-1:]
+
+    def before(self, step: str) -> tuple[str, ...]:
+        """The steps that must be published before this one is executed, in order; it finds what they left."""
+        return self._names()[: self._names().index(step)]
+
+    def after(self, step: str) -> tuple[str, ...]:
+        """The steps that cannot be executed before this one is published, in order."""
+        return self._names()[self._names().index(step) + 1 :]
+
+    def published(self, names: Container[str]) -> tuple[str, ...]:
+        """Of these names, of what lies in a run's folder, the steps, in order."""
+        return tuple(name for name in self._names() if name in names)
+
+    def unpublished(self, published: Container[str]) -> tuple[str, ...]:
+        """The steps that a run has yet to publish, in the order in which it executes them."""
+        return tuple(name for name in self._names() if name not in published)
+
+    def is_complete(self, published: Container[str]) -> bool:
+        """Whether a run that has published these steps is done."""
+        return not self.unpublished(published)
+
+    def _names(self) -> tuple[str, ...]:
+        return tuple(step.name for step in self.steps)
 
     def as_json(self) -> dict[str, Any]:
         return self.model_dump(mode="json", exclude_defaults=True)

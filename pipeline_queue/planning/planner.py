@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 
 from pipeline_queue.broker.step_message import StepMessage
@@ -39,7 +39,12 @@ class StepPlan:
 
 def messages(pipeline: Pipeline, run: RunId, point: Point) -> tuple[StepMessage, ...]:
     """One message for each step, in order."""
-    return tuple(StepMessage(run, step.name, point) for step in pipeline.steps)
+    return messages_for((step.name for step in pipeline.steps), run, point)
+
+
+def messages_for(steps: Iterable[str], run: RunId, point: Point) -> tuple[StepMessage, ...]:
+    """One message for each of these steps of a run, in order."""
+    return tuple(StepMessage(run, step, point) for step in steps)
 
 
 def remaining(pipeline: Pipeline, run: RunId, point: Point, names: Container[str]) -> tuple[StepMessage, ...]:
@@ -49,8 +54,7 @@ def remaining(pipeline: Pipeline, run: RunId, point: Point, names: Container[str
     """
     if RUN_END in names:
         return ()
-    every = messages(pipeline, run, point)
-    return tuple(message for message in every if message.step not in names) or every[-1:]
+    return messages_for(pipeline.unpublished(names) or (pipeline.steps[-1].name,), run, point)
 
 
 def plan_step(

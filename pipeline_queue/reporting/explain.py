@@ -162,12 +162,10 @@ def _is_executed(storage: Storage, sweep: Sweep, run: RunId, step: str) -> bool:
 
 def _step_keys(sweep: Sweep, run: RunId, step: str) -> dict[str, StepKey]:
     """Of the steps up to and with this one; empty when there is no such step."""
-    known: dict[str, StepKey] = {}
-    for one in sweep.pipeline.steps:
-        known[one.name] = sweep.identity(one.name, run)
-        if one.name == step:
-            return known
-    return {}
+    pipeline = sweep.pipeline
+    if not pipeline.has(step):
+        return {}
+    return {name: sweep.identity(name, run) for name in (*pipeline.before(step), step)}
 
 
 def _distance(mine: Mapping[str, StepKey], theirs: Mapping[str, StepKey]) -> int:

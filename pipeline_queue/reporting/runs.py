@@ -11,6 +11,7 @@ from pipeline_queue.contract.records import RunRecord, StepRecord, StepSummary
 from pipeline_queue.contract.states import ENDED, RunState, StepState
 from pipeline_queue.index.run_index import LiveRun, LiveStep
 from pipeline_queue.index.sweep_index import Wait
+from pipeline_queue.model.pipeline import Pipeline
 from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.storage.storage import (
     CANCELLED,
@@ -74,7 +75,7 @@ def find_ended_steps(sweep: Sweep, paths: RunPaths, is_whole: bool) -> list[Step
 
 def end_of_run(sweep: Sweep, run: RunId, steps: list[StepFiles], state: RunState, message: str) -> RunRecord:
     """The content of `run.json`."""
-    summaries = tuple(_ended_summary(step, state) for step in _with_skipped(steps))
+    summaries = tuple(_ended_summary(step, state) for step in _with_skipped(sweep.pipeline, steps))
     records = [step.record for step in steps if step.record]
     return RunRecord(
         sweep=run.sweep,
@@ -122,7 +123,7 @@ def with_wait(report: RunRecord, wait: Wait) -> RunRecord:
 
 def _unfinished(sweep: Sweep, run: RunId, steps: list[StepFiles], live: LiveRun | None, cancelled: bool) -> RunRecord:
     state: RunState = live.state if live else ("running" if any(step.folder for step in steps) else "queued")
-    if all(step.published for step in steps):
+    if sweep.pipeline.is_complete({step.name for step in steps if step.published}):
         state = "succeeded"
     elif cancelled and state == "queued":
         state = "cancelled"
@@ -161,13 +162,10 @@ def _overlaid(summary: StepSummary, live: LiveStep | None, state: RunState) -> S
     )
 
 
-def _with_skipped(steps: list[StepFiles]) -> list[tuple[StepFiles, bool]]:
+def _with_skipped(pipeline: Pipeline, steps: list[StepFiles]) -> list[tuple[StepFiles, bool]]:
     """Each step with whether one before it was not published."""
-    blocked, result = False, []
-    for step in steps:
-        result.append((step, blocked))
-        blocked = blocked or not step.published
-    return result
+    published = {step.name for step in steps if step.published}
+    return [(step, not published.issuperset(pipeline.before(step.name))) for step in steps]
 
 
 def _ended_summary(item: tuple[StepFiles, bool], run_state: RunState) -> StepSummary:

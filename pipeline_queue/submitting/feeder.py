@@ -75,7 +75,8 @@ def _enqueue_again(run_index: RunIndex, storage: Storage, sweep: Sweep, runs: It
         paths = sweep.paths(storage, run)
         try:
             end = paths.end()
-            todo = remaining(sweep.pipeline, run, sweep.parameters(run), paths.names() - {RUN_END})
+            names = paths.names() - {RUN_END}
+            todo = remaining(sweep.pipeline, run, sweep.parameters(run), names)
         except (StorageError, OSError) as error:
             # In flight without a message: the reconciler comes to it again.
             logger.warning("not enqueued run=%s: %s", run, error)
@@ -84,7 +85,7 @@ def _enqueue_again(run_index: RunIndex, storage: Storage, sweep: Sweep, runs: It
             run_index.close_run(run, end.state)
         else:
             chains.append(todo)
-            published[run] = len(sweep.pipeline.steps) - len(todo)
+            published[run] = len(sweep.pipeline.published(names))
     if chains:
         run_index.sweeps.note_published(published)
         enqueue_new(run_index, sweep.pipeline, chains, START_PRIORITY[sweep.settings.priority])

@@ -133,8 +133,7 @@ def _published(storage: Storage, sweep: Sweep, indexes: Iterable[int]) -> dict[R
     published = {}
     for run in (sweep.run_id(index) for index in indexes):
         with suppress(OSError, StorageError):  # then its next step says so
-            names = sweep.paths(storage, run).names()
-            published[run] = sum(step.name in names for step in sweep.pipeline.steps)
+            published[run] = len(sweep.pipeline.published(sweep.paths(storage, run).names()))
     return published
 
 

@@ -145,7 +145,7 @@ class Reconciler:
             self._run_index.forget_due(run, step)
             self._run_index.forget_run(run)
             return
-        if step not in {one.name for one in sweep.pipeline.steps}:
+        if not sweep.pipeline.has(step):
             self._run_index.forget_due(run, step)
             return
         lists = _lists_of_messages(sweep)
