@@ -10,7 +10,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from pipeline_queue.broker.celery_message import lists_of
+from pipeline_queue.broker.message import lists_of
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.index import keys
 

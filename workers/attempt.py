@@ -7,8 +7,7 @@ import secrets
 import time
 from dataclasses import replace
 
-from pipeline_queue.broker.celery_message import ParentTask
-from pipeline_queue.broker.step_message import StepMessage
+from pipeline_queue.broker.message import Message
 from pipeline_queue.contract.errors import BrokerError, NotFoundError, StorageAwayError, StorageError, SupervisorError
 from pipeline_queue.contract.records import StepRecord
 from pipeline_queue.index.run_index import Lease, Refusal
@@ -58,16 +57,15 @@ _LATE_SECONDS = 120.0
 """A network file system shows every machine what another has written long before."""
 
 
-def attempt_step(worker: WorkerContext, message: StepMessage, caller: ParentTask | None = None) -> Outcome:
+def attempt_step(worker: WorkerContext, message: Message) -> Outcome:
     """Executes one step if it is this worker's to execute, and says what becomes of the Celery task.
 
-    `caller` is that task: the next step's names it as what it follows.
     Raises InputError for a run or step that does not exist, MessageError for values that are not the run's,
     BrokerError and StorageError when those are gone.
     """
     with patient(worker.disks.patience(lambda: _check_beginning(worker))):
         try:
-            job = job_of(worker, message, caller)
+            job = job_of(worker, message)
         except NotFoundError:
             if worker.run_index.sweeps.was_forgotten(message.run.sweep):
                 return Outcome("dropped", "its sweep was forgotten")

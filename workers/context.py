@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 
-from pipeline_queue.broker.step_message import StepMessage
+from pipeline_queue.broker.message import StepMessage
 from pipeline_queue.contract.settings import DEFAULT_KEEP_TOTAL_BYTES
 from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.model.pipeline import Pipeline

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline_queue.broker.celery_message import ParentTask
-from pipeline_queue.broker.step_message import StepMessage
+from pipeline_queue.broker.message import Message
 from pipeline_queue.contract.errors import MessageError, StorageError
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.contract.records import StepRecord
@@ -40,16 +39,15 @@ class SharedStep:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One step of one run; `names` is what lay in the run's folder when the message came."""
+    """One step of one run; `names` is what lay in the run's folder when the `message` came."""
 
+    message: Message
     run: RunId
     sweep: Sweep
     plan: StepPlan
     paths: RunPaths
     names: frozenset[str]
     shared: SharedStep | None = None
-    caller: ParentTask | None = None
-    """The Celery task that brought it."""
 
     @property
     def target(self) -> Path:
@@ -114,7 +112,7 @@ class Attempt:
         return max(self.lease.failures, self.job.failures_made() if self.lease.attempt > 1 else 0)
 
 
-def job_of(worker: WorkerContext, message: StepMessage, caller: ParentTask | None = None) -> Job:
+def job_of(worker: WorkerContext, message: Message) -> Job:
     """Raises InputError for a run or step that does not exist, MessageError for values that were not accepted."""
     try:
         sweep = worker.sweeps.get(message.run.sweep)
@@ -122,7 +120,8 @@ def job_of(worker: WorkerContext, message: StepMessage, caller: ParentTask | Non
         _check_parameters(message, sweep.parameters(message.run))
         paths = sweep.paths(worker.storage, message.run)
         plan = plan_step(step, message.run, message.parameters)
-        return Job(message.run, sweep, plan, paths, paths.names(), _shared(worker, sweep, step, message.run), caller)
+        shared = _shared(worker, sweep, step, message.run)
+        return Job(message, message.run, sweep, plan, paths, paths.names(), shared)
     except OSError as error:
         raise StorageError(f"run {message.run} cannot be read from the storage: {error}") from error
 
@@ -137,17 +136,9 @@ def _shared(worker: WorkerContext, sweep: Sweep, step: Step, run: RunId) -> Shar
     return SharedStep(name, run.sweep, worker.storage.shared_step(run.sweep, name))
 
 
-def _check_parameters(message: StepMessage, accepted: Point) -> None:
+def _check_parameters(message: Message, accepted: Point) -> None:
     """The values of a message are those of its run, to the type: others would be published under its name."""
-    given = message.parameters
-    wrong = [
-        name
-        for name in sorted(given.keys() | accepted.keys())
-        if name not in given
-        or name not in accepted
-        or type(given[name]) is not type(accepted[name])
-        or given[name] != accepted[name]
-    ]
+    wrong = message.first.message.differing(accepted)
     if wrong:
         shown = ", ".join(name[:_SHOWN_CHARACTERS] for name in wrong[:_NAMES_SHOWN])
         raise MessageError(

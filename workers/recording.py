@@ -13,15 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from pipeline_queue.broker.celery_message import Message
-from pipeline_queue.broker.step_message import StepMessage
+from pipeline_queue.broker.message import Message
 from pipeline_queue.contract.errors import NotFoundError, StorageError, SupervisorError
 from pipeline_queue.contract.records import RunRecord, StepRecord
 from pipeline_queue.contract.states import SHARED_FAILURE, RunState
 from pipeline_queue.contract.wording import counted
 from pipeline_queue.index.run_index import LEASE_SECONDS, Ending, Lease
 from pipeline_queue.model.failure_causes import cause_of
-from pipeline_queue.planning.planner import messages, messages_for, retry_delay_seconds
+from pipeline_queue.planning.planner import messages_for, retry_delay_seconds
 from pipeline_queue.reporting.runs import StepFiles, end_of_run, find_ended_steps
 from pipeline_queue.storage.access import inherit_access_below, make_folder
 from pipeline_queue.storage.patience import Patience, patient
@@ -35,7 +34,7 @@ from pipeline_queue.storage.storage import (
     publish,
     replace_file,
 )
-from pipeline_queue.submitting.canvas import chain
+from pipeline_queue.submitting.canvas import following
 from workers.agents.lease_keeper import Held
 from workers.context import WorkerContext
 from workers.file_tree import remove_tree
@@ -265,7 +264,7 @@ def record_shared_failure(worker: WorkerContext, job: Job, text: str, is_own: bo
     return Outcome("failed", text)
 
 
-def record_denied(worker: WorkerContext, message: StepMessage, text: str) -> Outcome:
+def record_denied(worker: WorkerContext, message: Message, text: str) -> Outcome:
     """The storage denies this worker's user what the run needs; `text` says what.
 
     Another worker may be allowed to, so this counts as a death of the step. After a few the run ends, in the index
@@ -307,10 +306,9 @@ def release_shared(worker: WorkerContext, job: Job, failure: str = "") -> None:
 
 
 def _following(worker: WorkerContext, job: Job) -> Message | None:
-    """The message of the next step and of those after it."""
-    every = messages(job.sweep.pipeline, job.run, job.sweep.parameters(job.run))
-    later = every[[message.step for message in every].index(job.step) + 1 :]
-    return chain(job.sweep.pipeline, later, caller=job.caller, key=worker.run_index.signing_key) if later else None
+    """What is sent with the record of this step, None after the last."""
+    point = job.sweep.parameters(job.run)
+    return following(job.sweep.pipeline, job.message, point, job.published(), worker.run_index.signing_key)
 
 
 def _end_run(job: Job, state: RunState, message: str, last: StepFiles | None, within: Path | None = None) -> RunRecord:

@@ -12,8 +12,7 @@ from celery.exceptions import Ignore, Reject, Retry
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from pipeline_queue.broker.celery_message import ParentTask
-from pipeline_queue.broker.step_message import TASK_NAME, StepMessage, decode
+from pipeline_queue.broker.message import TASK_NAME, Message, decode_task
 from pipeline_queue.contract.errors import (
     BrokerError,
     InputError,
@@ -53,7 +52,7 @@ def register(app: Celery) -> None:
             # It was asked for before: back to where another worker finds it.
             raise Reject("this worker takes no steps now", requeue=True)
         try:
-            outcome = _attempted(worker, _checked(self, envelope, parameters), _caller(self.request))
+            outcome = _attempted(worker, _received(self, envelope, parameters))
         except (MessageError, InputError) as error:
             worker.refuse(json.dumps([envelope, parameters]).encode(), str(error), _queue(self))
             raise
@@ -61,22 +60,19 @@ def register(app: Celery) -> None:
             # Not the step's failure: the run is enqueued again.
             logger.error("gave up task=%s: %s", self.request.id, error)
             raise
-        # The next step's message was sent with the record of this one: Celery is not to send it again.
+        # The next link was sent with the record of this step: Celery is not to send it again.
         self.request.chain = None
         return _translated(self, outcome)
 
     app.task(name=TASK_NAME, base=StepTask, bind=True, typing=False, shared=False)(step)
 
 
-def _caller(request: Any) -> ParentTask:
-    return ParentTask(request.id, request.root_id or request.id)
-
-
-def _checked(task: Task, envelope: object, parameters: dict[str, Any]) -> StepMessage:
+def _received(task: Task, envelope: object, parameters: dict[str, Any]) -> Message:
     """Raises MessageError for a message that is not ours, or, with a signing key, not signed by it."""
-    message = decode(envelope, parameters)
+    request, queue = task.request, _queue(task)
+    message = decode_task(envelope, parameters, request.chain, request.get, queue)
     if task.app.signing_key:
-        task.app.signing_key.check(envelope, message, _queue(task))
+        task.app.signing_key.check(envelope, message.first.message, queue)
     return message
 
 
@@ -85,12 +81,12 @@ def _queue(task: Task) -> str:
     return str(task.request.delivery_info["routing_key"])
 
 
-def _attempted(worker: WorkerContext, message: StepMessage, caller: ParentTask) -> Outcome:
+def _attempted(worker: WorkerContext, message: Message) -> Outcome:
     """Attempts the step; without a broker again and again for a while, for this message would be the only one."""
     give_up_at = time.monotonic() + _BROKER_SECONDS
     while True:
         try:
-            return attempt_step(worker, message, caller)
+            return attempt_step(worker, message)
         except StorageAwayError as error:
             worker.run_index.enqueue_later(message.run, message.step, _ENQUEUE_SECONDS)
             logger.warning("waits for the storage run=%s step=%s: %s", message.run, message.step, error)

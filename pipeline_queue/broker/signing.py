@@ -12,7 +12,7 @@ import os
 import stat
 from pathlib import Path
 
-from pipeline_queue.broker.step_message import SIGNATURE, VERSION, StepMessage
+from pipeline_queue.broker.message import SIGNATURE, VERSION, StepMessage
 from pipeline_queue.contract.errors import MessageError, SettingsError
 
 MIN_KEY_BYTES = 32
@@ -33,6 +33,11 @@ class SigningKey:
     def sign(self, message: StepMessage, queue: str) -> str:
         """`1:<64 hexadecimal digits>`: HMAC-SHA256 of the canonical JSON of all that the message says."""
         return _signature(self._keys[0], message, queue)
+
+    def has_signed(self, signature: str | None, message: StepMessage, queue: str) -> bool:
+        """Whether it is the signature that this key makes now: not one by an older key, which will be dropped."""
+        made = self.sign(message, queue)
+        return signature is not None and signature.isascii() and hmac.compare_digest(signature, made)
 
     def check(self, envelope: dict[str, object], message: StepMessage, queue: str) -> None:
         """Raises MessageError unless the envelope of this message carries a signature by one of the keys."""

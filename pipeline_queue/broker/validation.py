@@ -11,7 +11,7 @@ import base64
 import json
 from typing import Any
 
-from pipeline_queue.broker.step_message import TASK_NAME
+from pipeline_queue.broker.message import MAX_ID_CHARACTERS, TASK_NAME
 
 _TEXT_HEADERS = ("root_id", "parent_id", "shadow", "argsrepr", "kwargsrepr", "origin", "lang")
 _EMPTY_HEADERS = (
@@ -126,7 +126,7 @@ def _check_link(link: dict[str, Any]) -> None:
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= 200
+    return isinstance(value, str) and 0 < len(value) <= MAX_ID_CHARACTERS
 
 
 def _require(is_so: bool, otherwise: str) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from pipeline_queue.broker.celery_message import Message
+from pipeline_queue.broker.message import Message
 from pipeline_queue.broker.signing import SigningKey, read_signing_key
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.contract.metric_spans import MAX_SPANS
@@ -319,8 +319,8 @@ class RunIndex:
         for first in range(0, len(messages), _MAX_SENT):
             with broker_errors(self._url):
                 pipe = self._redis.pipeline(transaction=False)
-                for encode in messages[first : first + _MAX_SENT]:
-                    pipe.lpush(encode.list, encode.payload)
+                for message in messages[first : first + _MAX_SENT]:
+                    pipe.lpush(message.list, message.encode())
                 pipe.execute()
 
     def record(self, lease: Lease, ending: Ending, following: Message | None = None) -> bool:
@@ -351,8 +351,8 @@ class RunIndex:
                         int(ending.retry_seconds * 1000),
                         _REMEMBER_UNWRITTEN_SECONDS if ending.is_unwritten else _REMEMBER_SECONDS,
                         ending.cause,
-                        following.message.step if following else "",
-                        following.payload if following else "",
+                        following.step if following else "",
+                        following.encode() if following else "",
                         ending.published,
                         ending.handed_on,
                         "\n".join(ending.avoid),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 
-from pipeline_queue.broker.step_message import StepMessage
+from pipeline_queue.broker.message import StepMessage
 from pipeline_queue.contract.errors import InputError, Place, Problem, ValuesError
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.contract.wording import counted

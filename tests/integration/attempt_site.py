@@ -13,7 +13,7 @@ from typing import Any
 
 from redis import Redis
 
-from pipeline_queue.broker.step_message import StepMessage
+from pipeline_queue.broker.message import Link, Message, StepMessage
 from pipeline_queue.contract.errors import Place
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.contract.settings import Settings
@@ -23,9 +23,11 @@ from pipeline_queue.index.sweep_index import Opening
 from pipeline_queue.loading.loader import load_pipeline
 from pipeline_queue.local.server import Server, start_server
 from pipeline_queue.model.parameters import Given
+from pipeline_queue.planning.planner import messages_for
 from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.reporting.runs import read_run
 from pipeline_queue.storage.storage import RunPaths, Storage
+from pipeline_queue.submitting.canvas import chain
 from pipeline_queue.submitting.submission import prepare_run
 from workers.agents.admission import Admission
 from workers.agents.disk_monitor import DiskMonitor
@@ -36,6 +38,11 @@ from workers.executor import Executor
 from workers.host_health import HostHealth
 from workers.outcome import Outcome
 from workers.workspace import Workspaces
+
+
+def alone(message: StepMessage) -> Message:
+    """A message without a chain."""
+    return Message((Link(message, "default"),))
 
 
 @dataclass
@@ -105,8 +112,13 @@ class SubmittedRun:
     def message(self, step: str, **parameters: Any) -> StepMessage:
         return StepMessage(self.id, step, {**self.sweep.parameters(self.id), **parameters})
 
+    def received(self, step: str) -> Message:
+        """The message that has the step executed, and then those after it."""
+        pipeline, point = self.sweep.pipeline, self.sweep.parameters(self.id)
+        return chain(pipeline, messages_for((step, *pipeline.after(step)), self.id, point))
+
     def attempt(self, worker: WorkerContext, step: str) -> Outcome:
-        return attempt_step(worker, self.message(step))
+        return attempt_step(worker, self.received(step))
 
     def report(self) -> Any:
         return read_run(self.site.storage, self.sweep, self.id, self.site.run_index.run(self.id))

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pipeline_queue.broker.celery_message import ParentTask
 from pipeline_queue.contract.errors import PipelineQueueError
 from pipeline_queue.storage import patience
 from tests.conftest import GENEROUS_SECONDS, wait_until
@@ -140,7 +139,7 @@ class Bench:
                 continue
             for step in steps:
                 self._site.redis.hset(f"pq1:run:{run.id}", f"{step}|due", 0)
-            outcome = tasks._attempted(worker, run.message(steps[0]), ParentTask("task", "task"))
+            outcome = tasks._attempted(worker, run.received(steps[0]))
             if outcome.kind == "go_on":
                 del steps[0]
             if not steps or outcome.kind == "failed":
@@ -156,7 +155,7 @@ class Bench:
             for step in steps:
                 self._site.redis.hset(f"pq1:run:{run.id}", f"{step}|due", 0)
             try:
-                outcome = tasks._attempted(self._worker, run.message(steps[0]), ParentTask("task", "task"))
+                outcome = tasks._attempted(self._worker, run.received(steps[0]))
             except PipelineQueueError as error:
                 yield f"{steps[0]}: {type(error).__name__}: {error}"
                 return

@@ -17,7 +17,7 @@ import pytest
 from celery.exceptions import Ignore
 
 from pipeline_queue.broker.app import make_app
-from pipeline_queue.broker.step_message import TASK_NAME, StepMessage
+from pipeline_queue.broker.message import TASK_NAME, StepMessage
 from pipeline_queue.contract.errors import BrokerError, InputError, MessageError, StorageError
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.index import run_index as run_index_module
@@ -28,7 +28,7 @@ from pipeline_queue.local.server import start_server
 from pipeline_queue.storage.storage import read_step
 from pipeline_queue.submitting.recovery import recover_unfinished
 from tests.conftest import GENEROUS_SECONDS, Cluster, wait_until, write_folder
-from tests.integration.attempt_site import Attempting, Site, SubmittedRun, names_in, new_site
+from tests.integration.attempt_site import Attempting, Site, SubmittedRun, alone, names_in, new_site
 from workers import recording
 from workers.agents import disk_monitor
 from workers.agents.reconciler import Reconciler
@@ -102,7 +102,7 @@ def test_values_that_were_not_accepted_are_refused_and_nothing_happens(
     run, worker = site.submit(_two_steps(witness)), site.worker()
     message, before = run.message("one"), site.run_index.run(run.id)
     with pytest.raises(MessageError, match="submit a new run") as caught:
-        attempt_step(worker, replace(message, parameters=change(message.parameters)))
+        attempt_step(worker, alone(replace(message, parameters=change(message.parameters))))
     assert len(str(caught.value)) < 1000
     assert witness.read_text() == "" and not run.paths.folder.exists()
     assert site.run_index.run(run.id) == before and run.states()[0] == "queued"
@@ -126,7 +126,7 @@ def test_every_accepted_number_is_recognised_in_its_message(site: Site, kind: st
     run = site.submit(text, x=value)
     again = json.loads(json.dumps(run.message("one").parameters))
     # Values as the submitter had them, and as a worker reads them from the storage.
-    assert attempt_step(site.worker(), StepMessage(run.id, "one", again)).kind == "go_on"
+    assert attempt_step(site.worker(), alone(StepMessage(run.id, "one", again))).kind == "go_on"
 
 
 def test_a_run_or_step_that_does_not_exist_is_an_input_error(site: Site, witness: Path) -> None:
@@ -138,7 +138,7 @@ def test_a_run_or_step_that_does_not_exist_is_an_input_error(site: Site, witness
         replace(run.message("one"), run=RunId("train-00000000", 0)),
     ):
         with pytest.raises(InputError):
-            attempt_step(worker, message)
+            attempt_step(worker, alone(message))
     assert names_in(site.storage.root / "sweeps") == [run.id.sweep]
 
 

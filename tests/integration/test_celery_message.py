@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,7 @@ import pytest
 from celery import Celery, Signature
 
 from pipeline_queue.broker.app import make_app
-from pipeline_queue.broker.celery_message import ParentTask, list_of, lists_of
-from pipeline_queue.broker.step_message import TASK_NAME
+from pipeline_queue.broker.message import TASK_NAME, Message, ParentTask, decode, list_of, lists_of
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.index.connection import connect
 from pipeline_queue.index.keys import flight_key
@@ -69,26 +69,26 @@ def test_a_chain_of_ours_is_what_celery_writes(site: Site, priority: int) -> Non
     run = site.submit(THREE_STEPS)
     ours = chain(run.sweep.pipeline, messages(run.sweep.pipeline, run.id, run.sweep.parameters(run.id)), priority)
     with make_app(site.settings.broker_url) as app:
-        first, *rest = _signatures(app, _opened(ours.payload), run)
+        first, *rest = _signatures(app, _opened(ours.encode()), run)
         first.apply_async(chain=[dict(signature) for signature in reversed(rest)], priority=priority)
         assert [name for name in lists_of("default") if site.redis.llen(name)] == [ours.list]
-        assert _opened(ours.payload) == _opened(str(site.redis.lpop(ours.list)))
+        assert _opened(ours.encode()) == _opened(str(site.redis.lpop(ours.list)))
 
 
 @pytest.mark.parametrize("position", [1, 2])
 def test_a_message_that_follows_another_is_what_celery_dispatches(site: Site, position: int) -> None:
     run = site.submit(THREE_STEPS)
     later = messages(run.sweep.pipeline, run.id, run.sweep.parameters(run.id))[position:]
-    ours = chain(run.sweep.pipeline, later, caller=ParentTask("the-caller", "the-root"))
+    ours = chain(run.sweep.pipeline, later, parent=ParentTask("the-caller", "the-root"))
     with make_app(site.settings.broker_url) as app:
-        first, *rest = _signatures(app, _opened(ours.payload), run)
+        first, *rest = _signatures(app, _opened(ours.encode()), run)
         following = [dict(signature) for signature in reversed(rest)]
         # As `celery.app.trace` calls it.
         first.apply_async(("a result",), chain=following, parent_id="the-caller", root_id="the-root", priority=None)
         theirs = _opened(str(site.redis.lpop(ours.list)))
     # Celery hands on an empty chain where there was none before.
     theirs["body"][2]["chain"] = theirs["body"][2]["chain"] or None
-    assert _opened(ours.payload) == theirs
+    assert _opened(ours.encode()) == theirs
 
 
 def test_kombu_reads_the_lists_that_we_write(site: Site) -> None:
@@ -152,6 +152,50 @@ def test_a_step_under_way_or_done_is_not_sent_again(site: Site, outcome: Any) ->
         site.run_index.record(following, Ending(outcome, "running"))
     assert _recorded(site, run, Lease.decided(run.id, "one"))
     assert site.redis.llen("other") == 0
+
+
+def _submitted(cluster: Cluster, tmp_path: Path) -> tuple[str, str, bytes]:
+    """A run, the list that its message lies in, and that message."""
+    file = write_folder(tmp_path / "project", pipeline_yaml=THREE_STEPS) / "pipeline.yaml"
+    run = cluster.client.submit(cluster.client.load(file))
+    redis = cluster.redis()
+    (name,) = [name for name in lists_of("default") if redis.llen(name)]
+    return run, name, redis.lindex(name, 0)
+
+
+def _message_of_two(cluster: Cluster) -> Message:
+    """The message that a worker of the first step's queue alone sends for the second."""
+    cluster.start_worker("--queues", "default")
+    redis = cluster.redis()
+    wait_until(lambda: redis.llen("other") == 1, "the second step's message is sent")
+    return decode(redis.lindex("other", 0))
+
+
+def test_a_worker_sends_the_very_next_link_of_the_chain_that_it_received(cluster: Cluster, tmp_path: Path) -> None:
+    run, _, payload = _submitted(cluster, tmp_path)
+    first, *later = decode(payload).links
+    following = _message_of_two(cluster)
+    assert following == Message(tuple(later), 0, ParentTask(first.id, first.id))
+    cluster.start_worker("--queues", "default,other", name="two")
+    assert cluster.client.wait(run, GENEROUS_SECONDS).state == "succeeded"
+
+
+@pytest.mark.parametrize("chain", ["none", "another order", "another run's"])
+def test_a_chain_that_does_not_fit_is_made_anew_from_the_storage(cluster: Cluster, tmp_path: Path, chain: str) -> None:
+    run, name, payload = _submitted(cluster, tmp_path)
+    message = decode(payload)
+    first, two, three = message.links
+    others = replace(two, message=replace(two.message, run=RunId("three-00000000", 0)))
+    later = {"none": (), "another order": (three, two), "another run's": (others, three)}[chain]
+    cluster.redis().lset(name, 0, replace(message, links=(first, *later)).encode())
+    following = _message_of_two(cluster)
+    assert [(str(link.message.run), link.message.step, link.queue) for link in following.links] == [
+        (run, "two", "other"), (run, "three", "default"),
+    ]  # fmt: skip
+    assert following.parent == ParentTask(first.id, first.id)
+    assert not {link.id for link in following.links} & {two.id, three.id}
+    cluster.start_worker("--queues", "default,other", name="two")
+    assert cluster.client.wait(run, GENEROUS_SECONDS).state == "succeeded"
 
 
 def _reconciling(site: Site) -> Reconciler:

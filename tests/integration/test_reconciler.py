@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from redis import Redis
 
-from pipeline_queue.broker.celery_message import lists_of, run_of
+from pipeline_queue.broker.message import lists_of, run_of
 from pipeline_queue.client import Client
 from pipeline_queue.contract.errors import InputError
 from pipeline_queue.contract.ids import RunId
@@ -27,7 +27,7 @@ from pipeline_queue.submitting.recovery import recover_unfinished
 from pipeline_queue.submitting.retry import retry
 from pipeline_queue.submitting.submission import prepare_sweep
 from tests.conftest import wait_until, write_folder
-from tests.integration.attempt_site import Attempting, Site, SubmittedRun
+from tests.integration.attempt_site import Attempting, Site, SubmittedRun, alone
 from workers.agents.reconciler import Reconciler
 from workers.agents.sweep_monitor import SweepMonitor
 from workers.attempt import attempt_step
@@ -269,4 +269,4 @@ def test_a_late_message_of_a_forgotten_sweep_is_no_bad_message(site: Site) -> No
     assert run.attempt(site.worker("two@test"), "one") == Outcome("dropped", "its sweep was forgotten")
     unknown = replace(run.message("one"), run=RunId("train-00000000", 0))
     with pytest.raises(InputError):
-        attempt_step(worker, unknown)
+        attempt_step(worker, alone(unknown))

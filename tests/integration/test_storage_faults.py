@@ -18,7 +18,7 @@ import pytest
 from celery.exceptions import Reject
 
 from pipeline_queue.broker.app import make_app
-from pipeline_queue.broker.step_message import TASK_NAME
+from pipeline_queue.broker.message import TASK_NAME
 from pipeline_queue.client import Client
 from pipeline_queue.contract.errors import StorageError
 from pipeline_queue.contract.settings import Settings

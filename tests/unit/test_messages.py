@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline_queue.broker.step_message import StepMessage, decode
+from pipeline_queue.broker.message import StepMessage, decode_step
 from pipeline_queue.contract.errors import MessageError
 from pipeline_queue.contract.ids import RunId
 
@@ -23,14 +23,14 @@ HOSTILE_VALUES: list[Any] = [
 def test_the_envelope_of_version_1_is_the_golden_one() -> None:
     message = StepMessage(RunId("train-7k3m9q2x", 3), "prepare", {"learning_rate": 0.01})
     assert message.envelope() == json.loads(GOLDEN.read_text())
-    assert decode(json.loads(GOLDEN.read_text()), {"learning_rate": 0.01}) == message
+    assert decode_step(json.loads(GOLDEN.read_text()), {"learning_rate": 0.01}) == message
 
 
 @pytest.mark.parametrize("value", HOSTILE_VALUES)
 def test_a_value_crosses_the_wire_unchanged_to_the_type(value: Any) -> None:
     message = StepMessage(RunId("train-7k3m9q2x", 0), "one", {"x": value})
     envelope, parameters = json.loads(json.dumps([message.envelope(), message.parameters]))
-    decoded = decode(envelope, parameters)
+    decoded = decode_step(envelope, parameters)
     assert decoded == message
     assert type(decoded.parameters["x"]) is type(value)
 
@@ -48,7 +48,7 @@ def test_a_value_crosses_the_wire_unchanged_to_the_type(value: Any) -> None:
 )  # fmt: skip
 def test_an_envelope_of_another_form_is_refused_shortly(envelope: object) -> None:
     with pytest.raises(MessageError) as caught:
-        decode(envelope, {})
+        decode_step(envelope, {})
     assert 0 < len(str(caught.value)) < 200
 
 
@@ -64,11 +64,11 @@ def test_an_envelope_of_another_form_is_refused_shortly(envelope: object) -> Non
 )  # fmt: skip
 def test_a_forged_run_id_never_becomes_a_path(run: str) -> None:
     with pytest.raises(MessageError) as caught:
-        decode({"v": 1, "run": run, "step": "one"}, {})
+        decode_step({"v": 1, "run": run, "step": "one"}, {})
     assert len(str(caught.value)) < 300
 
 
 @pytest.mark.parametrize("value", [None, [], {}, [1], {"a": 1}], ids=str)
 def test_a_parameter_that_is_not_a_single_value_is_refused(value: object) -> None:
     with pytest.raises(MessageError, match="'x'"):
-        decode({"v": 1, "run": "train-7k3m9q2x.0", "step": "one"}, {"x": value})
+        decode_step({"v": 1, "run": "train-7k3m9q2x.0", "step": "one"}, {"x": value})

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_queue.broker.app import make_app
+from pipeline_queue.broker.message import SIGNATURE, StepMessage, decode_step
 from pipeline_queue.broker.signing import SigningKey, read_signing_key
-from pipeline_queue.broker.step_message import SIGNATURE, StepMessage, decode
 from pipeline_queue.contract.errors import MessageError, SettingsError
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.contract.settings import settings_from
@@ -33,7 +33,7 @@ def signed(message: StepMessage = MESSAGE, key: SigningKey = KEY, queue: str = "
 def test_the_signed_envelope_of_version_1_is_the_golden_one() -> None:
     golden = json.loads(GOLDEN.read_text())
     assert signed() == golden
-    assert decode(golden, MESSAGE.parameters) == MESSAGE, "a worker without a key takes it too"
+    assert decode_step(golden, MESSAGE.parameters) == MESSAGE, "a worker without a key takes it too"
     KEY.check(golden, MESSAGE, "gpu")
 
 
@@ -41,7 +41,7 @@ def test_the_signed_envelope_of_version_1_is_the_golden_one() -> None:
 def test_what_crossed_the_wire_keeps_its_signature(parameters: dict[str, Any]) -> None:
     sent = StepMessage(MESSAGE.run, MESSAGE.step, parameters)
     envelope, arrived = json.loads(json.dumps([signed(sent), parameters]))
-    KEY.check(envelope, decode(envelope, arrived), "gpu")
+    KEY.check(envelope, decode_step(envelope, arrived), "gpu")
 
 
 @pytest.mark.parametrize(

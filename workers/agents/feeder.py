@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from pipeline_queue.broker.step_message import StepMessage
+from pipeline_queue.broker.message import StepMessage
 from pipeline_queue.contract.errors import PipelineQueueError
 from pipeline_queue.index.run_index import LiveWorker, RunIndex
 from pipeline_queue.model.pipeline import Pipeline

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from pipeline_queue.broker.celery_message import list_of
+from pipeline_queue.broker.message import list_of
 from pipeline_queue.contract.errors import BrokerError, NotFoundError, PipelineQueueError, StorageError
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.index.run_index import RunIndex

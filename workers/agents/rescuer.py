@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pipeline_queue.broker.celery_message import lists_of, run_of
+from pipeline_queue.broker.message import lists_of, run_of
 from pipeline_queue.contract.errors import NotFoundError, StorageError
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.index.run_index import RunIndex
