@@ -78,7 +78,7 @@ def _received(task: Task, envelope: object, parameters: dict[str, Any]) -> Messa
 
 def _queue(task: Task) -> str:
     """The queue that the message lay in: screening.py has compared the two."""
-    return str(task.request.delivery_info["routing_key"])
+    return str((task.request.delivery_info or {}).get("routing_key", ""))
 
 
 def _attempted(worker: WorkerContext, message: Message) -> Outcome:
