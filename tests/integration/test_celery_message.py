@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from celery import Celery, Signature
+from redis import Redis
 
 from pipeline_queue.broker.app import make_app
 from pipeline_queue.broker.message import TASK_NAME, Message, ParentTask, decode, list_of, lists_of
@@ -154,13 +155,19 @@ def test_a_step_under_way_or_done_is_not_sent_again(site: Site, outcome: Any) ->
     assert site.redis.llen("other") == 0
 
 
-def _submitted(cluster: Cluster, tmp_path: Path) -> tuple[str, str, bytes]:
+def _newest(redis: Redis, name: str) -> str:
+    """What was put on a list last."""
+    (entry,) = redis.lrange(name, 0, 0)
+    return bytes(entry).decode()
+
+
+def _submitted(cluster: Cluster, tmp_path: Path) -> tuple[str, str, str]:
     """A run, the list that its message lies in, and that message."""
     file = write_folder(tmp_path / "project", pipeline_yaml=THREE_STEPS) / "pipeline.yaml"
     run = cluster.client.submit(cluster.client.load(file))
     redis = cluster.redis()
     (name,) = [name for name in lists_of("default") if redis.llen(name)]
-    return run, name, redis.lindex(name, 0)
+    return run, name, _newest(redis, name)
 
 
 def _message_of_two(cluster: Cluster) -> Message:
@@ -168,7 +175,7 @@ def _message_of_two(cluster: Cluster) -> Message:
     cluster.start_worker("--queues", "default")
     redis = cluster.redis()
     wait_until(lambda: redis.llen("other") == 1, "the second step's message is sent")
-    return decode(redis.lindex("other", 0))
+    return decode(_newest(redis, "other"))
 
 
 def test_a_worker_sends_the_very_next_link_of_the_chain_that_it_received(cluster: Cluster, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_queue.broker.message import Link, Message, ParentTask, StepMessage, decode, run_of
+from pipeline_queue.broker.message import Link, Message, ParentTask, Scalar, StepMessage, decode, run_of
 from pipeline_queue.broker.signing import SigningKey
 from pipeline_queue.contract.errors import MessageError
 from pipeline_queue.contract.ids import RunId
@@ -22,7 +22,7 @@ from pipeline_queue.submitting.canvas import chain, following
 from tests.bad_messages import body_of, raw_entries, with_body
 
 RUN = RunId("train-7k3m9q2x", 3)
-POINT = {"rate": 0.5, "word": "it's $HOME", "count": 1, "flag": True}
+POINT: dict[str, Scalar] = {"rate": 0.5, "word": "it's $HOME", "count": 1, "flag": True}
 QUEUES = {"one": "default", "two": "gpu", "three": "default", "four": "default"}
 PIPELINE = Pipeline(
     name="train",
