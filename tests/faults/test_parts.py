@@ -156,22 +156,22 @@ def test_a_machine_that_is_cut_off_hears_nothing_until_it_is_healed() -> None:
         network.build()
         enter = network.add_machine("m1")
         listen = "import socket, time; s = socket.create_server(('', 7777)); print(1, flush=True); time.sleep(60)"
-        server = subprocess.Popen([*network.server_prefix, sys.executable, "-c", listen], stdout=subprocess.PIPE)
-        try:
-            assert server.stdout and server.stdout.readline()
+        command = [*network.server_prefix, sys.executable, "-c", listen]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
+            try:
+                assert server.stdout and server.stdout.readline()
 
-            def reached() -> bool:
-                command = [*enter, sys.executable, "-c", probe.format(network.server_host)]
-                return subprocess.run(command, capture_output=True, check=False).returncode == 0
+                def reached() -> bool:
+                    command = [*enter, sys.executable, "-c", probe.format(network.server_host)]
+                    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
-            assert reached()
-            network.cut("m1")
-            assert not reached()
-            network.heal("m1")
-            assert reached()
-        finally:
-            server.kill()
-            server.wait()
+                assert reached()
+                network.cut("m1")
+                assert not reached()
+                network.heal("m1")
+                assert reached()
+            finally:
+                server.kill()
     finally:
         network.remove()
     listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout
