@@ -1,26 +1,29 @@
-"""One attempt at one step: claim, stage, execute, publish or fail, record."""
+"""One attempt at one step, as stages over one value: claim, stage, execute, judge, publish, record.
+
+Each stage returns the attempt with what it adds. Once one has found a failure, or that the step is published, the
+later ones let it pass, and `record` writes it down.
+"""
 
 from __future__ import annotations
 
-import logging
-import secrets
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 
 from pipeline_queue.broker.message import Message
 from pipeline_queue.contract.errors import BrokerError, NotFoundError, StorageAwayError, StorageError, SupervisorError
 from pipeline_queue.contract.records import StepRecord
-from pipeline_queue.index.run_index import Lease, Refusal
 from pipeline_queue.storage.access import inherit_access
 from pipeline_queue.storage.patience import patient, repeat_until_done
-from pipeline_queue.storage.storage import CANCELLED, OUTPUTS, RUN_END, read_step
+from pipeline_queue.storage.storage import OUTPUTS, read_step
 from workers.agents.lease_keeper import Held
 from workers.blame import blame_interpreter, doubt_success, find_blame
+from workers.claiming import Claim, claim
 from workers.context import WorkerContext
 from workers.file_tree import remove_tree
-from workers.job import Attempt, Job, LeaseLostError, job_of
+from workers.job import Attempt, Job, LeaseLostError, Publication, job_of
 from workers.keeping import keep_files
-from workers.launch import command_of, complete_log, execute
+from workers.launch import command_of, complete_log, run_step
 from workers.outcome import (
     Failure,
     Outcome,
@@ -32,29 +35,20 @@ from workers.outcome import (
     storage_failure,
     too_large,
 )
-from workers.outputs import TooLargeError, Workspace, find_outputs
+from workers.outputs import TooLargeError, find_outputs
 from workers.recording import (
     CancelledError,
     check_going_on,
     hand_back,
-    publish_attempt,
-    record_cancelled,
+    publish_outputs,
     record_failure,
-    record_given_up,
     record_published,
+    record_success,
     result_patience,
 )
-from workers.shared_steps import join_shared
 from workers.step_base import base_of
-from workers.supervisor.protocol import ExecutionResult, lease_clock
-from workers.suspicion import Tried, untried
+from workers.supervisor.protocol import ExecutionResult
 from workers.workspace import DamagedError
-
-logger = logging.getLogger(__name__)
-
-_ENQUEUE_SECONDS = 1.0
-_LATE_SECONDS = 120.0
-"""A network file system shows every machine what another has written long before."""
 
 
 def attempt_step(worker: WorkerContext, message: Message) -> Outcome:
@@ -81,152 +75,25 @@ def _check_beginning(worker: WorkerContext) -> None:
 
 def _attempt(worker: WorkerContext, job: Job) -> Outcome:
     try:
-        settled = _already_decided(worker, job)
-        if settled:
-            return settled
-        joined = join_shared(worker, job)
-        if joined:
-            return joined
-        uid = secrets.token_hex(6)
-        claimed_at = lease_clock()
-        lease = _claimed(worker, job, uid)
-        if isinstance(lease, Refusal):
-            return _refused(worker, job, lease)
-        if lease.wants_more:
-            worker.feed_soon(job.run.sweep)
-        with worker.leases.keep(uid, lease, claimed_at) as held:
+        claimed = claim(worker, job)
+        if isinstance(claimed, Outcome):
+            return claimed
+        with worker.leases.keep(claimed.uid, claimed.lease, claimed.asked_at) as held:
             try:
-                return _execute_and_record(worker, job, lease, held, uid)
+                return _carry_out(worker, _begin(worker, job, claimed, held))
             except LeaseLostError:
                 return Outcome("dropped", "the lease was lost; another worker takes over")
             except StorageAwayError as error:
-                return hand_back(worker, job, lease, held, f"step {job.step}: {worker.disks.explain(error)}")
+                text = f"step {job.step}: {worker.disks.explain(error)}"
+                return hand_back(worker, job, claimed.lease, held, text)
             finally:
-                worker.workspaces.discard(uid)
+                worker.workspaces.discard(claimed.uid)
     except OSError as error:
         raise StorageError(f"run {job.run}, step {job.step}: {worker.disks.explain(error)}") from error
 
 
-def _already_decided(worker: WorkerContext, job: Job) -> Outcome | None:
-    """What the storage has decided already, None when the step is still to be done."""
-    if RUN_END in job.names:
-        end = job.paths.end()
-        if end is not None:
-            worker.run_index.close_run(job.run, end.state)
-        return Outcome("dropped", "the run has ended")
-    if job.step in job.names:
-        return record_published(worker, job)
-    if CANCELLED in job.names or _is_sweep_cancelled(worker, job):
-        # Whoever runs a step of it ends that, with its grace, and then the run.
-        if worker.run_index.cancel(job.run) == "running":
-            return Outcome("dropped", "the run is being cancelled")
-        return record_cancelled(worker, job)
-    missing = job.missing()
-    return _out_of_turn(worker, job, missing) if missing else None
-
-
-def _is_sweep_cancelled(worker: WorkerContext, job: Job) -> bool:
-    """A message may come long after the index has forgotten that its sweep was cancelled."""
-    return len(job.sweep.space) > 1 and worker.storage.is_cancelled(job.run.sweep)
-
-
-def _claimed(worker: WorkerContext, job: Job, uid: str) -> Lease | Refusal:
-    """The answer to a claim; what failed here is left to others, as long as there are any that have not tried it."""
-    leads = (job.shared.scope, job.shared.name) if job.shared else None
-    attempts = job.attempts_made()
-    answer = worker.run_index.claim(job.run, job.step, uid, worker.name, attempts, leads)
-    if isinstance(answer, Refusal) and answer.reason == "avoided":
-        peers = worker.health.peers(job.plan.step.queue)
-        if not untried(worker.name, Tried(answer.failed_on), peers):
-            return worker.run_index.claim(job.run, job.step, uid, worker.name, attempts, leads, is_for_anybody=True)
-    return answer
-
-
-def _refused(worker: WorkerContext, job: Job, refusal: Refusal) -> Outcome:
-    match refusal.reason:
-        case "published":
-            # The storage decides; a network file system may show this machine a publication late.
-            if read_step(job.paths.step(job.step)) is None:
-                return _untrue(worker, job, refusal) or _out_of_turn(worker, job, job.step)
-            return record_published(worker, job)
-        case "ended" if job.paths.end() is None and (untrue := _untrue(worker, job, refusal)):
-            return untrue
-        case "cancelled":
-            return record_cancelled(worker, job)
-        case "paused":
-            return Outcome("paused", "waits until its sweep is resumed")
-        case "exhausted":
-            return record_given_up(worker, job, refusal.detail)
-        case "avoided":
-            return Outcome("dropped", "it failed here: another worker is to try it")
-    return Outcome("dropped", f"{refusal.reason} {refusal.detail}".strip())
-
-
-def _untrue(worker: WorkerContext, job: Job, refusal: Refusal) -> Outcome | None:
-    """Drops what the index says of a run when the storage has not said so for long; None when it may be late."""
-    if refusal.since_seconds is not None and refusal.since_seconds < _LATE_SECONDS:
-        return None
-    logger.warning("drop index of run=%s: it is not %s on the storage", job.run, refusal.reason)
-    worker.run_index.forget_run(job.run)
-    worker.run_index.enqueue_later(job.run, job.step, _ENQUEUE_SECONDS)
-    return Outcome("dropped", "what the index said of it was not true")
-
-
-def _out_of_turn(worker: WorkerContext, job: Job, missing: str) -> Outcome:
-    worker.run_index.enqueue_later(job.run, job.step, _ENQUEUE_SECONDS)
-    logger.warning("out of turn run=%s step=%s: step %s is not published", job.run, job.step, missing)
-    return Outcome("dropped", f"step {missing} is not published")
-
-
-def _execute_and_record(worker: WorkerContext, job: Job, lease: Lease, held: Held, uid: str) -> Outcome:
-    attempt = _begin(worker, job, lease, held, uid)
-    try:
-        with patient(worker.disks.patience(lambda: check_going_on(worker, attempt))):
-            return _execute(worker, attempt)
-    except TooLargeError as error:
-        remove_tree(attempt.folder / OUTPUTS)
-        return record_failure(worker, attempt, too_large(job.step, error.path, error.size_bytes))
-    except (LeaseLostError, BrokerError):
-        # What is decided is on the storage by then; without a broker nobody can be told yet.
-        raise
-    except SupervisorError as error:
-        if worker.executor.is_closing():
-            remove_tree(attempt.folder / OUTPUTS)
-            return record_failure(worker, attempt, handed_back(job.step, str(error)))
-        lost = Failure("lost", f"step {job.step} was ended: {error}", infrastructure=True)
-        return _record_death(worker, attempt, blame_interpreter(worker, attempt, time.monotonic()) or lost)
-    except CancelledError:
-        remove_tree(attempt.folder / OUTPUTS)
-        return record_failure(worker, attempt, cancelled(job.step))
-    except DamagedError as error:
-        # Another worker would find it so, too: no death of this one's.
-        return record_failure(worker, attempt, storage_failure(job.step, str(error), error))
-    except (StorageError, OSError) as error:
-        attempt.check_lease()
-        remove_tree(attempt.folder / OUTPUTS)  # half of them, and perhaps what fills the disk
-        text = worker.disks.explain(error)
-        trouble = worker.disks.trouble("storage", is_suspect=True)
-        return _record_death(worker, attempt, storage_failure(job.step, text, error, trouble))
-    except Exception as error:
-        # A fault of this program: handed back at once, instead of when the lease has run out.
-        text = f"step {job.step}: internal error: {type(error).__name__}: {error}"
-        _record_death(worker, attempt, Failure("lost", text, True))
-        raise
-
-
-def _record_death(worker: WorkerContext, attempt: Attempt, failure: Failure) -> Outcome:
-    """Records the end of an attempt that is not the step's doing; too many in a row are this worker's.
-
-    Not those of a worker that was cut off or paused: then every step that runs here ends at once.
-    """
-    attempt.check_lease()
-    if failure.is_death and failure.is_of_worker:
-        worker.admission.note_death(f"{attempt.job.run} {attempt.job.step}", failure.message)
-    return record_failure(worker, attempt, failure)
-
-
-def _begin(worker: WorkerContext, job: Job, lease: Lease, held: Held, uid: str) -> Attempt:
-    base = base_of(worker, job.run.sweep)
+def _begin(worker: WorkerContext, job: Job, claimed: Claim, held: Held) -> Attempt:
+    base, lease, uid = base_of(worker, job.run.sweep), claimed.lease, claimed.uid
     started = StepRecord(
         run=str(job.run),
         step=job.step,
@@ -241,39 +108,66 @@ def _begin(worker: WorkerContext, job: Job, lease: Lease, held: Held, uid: str) 
     return Attempt(job, lease, held, uid, job.paths.attempt(job.step, lease.attempt, uid), started, base)
 
 
-def _execute(worker: WorkerContext, attempt: Attempt) -> Outcome:
-    step = attempt.job.plan.step
+def _carry_out(worker: WorkerContext, attempt: Attempt) -> Outcome:
+    """From the claim to the record; what is raised on the way is recorded as the failure that it stands for."""
+    try:
+        with patient(worker.disks.patience(lambda: check_going_on(worker, attempt))):
+            executed = execute(worker, stage(worker, attempt))
+            result = executed.result
+            # From its execution on there is something to lose.
+            with patient(result_patience(worker, attempt, result.seconds)) if result else nullcontext():
+                return record(worker, publish(worker, judge(worker, executed)))
+    except (LeaseLostError, BrokerError):
+        # What is decided is on the storage by then; without a broker nobody can be told yet.
+        raise
+    except (TooLargeError, SupervisorError, CancelledError, StorageError, OSError) as error:
+        return record(worker, replace(attempt, failure=_failure_by(worker, attempt, error)))
+    except Exception as error:
+        # A fault of this program: handed back at once, instead of when the lease has run out.
+        text = f"step {attempt.job.step}: internal error: {type(error).__name__}: {error}"
+        record(worker, replace(attempt, failure=Failure("lost", text, True)))
+        raise
+
+
+def stage(worker: WorkerContext, attempt: Attempt) -> Attempt:
+    """Has the folder in which the step is executed made, unless an earlier attempt has published it."""
+    job, step = attempt.job, attempt.job.plan.step
     if attempt.lease.attempt > 1:
         attempt.check_lease()
-        attempt.job.paths.fence_off(step.name, attempt.lease.attempt)
-        if read_step(attempt.job.target) is not None:
-            return record_published(worker, attempt.job)
+        job.paths.fence_off(step.name, attempt.lease.attempt)
+        if read_step(job.target) is not None:
+            return replace(attempt, publication=Publication(is_own=False))
     _make_folder(worker, attempt)
-    pipeline = attempt.job.sweep.pipeline
-    missing = missing_link(step.name, pipeline.links)
+    links = job.sweep.pipeline.links
+    missing = missing_link(step.name, links)
     if missing is not None:
-        return _record_death(worker, attempt, missing)
-    snapshot = attempt.job.sweep.record.snapshot
-    workspace = worker.workspaces.stage(attempt.uid, snapshot, attempt.job.earlier(), step, pipeline.links)
+        return replace(attempt, failure=missing)
+    snapshot = job.sweep.record.snapshot
+    return replace(attempt, workspace=worker.workspaces.stage(attempt.uid, snapshot, job.earlier(), step, links))
+
+
+def execute(worker: WorkerContext, attempt: Attempt) -> Attempt:
+    """Runs the step."""
+    if attempt.workspace is None:
+        return attempt
+    step = attempt.job.step
     # Staging may have taken long, and whoever lost the lease or cancelled meanwhile found no process to end.
     attempt.check_lease()
     if attempt.held.cancelled:
-        return record_failure(worker, attempt, cancelled(step.name))
+        return replace(attempt, failure=cancelled(step))
     held = worker.health.wait_to_begin()
     attempt.check_lease()
     if held:
-        return record_failure(worker, attempt, left_to_others(step.name, held))
+        return replace(attempt, failure=left_to_others(step, held))
     begun_at = time.monotonic()
-    result = execute(worker, attempt, workspace)
-    # From here on there is something to lose.
-    with patient(result_patience(worker, attempt, result.seconds)):
-        return _record_result(worker, attempt, workspace, result, begun_at)
+    return replace(attempt, begun_at=begun_at, result=run_step(worker, attempt, attempt.workspace))
 
 
-def _record_result(
-    worker: WorkerContext, attempt: Attempt, workspace: Workspace, result: ExecutionResult, begun_at: float
-) -> Outcome:
-    """Publishes what the step left, or records why it failed."""
+def judge(worker: WorkerContext, attempt: Attempt) -> Attempt:
+    """Finds what the step left, and whether it failed: of itself, or for what this machine lacks."""
+    workspace, result, begun_at = attempt.workspace, attempt.result, attempt.begun_at
+    if workspace is None or result is None:
+        return attempt
     step = attempt.job.plan.step
     complete_log(attempt, result)
     attempt.check_lease()
@@ -283,17 +177,68 @@ def _record_result(
         failure = find_blame(worker, attempt, result, failure, begun_at)
     elif found is not None:
         failure = doubt_success(worker, attempt, result, found, begun_at)
-    ended = _with_result(attempt, result, failure)
-    if failure is not None and failure.infrastructure:
-        return _record_death(worker, ended, failure)
-    worker.admission.note_end()
-    if failure is None and found is not None:
+    if failure is None or not failure.infrastructure:
+        worker.admission.note_end()
+    if failure is None:
         worker.health.note_success()
-        return publish_attempt(worker, ended, workspace, found)
-    failure = failure or Failure("lost", "the step vanished", True)
-    if failure.cause != "cancelled":
-        ended = keep_files(worker, ended, workspace)
-    return record_failure(worker, ended, failure)
+    return replace(attempt, record=_with_result(attempt, result, failure), found=found, failure=failure)
+
+
+def publish(worker: WorkerContext, attempt: Attempt) -> Attempt:
+    """Makes what was found the step's outputs; keeps what a failure of the step's own left."""
+    workspace, found, failure = attempt.workspace, attempt.found, attempt.failure
+    if workspace is None or attempt.result is None:
+        return attempt
+    if failure is None and found is not None:
+        return publish_outputs(worker, attempt, workspace, found)
+    if failure is None or failure.infrastructure or failure.cause == "cancelled":
+        return attempt
+    return keep_files(worker, attempt, workspace)
+
+
+def record(worker: WorkerContext, attempt: Attempt) -> Outcome:
+    """Writes down how the attempt ended."""
+    failure, publication = attempt.failure, attempt.publication
+    if publication is not None:
+        return (
+            record_success(worker, attempt, publication)
+            if publication.is_own
+            else record_published(worker, attempt.job)
+        )
+    if failure is None:
+        failure = Failure("lost", f"step {attempt.job.step} vanished", True)
+    attempt.check_lease()
+    if failure.infrastructure and failure.is_death and failure.is_of_worker:
+        # Not the step's doing; too many in a row are this worker's, and none of one that was cut off or paused.
+        worker.admission.note_death(f"{attempt.job.run} {attempt.job.step}", failure.message)
+    return record_failure(worker, attempt, failure)
+
+
+def _failure_by(worker: WorkerContext, attempt: Attempt, error: Exception) -> Failure:
+    """What an exception in mid-attempt says of it; outputs that are half there are removed."""
+    step = attempt.job.step
+    match error:
+        case TooLargeError():
+            remove_tree(attempt.folder / OUTPUTS)
+            return too_large(step, error.path, error.size_bytes)
+        case SupervisorError() if worker.executor.is_closing():
+            remove_tree(attempt.folder / OUTPUTS)
+            return handed_back(step, str(error))
+        case SupervisorError():
+            lost = Failure("lost", f"step {step} was ended: {error}", infrastructure=True)
+            return blame_interpreter(worker, attempt, time.monotonic()) or lost
+        case CancelledError():
+            remove_tree(attempt.folder / OUTPUTS)
+            return cancelled(step)
+        case DamagedError():
+            # Another worker would find it so, too.
+            return replace(storage_failure(step, str(error), error), is_of_worker=False)
+        case _:
+            attempt.check_lease()
+            remove_tree(attempt.folder / OUTPUTS)  # half of them, and perhaps what fills the disk
+            text = worker.disks.explain(error)
+            trouble = worker.disks.trouble("storage", is_suspect=True)
+            return storage_failure(step, text, error, trouble)
 
 
 def _make_folder(worker: WorkerContext, attempt: Attempt) -> None:
@@ -305,8 +250,8 @@ def _make_folder(worker: WorkerContext, attempt: Attempt) -> None:
         worker.storage.make_run_folder(attempt.job.run.sweep, attempt.folder)
 
 
-def _with_result(attempt: Attempt, result: ExecutionResult, failure: Failure | None) -> Attempt:
-    record = attempt.record.model_copy(
+def _with_result(attempt: Attempt, result: ExecutionResult, failure: Failure | None) -> StepRecord:
+    return attempt.record.model_copy(
         update={
             "ended_at": attempt.record.started_at + result.seconds,
             "seconds": round(result.seconds, 6),
@@ -317,4 +262,3 @@ def _with_result(attempt: Attempt, result: ExecutionResult, failure: Failure | N
             "silent": failure is None and result.log_bytes == result.log_dropped_bytes == 0,
         }
     )
-    return replace(attempt, record=record)

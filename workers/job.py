@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline_queue.broker.message import Message
 from pipeline_queue.contract.errors import MessageError, StorageError
 from pipeline_queue.contract.ids import RunId
-from pipeline_queue.contract.records import StepRecord
+from pipeline_queue.contract.records import RunRecord, StepRecord
 from pipeline_queue.index.keys import EVERY_SWEEP
 from pipeline_queue.index.run_index import Lease
 from pipeline_queue.model.pipeline import Step
@@ -18,7 +18,10 @@ from pipeline_queue.space import Point
 from pipeline_queue.storage.storage import RunPaths, attempt_number, read_step
 from workers.agents.lease_keeper import Held
 from workers.context import WorkerContext
+from workers.outcome import Failure
+from workers.outputs import Found, Workspace
 from workers.step_base import Base
+from workers.supervisor.protocol import ExecutionResult
 
 _NAMES_SHOWN = 5
 _SHOWN_CHARACTERS = 64
@@ -91,8 +94,20 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class Publication:
+    """That the step is published: by this attempt or by another; `end` is that of the run, if it ended with it."""
+
+    is_own: bool
+    end: RunRecord | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
-    """A job with its lease, and the folder and record that this attempt writes."""
+    """A job with its lease, and the folder and record that this attempt writes; stages add what they found.
+
+    It is decided once it has a `failure` or a `publication`. `begun_at`: when its process was started, by
+    `time.monotonic()`.
+    """
 
     job: Job
     lease: Lease
@@ -101,6 +116,12 @@ class Attempt:
     folder: Path
     record: StepRecord
     base: Base
+    workspace: Workspace | None = None
+    begun_at: float = 0.0
+    result: ExecutionResult | None = None
+    found: Found | None = None
+    failure: Failure | None = None
+    publication: Publication | None = None
 
     def check_lease(self) -> None:
         """Raises LeaseLostError: no lease, no write."""

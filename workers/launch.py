@@ -26,7 +26,7 @@ from workers.supervisor.protocol import ATTEMPT_MARKER, ExecutionResult, StartOr
 logger = logging.getLogger(__name__)
 
 
-def execute(worker: WorkerContext, attempt: Attempt, workspace: Workspace) -> ExecutionResult:
+def run_step(worker: WorkerContext, attempt: Attempt, workspace: Workspace) -> ExecutionResult:
     """Runs the step; again while its log cannot be opened for what may pass, for nothing has begun then.
 
     Raises StorageError.

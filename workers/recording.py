@@ -10,6 +10,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -38,7 +39,7 @@ from pipeline_queue.submitting.canvas import following
 from workers.agents.lease_keeper import Held
 from workers.context import WorkerContext
 from workers.file_tree import remove_tree
-from workers.job import Attempt, Job, LeaseLostError
+from workers.job import Attempt, Job, LeaseLostError, Publication
 from workers.metrics import read_metrics
 from workers.outcome import Failure, Outcome, with_tail
 from workers.outputs import Found, Workspace, move_outputs, with_checksums
@@ -58,7 +59,8 @@ class CancelledError(Exception):
     """The run was cancelled while its outputs waited for room."""
 
 
-def publish_attempt(worker: WorkerContext, attempt: Attempt, workspace: Workspace, found: Found) -> Outcome:
+def publish_outputs(worker: WorkerContext, attempt: Attempt, workspace: Workspace, found: Found) -> Attempt:
+    """Publishes what was found, unless another attempt was first; ends the run on the storage if that was the last."""
     job = attempt.job
     is_there = found.has("metrics.json")
     metrics, metric_notes = read_metrics(workspace.folder / "metrics.json") if is_there else ({}, ())
@@ -88,8 +90,14 @@ def publish_attempt(worker: WorkerContext, attempt: Attempt, workspace: Workspac
     if not when_writable(lambda: _published(attempt)):
         logger.info("publication lost run=%s step=%s attempt=%d", job.run, job.step, attempt.lease.attempt)
         remove_tree(attempt.folder)
-        return record_published(worker, job)
+        return replace(attempt, publication=Publication(is_own=False))
     end = worker.disks.when_writable(lambda: check_ending(worker, attempt), lambda: _finish_run(job, record))
+    return replace(attempt, record=record, publication=Publication(is_own=True, end=end))
+
+
+def record_success(worker: WorkerContext, attempt: Attempt, publication: Publication) -> Outcome:
+    """Writes this attempt's publication in the index, and sends the message of the next step with it."""
+    job, record, end = attempt.job, attempt.record, publication.end
     state: RunState = "succeeded" if job.ends_run() else "running"
     metrics = end.metrics if end else {}
     ending = Ending(
@@ -102,8 +110,8 @@ def publish_attempt(worker: WorkerContext, attempt: Attempt, workspace: Workspac
     release_shared(worker, job)
     if job.ends_run():
         _feed_next(worker, job)
-    logger.info("published run=%s step=%s attempt=%d files=%d", job.run, job.step, record.attempt, len(found.outputs))
-    return Outcome("go_on", f"published {counted(len(found.outputs), 'output')} after {record.seconds:.3g} s")
+    logger.info("published run=%s step=%s attempt=%d files=%d", job.run, job.step, record.attempt, len(record.outputs))
+    return Outcome("go_on", f"published {counted(len(record.outputs), 'output')} after {record.seconds:.3g} s")
 
 
 def check_going_on(worker: WorkerContext, attempt: Attempt) -> None:

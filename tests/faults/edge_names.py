@@ -27,9 +27,9 @@ class Edge:
 EDGES = (
     Edge("before claim", "pipeline_queue.index.run_index:RunIndex.claim", "before"),
     Edge("after claim", "pipeline_queue.index.run_index:RunIndex.claim", "after"),
-    Edge("before start", "workers.attempt:execute", "before"),
+    Edge("before start", "workers.attempt:run_step", "before"),
     Edge("after start", "workers.supervisor_link:SupervisorLink.start", "after"),
-    Edge("after end", "workers.attempt:execute", "after"),
+    Edge("after end", "workers.attempt:run_step", "after"),
     Edge("after outputs", "workers.recording:move_outputs", "after"),
     Edge("before manifest", "workers.recording:replace_file", "before"),
     Edge("after manifest", "workers.recording:replace_file", "after"),
