@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from pipeline_queue.cli.connection import check_settings, storage_root, working
+from pipeline_queue.cli.interrupts import submission_told_of
 from pipeline_queue.cli.printing import echo, echo_json
 from pipeline_queue.cli.watch import json_of_run, print_notes, print_warnings, serve_queues, tell, tell_note, watch_run
 from pipeline_queue.contract.errors import PipelineFileError, Place, Problem, ValuesError
@@ -51,7 +52,8 @@ def run(
     print_notes(submission)
     with submission.snapshot, working(slots) as client:
         serve_queues(client, loaded)
-        run_id = f"{client.submit_sweep(submission, note=tell_note)}.0"
+        with submission_told_of():
+            run_id = f"{client.submit_sweep(submission, note=tell_note)}.0"
         if detach:
             tell(run_id, json_of_run(client, run_id) if as_json else None)
             return

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from pipeline_queue.cli.connection import check_settings, reading, storage_root, working
+from pipeline_queue.cli.interrupts import submission_told_of
 from pipeline_queue.cli.printing import echo, echo_json
 from pipeline_queue.cli.watch import (
     json_of_sweep,
@@ -79,7 +80,8 @@ def sweep(file: Path, dry_run: bool, detach: bool, slots: int | None, name: str,
     print_notes(submission)
     with submission.snapshot, working(slots) as client:
         serve_queues(client, loaded)
-        sweep_id = client.submit_sweep(submission, note=tell_note)
+        with submission_told_of():
+            sweep_id = client.submit_sweep(submission, note=tell_note)
         if detach:
             tell(sweep_id, json_of_sweep(client, sweep_id) if as_json else None)
             return

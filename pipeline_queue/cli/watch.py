@@ -1,21 +1,17 @@
-"""What was just accepted: told at once, or watched to its end; Ctrl-C leaves it, and pressed again cancels it."""
+"""What was just accepted: told at once, or watched to its end."""
 
 from __future__ import annotations
 
 import json
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 from pipeline_queue.cli.connection import is_local
+from pipeline_queue.cli.interrupts import Cancelling, interruptible
 from pipeline_queue.cli.printing import echo, echo_json
 from pipeline_queue.client import Client
 from pipeline_queue.loading.loader import LoadedPipeline
 from pipeline_queue.submitting.submission import Submission
 
 _CANCEL_SECONDS = 60.0
-_AGAIN_SECONDS = 3.0
 
 
 def tell(name: str, shown: str | None) -> None:
@@ -51,13 +47,15 @@ def json_of_sweep(client: Client, sweep_id: str) -> str:
 
 def watch_run(client: Client, run_id: str, as_json: bool) -> str:
     """The state in which it ended."""
-    from pipeline_queue.cli.display import print_report, watch
+    cancelling = Cancelling(
+        disconnect=client.close,
+        request=lambda: client.cancel(run_id),
+        wait=lambda: client.wait(run_id, timeout_seconds=_CANCEL_SECONDS),
+    )
+    with interruptible(run_id, cancelling):
+        # Imported once it is said that the run is accepted: it takes long on a busy machine.
+        from pipeline_queue.cli.display import print_report, watch
 
-    def cancel() -> None:
-        client.cancel(run_id)
-        client.wait(run_id, timeout_seconds=_CANCEL_SECONDS)
-
-    with _interruptible(run_id, cancel):
         report = watch(client, run_id)
     if as_json:
         echo_json(report.model_dump_json(indent=2))
@@ -68,13 +66,14 @@ def watch_run(client: Client, run_id: str, as_json: bool) -> str:
 
 def watch_sweep(client: Client, sweep_id: str, as_json: bool) -> str:
     """The state in which it ended."""
-    from pipeline_queue.cli import sweep_display
+    cancelling = Cancelling(
+        disconnect=client.close,
+        request=lambda: client.cancel_sweep(sweep_id),
+        wait=lambda: client.wait_sweep(sweep_id, timeout_seconds=_CANCEL_SECONDS),
+    )
+    with interruptible(sweep_id, cancelling):
+        from pipeline_queue.cli import sweep_display
 
-    def cancel() -> None:
-        client.cancel_sweep(sweep_id)
-        client.wait_sweep(sweep_id, timeout_seconds=_CANCEL_SECONDS)
-
-    with _interruptible(sweep_id, cancel):
         report = client.with_reasons(sweep_display.watch_sweep(client, sweep_id))
     if as_json:
         echo_json(json.dumps(report.as_json(), indent=2))
@@ -97,30 +96,3 @@ def serve_queues(client: Client, loaded: LoadedPipeline) -> None:
                 f"(pipeline-queue worker --queues {queue})",
                 err=True,
             )
-
-
-@contextmanager
-def _interruptible(name: str, cancel: Callable[[], object]) -> Iterator[None]:
-    """Ctrl-C ends the watching, whoever executes it; Ctrl-C again soon after cancels. Says so before and then."""
-    try:
-        echo(f"{name} is accepted (Ctrl-C leaves it running, twice cancels it)", err=True)
-        yield
-    except KeyboardInterrupt:
-        echo(
-            f"\n{name} goes on (pipeline-queue status {name}); Ctrl-C within {_AGAIN_SECONDS:g} s cancels it", err=True
-        )
-        try:
-            time.sleep(_AGAIN_SECONDS)
-        except KeyboardInterrupt:
-            _cancel(name, cancel)
-        sys.exit(130)
-
-
-def _cancel(name: str, cancel: Callable[[], object]) -> None:
-    """Waits for the end of it, unless Ctrl-C is pressed once more."""
-    echo(f"\ncancelling {name}", err=True)
-    try:
-        cancel()
-        echo(f"{name} is cancelled", err=True)
-    except (KeyboardInterrupt, TimeoutError):
-        echo(f"\n{name} is being cancelled; pipeline-queue status {name} shows when that is done", err=True)
