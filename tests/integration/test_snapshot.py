@@ -163,6 +163,16 @@ def test_ignore_rules_are_those_of_gitignore(folder: Path) -> None:
     assert _names(folder) == [".pipelineignore", "keep.csv", "sub", "sub/x", "train.py"]
 
 
+def test_what_is_always_left_out_is_taken_in_again_where_the_ignore_file_says_so(folder: Path) -> None:
+    (folder / "sub").mkdir()
+    for name in (".env", ".env.local", "sub/.env"):
+        (folder / name).touch()
+    (folder / ".gitignore").write_text(".env.local\n")
+    assert _names(folder) == [".env.local", ".gitignore", "sub"]
+    (folder / ".pipelineignore").write_text("!/.env\n")
+    assert _names(folder) == [".env", ".env.local", ".gitignore", ".pipelineignore", "sub"]
+
+
 def test_too_many_files_are_refused_without_reading_all(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshot_module, "MAX_FILES", 10)
     for number in range(11):

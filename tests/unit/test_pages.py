@@ -11,6 +11,7 @@ import pytest
 from pipeline_queue.contract import records, settings
 from pipeline_queue.loading import steps
 from pipeline_queue.loading.fields import HELP_KEYS
+from pipeline_queue.storage import snapshot
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -53,3 +54,9 @@ def test_every_cause_of_a_failure_has_its_row() -> None:
     page = (ROOT / "docs/reference/errors.md").read_text()
     causes = get_args(records.Cause)
     assert {cause for cause in causes if f"| `{cause}` |" not in page} == set()
+
+
+def test_everything_that_a_snapshot_leaves_out_is_named() -> None:
+    page = (ROOT / "docs/reference/pipeline-file.md").read_text()
+    patterns = {name.replace("*.py[co]", "*.pyc").rstrip("/") for name in snapshot.ALWAYS_IGNORED}
+    assert {name for name in patterns if f"`{name}`" not in page} == set()
