@@ -27,6 +27,7 @@ from pipeline_queue.contract.settings import RESERVED_PREFIX, SCRATCH, Settings
 from pipeline_queue.local.folder import DataFolder
 from pipeline_queue.local.server import start_server
 from tests import skipped
+from tests.limits import kill_and_wait, signal_process
 
 ROOT = Path(__file__).resolve().parents[1]
 GENEROUS_SECONDS = 120.0
@@ -122,7 +123,7 @@ def _no_service_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
         _data_folders.discard(data)
         note = data.read_note()
         if note is not None and data.is_served():
-            os.kill(note.pid, signal.SIGTERM)
+            signal_process(note.pid, signal.SIGTERM)
             wait_until(lambda data=data: not data.is_served(), "the service of the test has ended")
 
 
@@ -232,9 +233,7 @@ def _running_worker(
         wait_until(ready, f"worker {name} is ready")
         yield process
     finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
+        kill_and_wait(process)
 
 
 @contextmanager

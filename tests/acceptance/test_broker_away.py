@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
@@ -16,6 +15,7 @@ from pipeline_queue.contract.settings import Settings
 from pipeline_queue.local.server import start_server
 from tests.conftest import Shell, plain_environment, wait_until, write_folder
 from tests.faults.server import FaultServer
+from tests.limits import kill_and_wait, signal_process
 
 SLEEPING = """\
 pipeline:
@@ -62,9 +62,9 @@ def test_a_worker_lives_when_its_broker_goes_away_twice_in_short_order(tmp_path:
             sweep = shell("sweep", "pipeline.yaml", "-p", "n=range(0,60)", "--detach").stdout.strip()
             for _ in range(3):
                 wait_until(lambda: client.sweep(sweep).counts["running"] or client.sweep(sweep).done, "steps run")
-                os.kill(server.process.pid, signal.SIGSTOP)
+                signal_process(server.process.pid, signal.SIGSTOP)
                 time.sleep(0.5)  # so long does it say nothing
-                os.kill(server.process.pid, signal.SIGCONT)
+                signal_process(server.process.pid, signal.SIGCONT)
                 # Every connection is cut while the worker puts back what it had taken.
                 for _ in range(2):
                     client._live()._redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
@@ -72,8 +72,7 @@ def test_a_worker_lives_when_its_broker_goes_away_twice_in_short_order(tmp_path:
             assert report.counts["succeeded"] == 60
             assert worker.poll() is None
         finally:
-            worker.kill()
-            worker.wait()
+            kill_and_wait(worker)
             server.stop()
 
 
@@ -87,8 +86,7 @@ def test_a_worker_is_back_a_second_after_its_broker_however_long_that_was_away(t
         settings = Settings(server.url, tmp_path / "storage", tmp_path / "scratch")
         client = stack.enter_context(Client(settings.storage, settings))
         worker = _start(settings, log)
-        stack.callback(worker.wait)
-        stack.callback(worker.kill)
+        stack.callback(kill_and_wait, worker)
         wait_until(client.workers, "the worker is ready")
         shell = Shell(folder, plain_environment(**settings.environment()))
         sweep = shell("sweep", "pipeline.yaml", "-p", "n=range(0,60)", "--detach").stdout.strip()

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import GENEROUS_SECONDS, Cluster, Shell, plain_environment, wait_until, write_folder
+from tests.limits import signal_process
 
 
 def _processes_of(folder: Path) -> list[int]:
@@ -148,7 +149,7 @@ def test_up_serves_runs_until_it_is_told_to_stop(shell: Shell) -> None:
     finally:
         if up.poll() is None:
             up.kill()
-        up.communicate()
+        up.communicate(timeout=GENEROUS_SECONDS)
     assert not _processes_of(shell.folder / "pipeline-queue-data")
 
 
@@ -160,7 +161,7 @@ def test_what_a_killed_service_left_unfinished_goes_on_with_the_next(shell: Shel
     run = shell("run", "pipeline.yaml", "-p", "learning_rate=0.5", "--detach").stdout.strip()
     wait_until(lambda: shell.json("status", run, "--json")["steps"][0]["state"] == "running", "the step runs")
     note = json.loads((shell.folder / "pipeline-queue-data" / "service.json").read_text())
-    os.kill(note["pid"], signal.SIGKILL)
+    signal_process(note["pid"], signal.SIGKILL)
     wait_until(lambda: not _processes_of(shell.folder / "pipeline-queue-data"), "all of the service is gone")
     gate.touch()
     shell("run", "pipeline.yaml", "-p", "learning_rate=0.6")

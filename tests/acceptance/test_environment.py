@@ -20,6 +20,7 @@ from pipeline_queue.index.connection import connect
 from pipeline_queue.local.attach import running_service
 from pipeline_queue.local.folder import DataFolder, ServiceNote
 from tests.conftest import Shell, plain_environment, wait_until, write_folder
+from tests.limits import signal_process
 
 PIPELINE = """\
 pipeline:
@@ -58,7 +59,7 @@ def _up(shell: Shell) -> Iterator[ServiceNote]:
     try:
 
         def ready() -> ServiceNote | None:
-            assert process.poll() is None, process.communicate()[1]
+            assert process.poll() is None, process.communicate(timeout=60)[1]
             return running_service(data)
 
         yield wait_until(ready, "the service is ready")
@@ -161,7 +162,7 @@ def test_an_attempt_in_a_later_service_has_the_submitter_s_environment_again(fol
     wait_until(lambda: shell.json("status", run, "--json")["steps"][0]["state"] == "running", "it runs")
     note = running_service(DataFolder.of({}, folder))
     assert note is not None
-    os.kill(note.pid, signal.SIGKILL)
+    signal_process(note.pid, signal.SIGKILL)
     wait_until(lambda: running_service(DataFolder.of({}, folder)) is None, "the service is dead")
     gate.touch()
     with _up(_shell(folder, CUDA_VISIBLE_DEVICES="0")):

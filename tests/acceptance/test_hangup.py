@@ -16,6 +16,7 @@ import pytest
 from pipeline_queue.local.attach import running_service
 from pipeline_queue.local.folder import DataFolder
 from tests.conftest import Cluster, Shell, wait_until, write_folder
+from tests.limits import kill_and_wait
 
 PIPELINE = "pipeline:\n  steps:\n    - train: {run: train.py}\n"
 TRAIN = """\
@@ -59,8 +60,7 @@ def _terminal(shell: Shell, *words: str) -> Iterator[tuple[subprocess.Popen[byte
         try:
             process.wait(timeout=60)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            kill_and_wait(process)
 
 
 def _is_begun(shell: Shell, run: str) -> bool:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 from pathlib import Path
 
 from tests.conftest import Cluster, wait_until, write_folder
+from tests.limits import signal_process
 
 PIPELINE = """\
 pipeline:
@@ -88,7 +88,7 @@ def test_a_killed_workers_forked_step_ends_and_another_worker_does_it_again(clus
     with shell.start("run", "pipeline.yaml", "-p", "n=1", "--json") as running:
         wait_until(once.exists, "the step runs")
         wait_until(lambda: len(_of(once)) == 2, "its child runs")
-        os.kill(first.pid, signal.SIGKILL)
+        signal_process(first.pid, signal.SIGKILL)
         wait_until(lambda: not _of(once), "nothing of the step lives")
         cluster.start_worker(name="two")
         out, err = running.communicate(timeout=120)

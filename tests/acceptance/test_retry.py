@@ -167,7 +167,7 @@ def test_a_retry_killed_on_the_way_and_two_at_once_do_it_once(cluster: Cluster, 
     killed = shell.start("retry", sweep, "--detach")
     wait_until(lambda: any(runs.glob("*/run.json.1")), "some runs are open again")
     killed.kill()
-    killed.communicate()
+    killed.communicate(timeout=GENEROUS_SECONDS)
     both = [shell.start("retry", sweep, "--detach") for _ in range(2)]
     for process in both:
         _, told = process.communicate(timeout=GENEROUS_SECONDS)

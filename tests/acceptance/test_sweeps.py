@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import re
 import signal
@@ -14,6 +13,7 @@ import pytest
 
 from pipeline_queue.index.connection import connect
 from tests.conftest import GENEROUS_SECONDS, Cluster, Shell, wait_until, write_folder
+from tests.limits import signal_process
 
 PIPELINE = """\
 pipeline:
@@ -195,8 +195,8 @@ def test_a_submitter_killed_at_any_moment_and_run_again_under_its_name_submits_o
         ]
         process = shell.start(*words, "--detach")
         time.sleep(chance.uniform(0.2, 1.2))
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
+        signal_process(process.pid, signal.SIGKILL)
+        process.communicate(timeout=GENEROUS_SECONDS)
         assert shell.json(*words, "--json")["counts"]["succeeded"] == 8
     assert _witnessed(folder) == {f"{step} {n} {m}": 1 for step in ("one", "two") for n in range(8) for m in range(6)}
 

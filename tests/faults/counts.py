@@ -14,6 +14,7 @@ from pipeline_queue.contract.settings import Settings
 from tests.faults.lab import Lab
 from tests.faults.look import Look
 from tests.faults.play import Played
+from tests.limits import join_all
 
 _LOOK_SECONDS = 0.2
 _END_SECONDS = 60.0
@@ -37,7 +38,7 @@ class _Watch(threading.Thread):
 
     def stop(self) -> Look:
         self._stopping.set()
-        self.join()
+        join_all([self])
         red = [f"counts: {len(self._untrue)} untrue ({'; '.join(self._untrue[:_MAX_SHOWN])})"] if self._untrue else []
         return Look(red=red, notes=[f"counts were read {self._read} times, {self._without} times without a broker"])
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.faults.lab import Lab
 from tests.faults.look import Look
 from tests.faults.play import Played
+from tests.limits import join_all
 
 _LOOK_SECONDS = 0.02
 
@@ -47,7 +48,7 @@ class _Pauser(threading.Thread):
     def stop(self) -> Look:
         """Those that are paused now go on at once: whatever they write then is late."""
         self._stopping.set()
-        self.join()
+        join_all([self])
         self._wake(float("inf"))
         return Look(notes=[f"{len(self._seen)} pauses of {self._seconds:.0f} s"])
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from tests.faults.lab import Lab
 from tests.faults.look import Look
+from tests.limits import join_all
 
 PER_MILLION = 10_000
 """Operations that fail by chance, each with its next few."""
@@ -35,7 +36,7 @@ class _Failing(threading.Thread):
 
     def stop(self) -> Look:
         self._stopping.set()
-        self.join()
+        join_all([self])
         seen, failed = self._errors.read("seen"), self._errors.read("failed")
         self._errors.disarm()
         note = f"{failed:,} of {seen:,} operations failed; {self._away} times all of them for {AWAY_SECONDS:.0f} s"

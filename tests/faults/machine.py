@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.faults import machine_init
 from tests.faults.processes import Process, end_all, is_warm, on_machine, processes, send, signal_all
+from tests.limits import wait_for_end
 
 _START_SECONDS = 90.0
 _READY = b" ready."
@@ -66,7 +67,7 @@ class Machine:
             send(first.pid, signal.SIGKILL)
         end_all(self.lab, on_machine(self.name))
         if self._process is not None:
-            self._process.wait()
+            wait_for_end(self._process)
             self._process = None
 
     def kill_worker(self) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from tests.faults.lab import Lab
 from tests.faults.look import Look
+from tests.limits import join_all
 
 _DELETED, _TRIPLED = 0.05, 0.10
 _LOOK_SECONDS = 0.005
@@ -35,7 +36,7 @@ class _Meddler(threading.Thread):
 
     def stop(self) -> Look:
         self._stopping.set()
-        self.join()
+        join_all([self])
         notes = [f"{len(self._judged)} messages seen in queues, {self._deleted} deleted, {self._tripled} tripled"]
         if self._lab.proxy:
             notes.append(f"{self._lab.proxy.lost} of {self._lab.proxy.counted} replies to pushes and pops lost")

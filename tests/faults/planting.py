@@ -14,6 +14,7 @@ from tests.faults.counts import watch_counts
 from tests.faults.lab import Lab
 from tests.faults.look import Look
 from tests.garbage import PLAIN_KEYS, QUEUE_KEYS, keys_of_sweep, plant_bad_entry, plant_wrong_type
+from tests.limits import join_all
 
 _RUNS = 4
 """Of the many that have a hash, so that other keys have their turn."""
@@ -43,7 +44,7 @@ class _Planter(threading.Thread):
 
     def stop(self) -> Look:
         self._stopping.set()
-        self.join()
+        join_all([self])
         short = [] if len(self._said) == self._count else [f"{len(self._said)} of {self._count} times was planted"]
         return Look(short=short, notes=[f"planted: {one}" for one in self._said])
 

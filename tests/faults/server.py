@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_queue.index.connection import answers, connect
+from tests.limits import kill_and_wait
 
 _PORT = 6379
 _START_SECONDS = 30.0
@@ -58,8 +59,7 @@ class FaultServer:
     def kill(self) -> None:
         """As `kill -9`: what was not written is gone."""
         if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+            kill_and_wait(self._process)
             self._process = None
 
     def remember(self) -> None:

@@ -13,6 +13,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.limits import join_all
+
 _THOUSAND = re.compile(r"[0-9]{6,}-[0-9]{6,}", re.ASCII)
 _RUN = re.compile(r"(0|[1-9][0-9]*)(-.+)?", re.ASCII)
 _LOOK_SECONDS = 0.5
@@ -69,7 +71,7 @@ class Watch:
 
     def stop(self) -> None:
         self._stopping.set()
-        self._thread.join()
+        join_all([self._thread])
 
     def _run(self) -> None:
         while not self._stopping.wait(_LOOK_SECONDS):

@@ -19,6 +19,7 @@ from tests.faults.pipeline.step import STEPS, file_of
 from tests.faults.processes import LAB, MACHINE, STEP, WITNESS, end_all, is_step, processes
 from tests.faults.sightings import Place, Publication, look
 from tests.faults.witness import Sign, executions, read_witness
+from tests.limits import kill_and_wait
 
 RUNS = 2
 NEXT_TICK_SECONDS = 0.05
@@ -156,8 +157,7 @@ def test_an_orphan_process_is_red(plain: Plain) -> None:
     try:
         assert plain.findings().faults().keys() == {"orphans"}
     finally:
-        orphan.kill()
-        orphan.wait()
+        kill_and_wait(orphan)
     assert plain.findings().faults() == {}
 
 

@@ -23,6 +23,7 @@ from tests.faults.products import ROOT
 from tests.faults.proxy import LossyProxy
 from tests.faults.schedule import Fault, lasting, single
 from tests.faults.server import FaultServer
+from tests.limits import kill_and_wait
 
 
 def test_the_same_seed_gives_the_same_faults_and_another_others() -> None:
@@ -171,7 +172,7 @@ def test_a_machine_that_is_cut_off_hears_nothing_until_it_is_healed() -> None:
                 network.heal("m1")
                 assert reached()
             finally:
-                server.kill()
+                kill_and_wait(server)
     finally:
         network.remove()
     listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout

@@ -15,12 +15,15 @@ import pytest
 
 from tests.faults.products import ROOT
 from tests.faults.scenarios import SCENARIOS
-
-pytestmark = pytest.mark.faults
+from tests.limits import kill_and_wait
 
 AT_A_TIME = 3
 """Labs wait most of the time: for leases to run out."""
 LIMIT_SECONDS = 280.0
+END_SECONDS = 60.0
+"""A lab that was asked to end takes its namespaces, mounts and processes with it."""
+
+pytestmark = pytest.mark.faults
 
 NOT_YET: dict[str, str] = {}
 """Scenario -> what the product does not do yet."""
@@ -29,12 +32,17 @@ Rows = dict[str, Future[dict[str, Any]]]
 
 
 @pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rows]:
-    """All scenarios, several at a time, each by the command that a person would use."""
+def rows(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Rows]:
+    """The scenarios that are asked for, several at a time, each by the command that a person would use."""
+    asked = {
+        item.callspec.params["name"]
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.module is request.module
+    }
     folder = tmp_path_factory.mktemp("faults")
     pool = ThreadPoolExecutor(AT_A_TIME)
     try:
-        yield {one.name: pool.submit(_run, one.name, folder) for one in SCENARIOS if one.name not in NOT_YET}
+        yield {one.name: pool.submit(_run, one.name, folder) for one in SCENARIOS if one.name in asked - set(NOT_YET)}
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -53,9 +61,12 @@ def _run(name: str, folder: Path) -> dict[str, Any]:
     try:
         said, _ = process.communicate(timeout=LIMIT_SECONDS)
     except subprocess.TimeoutExpired:
-        # Asked nicely, it takes namespaces, mounts and processes with it.
         process.terminate()
-        said, _ = process.communicate(timeout=60)
+        try:
+            said, _ = process.communicate(timeout=END_SECONDS)
+        except subprocess.TimeoutExpired:
+            kill_and_wait(process)
+            raise
     assert file.exists(), said
     row: dict[str, Any] = json.loads(file.read_text())[0]
     row["said"] = said
@@ -66,7 +77,7 @@ def _run(name: str, folder: Path) -> dict[str, Any]:
 def test_nothing_is_lost_wrong_or_twice_with(name: str, rows: Rows) -> None:
     if name in NOT_YET:
         pytest.xfail(NOT_YET[name])
-    row = rows[name].result()
+    row = rows[name].result(LIMIT_SECONDS + 2 * END_SECONDS)
     print(row["said"])
     if row["verdict"] == "skipped":
         pytest.skip(row["reasons"][0])

@@ -22,6 +22,7 @@ from tests.faults.products import make_warm, write_project
 from tests.faults.schedule import Fault
 from tests.faults.warmth import KILL, outlived_warm_processes, were_forked
 from tests.faults.witness import Execution, executions, read_witness
+from tests.limits import wait_for_end
 
 STEP = Execution(0, "one", "a", "m1", begin=10.0, last=10.9, ended=True, forked=True)
 
@@ -67,7 +68,7 @@ def test_a_warm_process_is_found_by_its_parent_and_killed_alone(tmp_path: Path) 
         assert parent.poll() is None and machine.warm_kills == 1
     finally:
         end_all(lab)
-        parent.wait()
+        wait_for_end(parent)
     machine.kill_warm_process()
     assert machine.warm_kills == 1
     assert processes(lab) == []

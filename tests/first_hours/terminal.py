@@ -21,6 +21,7 @@ import pyte
 from wcwidth import wcswidth
 
 from tests.conftest import plain_environment
+from tests.limits import wait_for_end
 
 PROMPT = "$ "
 GENEROUS_SECONDS = 120.0
@@ -148,5 +149,5 @@ class Terminal:
             self._shell.wait(timeout=10)
         except subprocess.TimeoutExpired:
             os.killpg(self._shell.pid, signal.SIGKILL)
-            self._shell.wait()
+            wait_for_end(self._shell)
         self._exits.unlink(missing_ok=True)

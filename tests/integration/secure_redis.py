@@ -16,6 +16,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError, RedisError
 
 from tests.conftest import GENEROUS_SECONDS
+from tests.limits import kill_and_wait
 from tests.ports import free_port
 
 _ATTEMPTS = 5
@@ -84,8 +85,7 @@ def secure_redis(folder: Path, users: Mapping[str, str]) -> Iterator[SecureRedis
                 yield server
                 return
         finally:
-            server.process.kill()
-            server.process.wait()
+            kill_and_wait(server.process)
     log = (folder / "redis.log").read_text()
     if "tls" in log.lower():
         pytest.skip(f"this redis-server has no TLS: {log[-300:]}")

@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 
-from pipeline_queue.contract.errors import SupervisorError
+from tests.limits import signal_process
 from workers.executor import Executor
 from workers.supervisor.process_tree import children_of
 from workers.supervisor.protocol import ExecutionResult, StartOrder
 
 PATIENCE_SECONDS = 60.0
+_RUN_SECONDS = 240.0
+"""Of a step that is to end by itself: less than what ends a test without a word on what it waited for."""
 PYTHON = sys.executable
 WARM, WATCHDOG = "pipeline_queue: warm Python", "pq-guard: ends steps that nobody else can"
 
@@ -112,7 +114,7 @@ class Bench:
         return [pid for pid in zombies(os.getpid()) if pid not in self._old_zombies]
 
     def run(self, *argv: str, **changes: object) -> ExecutionResult:
-        return self.executor.run(self.request(*argv, **changes))
+        return self.begin(self.request(*argv, **changes)).result(_RUN_SECONDS)
 
     def sh(self, script: str, **changes: object) -> ExecutionResult:
         return self.run("sh", "-c", script, **changes)
@@ -124,7 +126,7 @@ class Bench:
         def work() -> None:
             try:
                 future.set_result(self.executor.run(request))
-            except (SupervisorError, ValueError) as error:
+            except Exception as error:  # noqa: BLE001 - whoever waits for the future gets it
                 future.set_exception(error)
 
         threading.Thread(target=work, daemon=True).start()
@@ -135,7 +137,7 @@ class Bench:
         request = self.request(*argv, **changes)
         future = self.begin(request)
         eventually(lambda: self.ready.exists() or future.done())
-        assert self.ready.exists(), future.result()
+        assert self.ready.exists(), future.result(0)
         return request, future
 
     def sleeper(self) -> tuple[str, ...]:
@@ -159,12 +161,18 @@ while not pathlib.Path({str(self.ready)!r}).exists():
 """
         return (PYTHON, "-S", "-c", script, *self.sleeper())
 
+    def supervisor(self) -> int:
+        """Its pid. Raises AssertionError when there is none."""
+        pid = self.executor.supervisor_pid()
+        assert pid is not None, "the executor has no supervisor"
+        return pid
+
     def alive(self) -> list[int]:
         return alive(self.token)
 
     def clean(self) -> None:
         for pid in self.alive():
-            os.kill(pid, signal.SIGKILL)
+            signal_process(pid, signal.SIGKILL)
 
 
 def bench_in(folder: Path) -> Iterator[Bench]:

@@ -29,6 +29,7 @@ from pipeline_queue.storage.storage import read_step
 from pipeline_queue.submitting.recovery import recover_unfinished
 from tests.conftest import GENEROUS_SECONDS, Cluster, wait_until, write_folder
 from tests.integration.attempt_site import Attempting, Site, SubmittedRun, alone, names_in, new_site
+from tests.limits import join_all, signal_process
 from workers import recording
 from workers.agents import disk_monitor
 from workers.agents.reconciler import Reconciler
@@ -512,8 +513,7 @@ def test_a_sweep_is_read_by_many_threads_at_once(site: Site, witness: Path) -> N
     threads = [threading.Thread(target=read, args=(number,)) for number in range(6)]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    join_all(threads)
     assert found == [True] * 300
 
 
@@ -542,13 +542,13 @@ def test_a_message_that_meets_a_broker_in_trouble_waits_for_it(
             answers.append("dropped")
 
     caplog.set_level(logging.WARNING, "workers.tasks")
-    os.kill(site.server.process.pid, signal.SIGSTOP)
+    signal_process(site.server.process.pid, signal.SIGSTOP)
     try:
         caller = threading.Thread(target=call, daemon=True)
         caller.start()
         wait_until(lambda: "waiting for the broker" in caplog.text, "the task has met no broker")
     finally:
-        os.kill(site.server.process.pid, signal.SIGCONT)
+        signal_process(site.server.process.pid, signal.SIGCONT)
     caller.join(timeout=60)
     assert witness.read_text() == ("" if answers == ["dropped"] else "one ")
     assert len(answers) == 1

@@ -23,6 +23,7 @@ from pipeline_queue.loading.sweep import SweepRequest, build_space
 from pipeline_queue.local.server import start_server
 from pipeline_queue.submitting.submission import prepare_sweep
 from tests.conftest import GENEROUS_SECONDS, Cluster, plain_environment, wait_until, write_folder
+from tests.limits import kill_and_wait
 from tests.ports import free_port
 
 CREDENTIALS = "me:a-password"
@@ -273,8 +274,7 @@ def _running_flower(settings: Settings, log: Path) -> Iterator[str]:
         try:
             process.wait(timeout=10)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            kill_and_wait(process)
 
 
 def _opened(url: str, credentials: str | None) -> Any:

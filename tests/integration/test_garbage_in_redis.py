@@ -24,6 +24,7 @@ from pipeline_queue.reporting.doctor import examine
 from pipeline_queue.submitting.submission import prepare_sweep
 from tests.conftest import GENEROUS_SECONDS, Cluster, Shell, new_cluster, wait_until, write_folder
 from tests.garbage import PLAIN_KEYS, QUEUE_KEYS, SHARED_KEYS, keys_of_sweep, plant_bad_entry, plant_wrong_type
+from tests.limits import kill_and_wait
 
 RUNS = 5
 PIPELINE = """\
@@ -142,8 +143,7 @@ def test_every_command_answers_while_our_keys_hold_garbage_and_the_sweep_ends(cl
     """Before the first worker and submitter, and again in mid-sweep."""
     redis, chance = cluster.redis(), random.Random(7)
     place = Place(cluster, cluster.start_worker(), redis, tmp_path, tmp_path / "worker-one.log")
-    place.worker.kill()
-    place.worker.wait()
+    kill_and_wait(place.worker)
     redis.set(keys.STORAGE, b"\xff not a token")
     for key, kind in {**PLAIN_KEYS, **QUEUE_KEYS}.items():
         plant_wrong_type(redis, key, kind, chance)

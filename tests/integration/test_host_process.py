@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from tests.conftest import GENEROUS_SECONDS, Cluster, plain_environment, wait_until
 from tests.integration.host_process import POOL_LIMIT
+from tests.limits import kill_and_wait
 from tests.ports import free_port
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -42,8 +43,7 @@ def _foreign_broker(folder: Path) -> Iterator[str]:
         wait_until(answers, "the foreign broker answers")
         yield f"redis://127.0.0.1:{port}/0"
     finally:
-        process.kill()
-        process.wait()
+        kill_and_wait(process)
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from pipeline_queue.local.attach import running_service
 from pipeline_queue.local.folder import DataFolder, ServiceNote
 from pipeline_queue.local.server import remove_leftover, start_server
 from tests.conftest import Shell, lives, wait_until, write_folder
+from tests.limits import signal_process
 
 
 @contextmanager
@@ -37,7 +38,7 @@ def _serving(shell: Shell, *options: str) -> Iterator[tuple[subprocess.Popen[str
 
 
 def _ready(process: subprocess.Popen[str], shell: Shell) -> ServiceNote | None:
-    assert process.poll() is None, process.communicate()[1]
+    assert process.poll() is None, process.communicate(timeout=60)[1]
     return running_service(_data(shell))
 
 
@@ -210,7 +211,7 @@ def test_steps_for_other_queues_run_here_too_and_again_after_the_service_was_kil
     note = running_service(_data(shell))
     assert note is not None
     wait_until(lambda: shell.json("status", run, "--json")["steps"][0]["state"] == "running", "the first step runs")
-    os.kill(note.pid, signal.SIGKILL)
+    signal_process(note.pid, signal.SIGKILL)
     wait_until(lambda: running_service(_data(shell)) is None, "the service is gone")
     # Nor does a damaged sweep, or one that was never committed, keep the next service from starting.
     sweeps = _data(shell).storage / "sweeps"
@@ -234,9 +235,9 @@ def test_what_a_killed_worker_had_taken_runs_with_the_next_one_whatever_its_queu
             pid for pid in _children(process.pid) if b"workers\0worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
         )
         # Stopped, it never hears which queues to serve; killed, it has lost what it was sent.
-        os.kill(worker, signal.SIGSTOP)
+        signal_process(worker, signal.SIGSTOP)
         run = shell("run", "pipeline.yaml", "--detach").stdout.strip()
-        os.kill(worker, signal.SIGKILL)
+        signal_process(worker, signal.SIGKILL)
         wait_until(lambda: shell.json("status", run, "--json")["state"] == "succeeded", "the run went on")
 
 

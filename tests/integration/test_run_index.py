@@ -16,6 +16,7 @@ from pipeline_queue.index.sweep_index import Opening
 from pipeline_queue.local.server import start_server
 from tests.conftest import wait_until
 from tests.integration.attempt_site import Site
+from tests.limits import LIMIT_SECONDS, join_all
 
 RUN = RunId("train-7k3m9q2x", 0)
 OTHER = RunId("train-7k3m9q2x", 1)
@@ -43,14 +44,13 @@ def test_of_many_claims_one_is_granted_and_the_others_are_told_where(site: Site)
     answers: list[Lease | Refusal] = []
 
     def claim(number: int) -> None:
-        gate.wait()
+        gate.wait(LIMIT_SECONDS)
         answers.append(site.run_index.claim(RUN, "one", f"h{number}", f"w{number}"))
 
     threads = [threading.Thread(target=claim, args=(number,)) for number in range(8)]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    join_all(threads)
     leases = [answer for answer in answers if isinstance(answer, Lease)]
     assert len(leases) == 1 and leases[0].attempt == 1
     assert {answer.reason for answer in answers if isinstance(answer, Refusal)} == {"elsewhere"}

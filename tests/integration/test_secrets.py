@@ -27,6 +27,7 @@ from pipeline_queue.index.connection import answers, connect
 from pipeline_queue.local.server import _binary, start_server
 from tests.conftest import Cluster, plain_environment, wait_until, write_folder
 from tests.integration.secure_redis import secure_redis
+from tests.limits import kill_and_wait
 from tests.ports import free_port
 
 CANARY = "c4nary-0f-th1s-test"
@@ -94,8 +95,7 @@ def _tcp(folder: Path) -> Iterator[tuple[str, str]]:
                 yield url, CANARY
                 return
         finally:
-            process.kill()
-            process.wait()
+            kill_and_wait(process)
     raise AssertionError("no server listens on TCP")
 
 
@@ -122,8 +122,7 @@ def _escaped(folder: Path) -> Iterator[tuple[str, str]]:
         wait_until(lambda: answers(url), "the server answers")
         yield url, CANARY
     finally:
-        process.kill()
-        process.wait()
+        kill_and_wait(process)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from pipeline_queue.contract.settings import Settings
 from tests.conftest import GENEROUS_SECONDS, Cluster, Shell, plain_environment, wait_until, write_folder
 from tests.garbage import PLAIN_KEYS, QUEUE_KEYS, keys_of_sweep, plant_wrong_type
 from tests.integration.secure_redis import SecureRedis, secure_redis
+from tests.limits import kill_and_wait
 
 PASSWORD = "s3cret-of-this-test"
 RULES = dict(
@@ -138,8 +139,7 @@ def test_flower_with_the_documented_rules_sees_workers_and_their_tasks(place: Pl
         run = place.shell(place.settings("submitter")).json("run", "pipeline.yaml", "-p", "x=2", "--json")["run"]
         wait_until(lambda: run in json.dumps(read("/api/tasks")), "Flower hears of the task")
     finally:
-        flower.kill()
-        flower.wait()
+        kill_and_wait(flower)
     assert refusals(place) == []
 
 

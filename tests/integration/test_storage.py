@@ -26,6 +26,7 @@ from pipeline_queue.storage.storage import (
     run_folder,
 )
 from tests.integration.attempt_site import names_in
+from tests.limits import LIMIT_SECONDS, join_all
 
 SWEEP = "train-7k3m9q2x"
 PIPELINE = {"name": "train", "steps": [{"name": "one", "argv": [["true"]]}]}
@@ -58,14 +59,13 @@ def _together(count: int, work: Callable[[int], object]) -> list[object]:
     results: list[object] = [None] * count
 
     def one(number: int) -> None:
-        gate.wait()
+        gate.wait(LIMIT_SECONDS)
         results[number] = work(number)
 
     threads = [threading.Thread(target=one, args=(number,)) for number in range(count)]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    join_all(threads)
     return results
 
 
@@ -269,7 +269,7 @@ def test_replacing_a_file_is_never_seen_half_done(tmp_path: Path) -> None:
     for number in range(200):
         replace_file(path, b"%d" % (number % 10) * 100_000)
     done.set()
-    reader.join()
+    join_all([reader])
     assert {(len(content), len(set(content))) for content in seen} == {(100_000, 1)}
 
 

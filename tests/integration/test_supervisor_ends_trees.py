@@ -17,6 +17,7 @@ import pytest
 
 from pipeline_queue.contract.errors import SupervisorError
 from tests.integration.step_bench import PYTHON, WATCHDOG, Bench, alive, bench_in, command_of, eventually, watchdog_of
+from tests.limits import kill_and_wait, signal_process
 from workers.supervisor.process_tree import children_of, reap
 from workers.supervisor.protocol import Cause
 
@@ -226,7 +227,7 @@ def _worker(bench: Bench, lease: float, *argv: str) -> Iterator[tuple[subprocess
         finally:
             worker.kill()
             if copy:
-                os.kill(copy, signal.SIGKILL)
+                signal_process(copy, signal.SIGKILL)
     # The bench's own executor made this process the parent of what the worker left.
     for pid in (supervisor, copy):
         eventually(lambda pid=pid: reap(pid))
@@ -259,7 +260,7 @@ def test_worker_and_supervisor_killed_in_the_same_moment_leave_no_process_of_the
         watchdog = watchdog_of(supervisor)
         # Stopped first, neither can do anything about the death of the other.
         for number in (signal.SIGSTOP, signal.SIGKILL):
-            os.kill(supervisor, number)
+            signal_process(supervisor, number)
             worker.send_signal(number)
         eventually(lambda: not set(bench.alive()) - others)
         eventually(lambda: os.waitpid(watchdog, os.WNOHANG)[0] == watchdog)
@@ -281,9 +282,9 @@ def test_the_second_one_killed_while_it_ends_steps_leaves_none_either(bench: Ben
         eventually(bench.ready.exists)
         watchdog = watchdog_of(supervisor)
         killed, second = (worker.pid, supervisor) if first == "worker" else (supervisor, worker.pid)
-        os.kill(killed, signal.SIGKILL)
+        signal_process(killed, signal.SIGKILL)
         eventually(lambda: not command_of(watchdog))
-        os.kill(second, signal.SIGKILL)
+        signal_process(second, signal.SIGKILL)
         eventually(lambda: not set(bench.alive()) - others, 10)
 
 
@@ -305,7 +306,7 @@ def test_a_watchdog_ends_a_process_whose_first_thread_has_ended(bench: Bench) ->
         eventually(bench.ready.exists)
         (step,) = [pid for pid in children_of(supervisor) if pid != watchdog_of(supervisor)]
         for number in (signal.SIGSTOP, signal.SIGKILL):
-            os.kill(supervisor, number)
+            signal_process(supervisor, number)
             worker.send_signal(number)
         eventually(lambda: len(list(Path(f"/proc/{step}").glob("task/*"))) < 2, 10)
     eventually(lambda: os.waitpid(step, os.WNOHANG)[0] == step)
@@ -313,14 +314,14 @@ def test_a_watchdog_ends_a_process_whose_first_thread_has_ended(bench: Bench) ->
 
 def test_a_supervisor_ends_with_its_watchdog_and_so_does_a_worker(bench: Bench) -> None:
     bench.sh("exit 0")
-    supervisor = bench.executor.supervisor_pid() or 0
+    supervisor = bench.supervisor()
     watchdog = watchdog_of(supervisor)
     assert command_of(watchdog) == WATCHDOG.encode()
-    os.kill(supervisor, signal.SIGKILL)
+    signal_process(supervisor, signal.SIGKILL)
     eventually(lambda: not Path(f"/proc/{watchdog}").exists())
     eventually(lambda: bench.executor.supervisor_pid() != supervisor)
     bench.sh("exit 0")
-    watchdog = watchdog_of(bench.executor.supervisor_pid() or 0)
+    watchdog = watchdog_of(bench.supervisor())
     bench.executor.close()
     eventually(lambda: not Path(f"/proc/{watchdog}").exists())
 
@@ -349,7 +350,7 @@ def test_a_killed_supervisor_takes_its_steps_with_it_and_is_replaced(bench: Benc
             _, future = bench.begin_ready(*daemon[:3], daemon[3] + "\ntime.sleep(1000)", *daemon[4:])
         first = bench.executor.supervisor_pid()
         assert first is not None
-        os.kill(first, signal.SIGKILL)
+        signal_process(first, signal.SIGKILL)
         with pytest.raises(SupervisorError, match="was ended by SIGKILL; its steps were ended with it"):
             future.result(60)
         assert bench.alive() == []
@@ -358,15 +359,14 @@ def test_a_killed_supervisor_takes_its_steps_with_it_and_is_replaced(bench: Benc
         assert bench.executor.supervisor_pid() != first
         assert bench.new_zombies() == []
     finally:
-        unrelated.kill()
-        unrelated.wait()
+        kill_and_wait(unrelated)
 
 
 def test_a_supervisor_that_dies_is_replaced_each_time(bench: Bench) -> None:
     """Whether a worker is to go on after so many is for its admission to say, not for the step that comes next."""
     for _ in range(4):
         _, future = bench.begin_ready(*bench.sleeper())
-        os.kill(bench.executor.supervisor_pid() or 0, signal.SIGKILL)
+        signal_process(bench.executor.supervisor_pid(), signal.SIGKILL)
         with pytest.raises(SupervisorError):
             future.result(60)
         bench.ready.unlink()
@@ -384,10 +384,10 @@ def test_closing_ends_what_runs(bench: Bench) -> None:
 
 
 def test_signals_for_the_worker_do_not_end_the_supervisor(bench: Bench) -> None:
-    supervisor = bench.executor.supervisor_pid() or 0
+    supervisor = bench.supervisor()
     bench.sh("exit 0")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        os.kill(supervisor, number)
+        signal_process(supervisor, number)
     assert bench.sh("exit 7").exit_code == 7
     assert bench.executor.supervisor_pid() == supervisor
     assert os.getsid(supervisor) == supervisor

@@ -16,6 +16,7 @@ from pipeline_queue.storage.storage import read_step
 from pipeline_queue.storage.submitted_environment import EnvironmentFolder, SubmittedEnvironment
 from tests.conftest import wait_until, write_folder
 from tests.integration.attempt_site import Site, SubmittedRun, new_site, shared_server
+from tests.limits import signal_process
 from tests.own_interpreter import WAYS, make_interpreter, mend, vanish
 from workers.context import WorkerContext
 from workers.interpreter import find_fault
@@ -85,7 +86,7 @@ def test_a_supervisor_that_cannot_be_started_for_its_interpreter_is_no_death_of_
     assert pid is not None
     with monkeypatch.context() as patch:
         patch.setattr(sys, "executable", str(tmp_path / "gone"))
-        os.kill(pid, signal.SIGKILL)
+        signal_process(pid, signal.SIGKILL)
         wait_until(lambda: worker.executor.supervisor_pid() is None, "the supervisor is dead")
         outcome = run.attempt(worker, "train")
         assert (outcome.kind, worker.admission.is_open()) == ("retry", False)

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.integration.step_bench import PYTHON, WARM, Bench, bench_in, children_named, eventually, watchdog_of
+from tests.limits import signal_process
 from workers import supervisor_link
 from workers.supervisor.process_tree import children_of
 from workers.supervisor.protocol import ATTEMPT_MARKER, Cause, ExecutionResult, StartOrder
@@ -58,7 +59,7 @@ class WarmBench:
         return text
 
     def supervisor(self) -> int:
-        return self.bench.executor.supervisor_pid() or 0
+        return self.bench.supervisor()
 
     def warm_processes(self) -> list[int]:
         return children_named(self.supervisor(), WARM)
@@ -68,7 +69,7 @@ class WarmBench:
         script = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep(1000)"
         request, future = self.begin(script, *preload, args=(str(self.bench.ready),), **changes)
         eventually(lambda: self.bench.ready.exists() or future.done())
-        assert not future.done(), future.result()
+        assert not future.done(), future.result(0)
         return request, future
 
 
@@ -458,7 +459,7 @@ def test_a_killed_warm_process_does_not_end_its_steps_and_another_takes_over(war
     warm.module("counted", COUNTED)
     request, future = warm.sleeping("counted")
     (first,) = warm.warm_processes()
-    os.kill(first, signal.SIGKILL)
+    signal_process(first, signal.SIGKILL)
     eventually(lambda: first not in warm.warm_processes())
     assert warm.run("", "counted", log=str(warm.bench.folder / "second")).notes == ()
     assert warm.warm_processes() not in ([], [first])
@@ -473,7 +474,7 @@ def test_a_warm_process_killed_while_it_imports_costs_its_steps_nothing(warm: Wa
     futures = [warm.begin("print('ran')", "slow", log=str(warm.bench.folder / f"log{n}"))[1] for n in range(3)]
     eventually((folder / "began").exists)
     (first,) = warm.warm_processes()
-    os.kill(first, signal.SIGKILL)
+    signal_process(first, signal.SIGKILL)
     for future in futures:
         result = future.result(60)
         assert (result.exit_code, "died while it imported" in result.notes[0]) == (0, True)
@@ -482,7 +483,7 @@ def test_a_warm_process_killed_while_it_imports_costs_its_steps_nothing(warm: Wa
 def test_a_stopped_warm_process_is_replaced(warm: WarmBench) -> None:
     warm.run("", warm.module("counted"))
     (first,) = warm.warm_processes()
-    os.kill(first, signal.SIGSTOP)
+    signal_process(first, signal.SIGSTOP)
     began = time.monotonic()
     assert warm.run("print('ran')", "counted").notes == ()
     assert time.monotonic() - began > 5
@@ -500,7 +501,7 @@ def test_a_killed_supervisor_takes_forked_steps_and_warm_processes_with_it(warm:
         _, future = warm.begin(DAEMON, "counted", args=(str(warm.bench.ready), "stay"))
         eventually(warm.bench.ready.exists)
     old = warm.warm_processes()
-    os.kill(warm.supervisor(), signal.SIGKILL)
+    signal_process(warm.supervisor(), signal.SIGKILL)
     with pytest.raises(Exception, match="its steps were ended with it"):
         future.result(60)
     assert warm.bench.alive() == []

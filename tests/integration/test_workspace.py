@@ -20,6 +20,7 @@ from pipeline_queue.contract.records import StepRecord
 from pipeline_queue.storage.snapshot import take_snapshot
 from pipeline_queue.storage.storage import Storage
 from tests.integration.attempt_site import names_in
+from tests.limits import LIMIT_SECONDS, join_all
 from workers.file_tree import copy_entry, remove_tree
 from workers.outputs import Found, Workspace, find_outputs, move_outputs
 from workers.workspace import Workspaces, private_folder
@@ -479,7 +480,7 @@ def test_threads_stage_the_same_new_snapshot_at_once(bench: Bench) -> None:
     gate = threading.Barrier(8)
 
     def one(number: int) -> None:
-        gate.wait()
+        gate.wait(LIMIT_SECONDS)
         workspace = workers[number % 2].stage(str(number), digest, [])
         found.append(len(list(workspace.folder.iterdir())))
         workers[number % 2].discard(str(number))
@@ -487,8 +488,7 @@ def test_threads_stage_the_same_new_snapshot_at_once(bench: Bench) -> None:
     threads = [threading.Thread(target=one, args=(number,)) for number in range(8)]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    join_all(threads)
     assert found == [50] * 8
     assert names_in(bench.scratch / "snapshots") == [digest]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.limits import wait_for_end
 from workers.supervisor import process_tree
 from workers.supervisor.process_tree import children_of, descendants, read_marker, read_status, send_signal
 
@@ -61,7 +62,7 @@ def test_a_signal_reaches_only_the_process_that_was_meant(family: tuple[int, int
 
 def test_a_process_that_is_gone_has_no_status_and_gets_no_signal() -> None:
     gone = subprocess.Popen(["true"])
-    gone.wait()
+    wait_for_end(gone)
     assert read_status(gone.pid) is None
     assert children_of(gone.pid) == []
     send_signal(gone.pid, 1, signal.SIGKILL)
