@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -123,7 +123,8 @@ def _no_service_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
         _data_folders.discard(data)
         note = data.read_note()
         if note is not None and data.is_served():
-            signal_process(note.pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):  # it has ended by itself meanwhile
+                signal_process(note.pid, signal.SIGTERM)
             wait_until(lambda data=data: not data.is_served(), "the service of the test has ended")
 
 
