@@ -36,7 +36,7 @@ def _up(shell: Shell, *words: str) -> Iterator[list[str]]:
             process.send_signal(signal.SIGINT)
         process.wait(timeout=60)
         reader.join(timeout=60)
-        process.communicate()  # closes its pipes
+        process.communicate(timeout=60)  # closes its pipes
 
 
 def _link(lines: list[str]) -> str:
