@@ -10,8 +10,8 @@ from benchmarks.site import Site
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.contract.records import OutputFile, StepRecord, SweepEnd
 from pipeline_queue.contract.states import RunState
+from pipeline_queue.index.live_sweeps import Opening
 from pipeline_queue.index.run_index import RunIndex
-from pipeline_queue.index.sweep_index import Opening
 from pipeline_queue.loading.loader import LoadedPipeline
 from pipeline_queue.loading.sweep import SweepRequest, build_space
 from pipeline_queue.model.failure_causes import cause_of, grouped

@@ -39,8 +39,9 @@ from pipeline_queue.contract.settings import Settings, settings_from
 from pipeline_queue.contract.states import ENDED
 from pipeline_queue.contract.warm_python import WarmPython
 from pipeline_queue.contract.wording import counted
-from pipeline_queue.index.run_index import LiveWorker, RunIndex
+from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.index.storage_match import open_storage
+from pipeline_queue.index.worker_registry import LiveWorker
 from pipeline_queue.model.parameters import Given
 from pipeline_queue.model.pipeline import Value
 from pipeline_queue.planning.sweep import Sweep
@@ -320,7 +321,7 @@ class Client:
         report = read_run(storage, sweep, run_id, live)
         if ended or self._run_index is None or any(step.state == "running" for step in report.steps):
             return report
-        wait = self._run_index.sweeps.wait_of(run_id) if report.state in ("queued", "running") else None
+        wait = self._run_index.sweeps.shared.wait_of(run_id) if report.state in ("queued", "running") else None
         return with_wait(report, wait) if wait else report
 
     def runs(self) -> Iterator[RunRecord]:
@@ -475,7 +476,7 @@ class Client:
 
     def workers(self) -> list[LiveWorker]:
         """The workers heard of in the last seconds."""
-        return self._live().workers()
+        return self._live().workers.live()
 
     @property
     def storage_root(self) -> Path:
@@ -491,7 +492,7 @@ class Client:
 
     def holds(self) -> list[tuple[str, str]]:
         """Worker and reason, for every reason why one takes no steps now; empty without a broker."""
-        workers = self._run_index.workers() if self._run_index else []
+        workers = self._run_index.workers.live() if self._run_index else []
         return [(worker.name, hold) for worker in workers for hold in worker.holds]
 
     def unserved_queues(self, pipeline: LoadedPipeline) -> dict[str, str]:
@@ -558,7 +559,7 @@ class Client:
 
     def _start(self, sweep: Sweep, is_new: bool) -> None:
         """Makes the sweep known and enqueues its first runs; one that may have been begun is read from the storage."""
-        from pipeline_queue.index.sweep_index import Opening
+        from pipeline_queue.index.live_sweeps import Opening
         from pipeline_queue.submitting.feeder import feed
         from pipeline_queue.submitting.recovery import restore_sweep
 
@@ -569,7 +570,7 @@ class Client:
             return
         settings = sweep.settings
         run_index.sweeps.open(Opening(name, len(sweep.space), settings.max_parallel, sweep.failures_allowed()))
-        feed(run_index, storage, sweep, run_index.workers())
+        feed(run_index, storage, sweep, run_index.workers.live())
 
     def _make_known(self, sweep: Sweep) -> None:
         """Restores the sweep if the index has lost it and nobody has done so yet."""

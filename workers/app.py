@@ -132,7 +132,7 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
         parent.pool.stop()
         worker.leases.stop()
         with contextlib.suppress(BrokerError):  # a worker that says nothing any more is forgotten too, only later
-            worker.run_index.withdraw(worker.name)
+            worker.run_index.workers.withdraw(worker.name)
         worker.run_index.close()
         parent.app.worker_context = None
 
@@ -154,7 +154,9 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
 
         def announce(own: RunIndex, busy: int) -> None:
             about = {"storage_token": disks.token, "holds": admission.reasons()}
-            own.announce(name, {**_facts(executor), **about, "queues": sorted(consumed), "slots": slots, "busy": busy})
+            own.workers.announce(
+                name, {**_facts(executor), **about, "queues": sorted(consumed), "slots": slots, "busy": busy}
+            )
 
         orders = Orders(renew=executor.renew, stop=executor.stop, kill=executor.kill)
         refusals = Refusals(run_index.dead, name)

@@ -6,7 +6,7 @@ import logging
 import secrets
 from dataclasses import dataclass
 
-from pipeline_queue.index.run_index import Lease, Refusal
+from pipeline_queue.index.leases import Lease, Refusal
 from pipeline_queue.storage.storage import CANCELLED, RUN_END, read_step
 from workers.context import WorkerContext
 from workers.job import Job

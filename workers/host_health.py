@@ -17,7 +17,8 @@ from pathlib import Path
 from pipeline_queue.contract.errors import BrokerError
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.contract.wording import counted
-from pipeline_queue.index.run_index import LiveWorker, RunIndex
+from pipeline_queue.index.run_index import RunIndex
+from pipeline_queue.index.worker_registry import LiveWorker
 from workers import suspicion
 from workers.agents.admission import Admission
 from workers.executor import Executor
@@ -243,6 +244,6 @@ class HostHealth:
         read_at, workers = self._workers
         if time.monotonic() - read_at >= _PEERS_SECONDS:
             with suppress(BrokerError):
-                workers = self._run_index.workers()
+                workers = self._run_index.workers.live()
             self._workers = (time.monotonic(), workers)
         return workers

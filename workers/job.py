@@ -10,7 +10,7 @@ from pipeline_queue.contract.errors import MessageError, StorageError
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.contract.records import RunRecord, StepRecord
 from pipeline_queue.index.keys import EVERY_SWEEP
-from pipeline_queue.index.run_index import Lease
+from pipeline_queue.index.leases import Lease
 from pipeline_queue.model.pipeline import Step
 from pipeline_queue.planning.planner import StepPlan, plan_step, step_named
 from pipeline_queue.planning.sweep import Sweep

@@ -19,7 +19,7 @@ from pipeline_queue.contract.errors import NotFoundError, StorageError, Supervis
 from pipeline_queue.contract.records import RunRecord, StepRecord
 from pipeline_queue.contract.states import SHARED_FAILURE, RunState
 from pipeline_queue.contract.wording import counted
-from pipeline_queue.index.run_index import LEASE_SECONDS, Ending, Lease
+from pipeline_queue.index.leases import LEASE_SECONDS, Ending, Lease
 from pipeline_queue.model.failure_causes import cause_of
 from pipeline_queue.planning.planner import messages_for, retry_delay_seconds
 from pipeline_queue.reporting.runs import StepFiles, end_of_run, find_ended_steps
@@ -299,7 +299,7 @@ def release_shared(worker: WorkerContext, job: Job, failure: str = "") -> None:
     """Enqueues the runs that waited for this step: they find it published, share its failure, or one of them leads."""
     if job.shared is None:
         return
-    parked = worker.run_index.sweeps.release(job.run.sweep, job.shared.name, job.shared.scope, failure)
+    parked = worker.run_index.sweeps.shared.release(job.run.sweep, job.shared.name, job.shared.scope, failure)
     for name in {run.sweep for run in parked}:
         try:
             sweep = worker.sweeps.get(name)

@@ -15,7 +15,7 @@ def join_shared(worker: WorkerContext, job: Job) -> Outcome | None:
     """What becomes of a shared step's message; None when this run is to execute it, or it is not shared."""
     if job.shared is None:
         return None
-    joined = worker.run_index.sweeps.join(job.run, job.step, job.shared.name, job.shared.scope)
+    joined = worker.run_index.sweeps.shared.join(job.run, job.step, job.shared.name, job.shared.scope)
     # Asked after joining: whoever published before has released its parked runs by then, or will enqueue this one.
     if read_step(job.shared.path) is not None:
         return record_published(worker, job)

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from pipeline_queue.contract.records import Cause
-from pipeline_queue.index.run_index import LiveRun, LiveWorker
+from pipeline_queue.index.live_runs import LiveRun
+from pipeline_queue.index.worker_registry import LiveWorker
 from workers.outcome import Failure
 
 MAX_SUDDEN_SECONDS = 5.0

@@ -12,6 +12,8 @@ from pipeline_queue.contract.errors import BrokerError
 from pipeline_queue.contract.settings import without_password
 
 if TYPE_CHECKING:
+    from redis import Redis
+
     from pipeline_queue.index.mending import MendingRedis
 
 _TIMEOUT_SECONDS = 5.0
@@ -37,6 +39,12 @@ def connect(broker_url: str, timeout_seconds: float = _TIMEOUT_SECONDS) -> Mendi
         retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 2),
     )
     return client
+
+
+def server_time(redis: Redis) -> float:
+    """Redis' clock in Unix seconds. Raises what redis-py raises."""
+    seconds, micros = redis.time()
+    return float(seconds) + float(micros) / 1e6
 
 
 def answers(broker_url: str) -> bool:

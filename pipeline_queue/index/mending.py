@@ -18,6 +18,7 @@ from redis.exceptions import ResponseError
 
 from pipeline_queue.index import keys
 from pipeline_queue.index.decoding import GarbageError, check_run_hash, check_sweep_hash, describe_key
+from pipeline_queue.index.scripts import script
 
 logger = logging.getLogger(__name__)
 
@@ -27,18 +28,6 @@ _WRONG_TYPE = "wrong type"
 _NAMED = re.compile(r"GARBAGE (TYPE|NUMBER) (\S+)")
 """How our scripts say which key it is."""
 _LUA_FAULTS = ("attempt to ", "bad argument #", "number has no integer representation")
-
-
-# Removes a key that is of another type than ours, unless it has become one of ours meanwhile.
-# KEYS  1 key
-# ARGV  a command that its own type answers, and its arguments
-# result 1 removed | 0 it is of its type
-_DROP_WRONG_TYPE = """
-local reply = redis.pcall(ARGV[1], KEYS[1], unpack(ARGV, 2))
-if type(reply) ~= 'table' or not reply.err or not string.find(reply.err, 'WRONGTYPE', 1, true) then return 0 end
-redis.call('DEL', KEYS[1])
-return 1
-"""
 
 
 class MendingRedis(Redis):
@@ -64,14 +53,18 @@ class MendingRedis(Redis):
         for key, reason in found.items():
             if reason == _WRONG_TYPE and not self._drop_wrong_type(key):
                 continue  # somebody else was faster, and it may hold what is ours again
-            logger.warning("drop key=%s: %s", describe_key(key), reason)
-            self.drop_keys([key])
+            self.drop_key(key, reason)
         return bool(found)
+
+    def drop_key(self, key: str, reason: str) -> None:
+        """Removes a key that holds nothing of ours, and says so."""
+        logger.warning("drop key=%s: %s", describe_key(key), reason)
+        self.drop_keys([key])
 
     def _drop_wrong_type(self, key: str) -> bool:
         run = super().execute_command
-        script = run("SCRIPT LOAD", _DROP_WRONG_TYPE)  # type: ignore[no-untyped-call]
-        return bool(run("EVALSHA", script, 1, key, *keys.probe_of(key)))  # type: ignore[no-untyped-call]
+        loaded = run("SCRIPT LOAD", script("drop_wrong_type"))  # type: ignore[no-untyped-call]
+        return bool(run("EVALSHA", loaded, 1, key, *keys.probe_of(key)))  # type: ignore[no-untyped-call]
 
     def drop_keys(self, garbage: Iterable[str]) -> None:
         """Removes keys, and what of the index cannot stand without them."""

@@ -13,6 +13,6 @@ def open_storage(root: Path, run_index: RunIndex) -> Storage:
 
     Raises BrokerError, and StorageError when the broker's runs are in another one.
     """
-    storage = Storage.open(root, expected=run_index.storage_token())
-    storage.check(run_index.agree_on_storage(storage.token()))
+    storage = Storage.open(root, expected=run_index.server.storage_token())
+    storage.check(run_index.server.agree_on_storage(storage.token()))
     return storage

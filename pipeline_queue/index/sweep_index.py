@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.contract.metric_spans import MetricSpan
-from pipeline_queue.contract.states import ENDED, SHARED_FAILURE, FailureGroup
+from pipeline_queue.contract.states import ENDED
 from pipeline_queue.index import decoding, keys
 from pipeline_queue.index.connection import broker_errors
 from pipeline_queue.index.decoding import GarbageError
+from pipeline_queue.index.live_runs import REMEMBER_ENDED_SECONDS
+from pipeline_queue.index.live_sweeps import Allotment, LiveProgress, LiveSweep, Opening, SweepState, live_sweep
 from pipeline_queue.index.scripts import script
+from pipeline_queue.index.shared_steps import SHARED_SECONDS, SharedSteps
 
 if TYPE_CHECKING:
     from pipeline_queue.index.mending import MendingRedis
@@ -24,126 +25,10 @@ logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
-SweepState = Literal["running", "paused", "stopped", "cancelled"]
-
-_REMEMBER_SECONDS = 300
-SHARED_SECONDS = 7 * 24 * 3600
 _BATCH = 1000
 _CANCELLED_AT_ONCE = 250
 """Runs for which the server, a few milliseconds, does nothing else."""
 _PAGE = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Joined:
-    """`detail`: the run that leads, or why the step failed."""
-
-    answer: Literal["lead", "parked", "failed"]
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """For the execution of a shared step by the run that leads; without a step, for its paused sweep to be resumed."""
-
-    step: str = ""
-    leader: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Allotment:
-    """Runs taken into a sweep's window: those that may have begun before, and those that have not."""
-
-    again: tuple[RunId, ...]
-    fresh: tuple[RunId, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class LiveSweep:
-    """A sweep as the index knows it; times are Unix seconds by Redis' clock, `now` the moment of reading.
-
-    `done_before`: how many runs had succeeded or failed when it was opened, at `created_at`.
-    """
-
-    state: SweepState
-    total: int
-    cursor: int
-    unstarted: int
-    flight: int
-    reopened: int
-    succeeded: int
-    failed: int
-    cancelled: int
-    created_at: float
-    ended_at: float | None
-    now: float
-    causes: tuple[FailureGroup, ...]
-    done_before: int = 0
-    executing: int = 0
-    """How many of its steps a worker has a lease for."""
-    held: int = 0
-    """How many of its runs wait for it to be resumed."""
-    waiting: Mapping[str, int] = field(default_factory=dict)
-    """Shared step -> how many runs wait for another's execution of it."""
-    max_parallel: int | None = None
-    took_seconds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    """Step -> how long the last that were published held their slots, the newest first."""
-    metrics: Mapping[str, MetricSpan] = field(default_factory=dict)
-    """Of its succeeded runs, in the order they first occurred."""
-    measured: int = 0
-    """How many succeeded runs `metrics` are of; fewer than have succeeded when the server forgot some."""
-    unseen_seconds: float | None = None
-    """How long ago `untracked` last asked about the run in flight whose turn it is; None when none is in flight."""
-
-    @property
-    def adds_up(self) -> bool:
-        """Whether its counts can be true; a server with an older memory may have some that cannot.
-
-        Of a sweep that is restored while its runs end some may be missing, which shows when it has ended.
-        """
-        ended = self.succeeded + self.failed + self.cancelled
-        least = min(
-            self.succeeded, self.failed, self.cancelled, self.unstarted, self.reopened, self.flight - self.unstarted
-        )
-        is_whole = self.ended_at is None or self.state in ("cancelled", "stopped") or ended == self.total
-        return least >= 0 and ended + self.flight <= self.total and self.cursor <= self.total and is_whole
-
-    @property
-    def stands_still(self) -> bool:
-        """Whether nothing is left that could end it: what is counted here was never true, or somewhere else."""
-        if self.ended_at is not None:
-            return False
-        if self.flight:
-            return self.unseen_seconds is None
-        return not self.reopened and (self.cursor >= self.total or self.state in ("cancelled", "stopped"))
-
-    @property
-    def has_more(self) -> bool:
-        """Whether runs of it have yet to be taken into its window."""
-        return self.cursor < self.total or self.reopened > 0
-
-
-@dataclass(frozen=True, slots=True)
-class LiveProgress:
-    """How far a sweep's runs in flight are. `published`: how many of their first steps -> how many runs."""
-
-    retrying: int
-    published: Mapping[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """What a sweep starts from; the counts are not 0 when it is restored from the storage."""
-
-    sweep: str
-    total: int
-    max_parallel: int | None = None
-    max_failures: int | None = None
-    state: SweepState = "running"
-    cursor: int = 0
-    succeeded: int = 0
-    failed: int = 0
-    cancelled: int = 0
 
 
 class SweepIndex:
@@ -152,6 +37,7 @@ class SweepIndex:
     def __init__(self, redis: MendingRedis, broker_url: str) -> None:
         self._redis = redis
         self._url = broker_url
+        self.shared = SharedSteps(redis, broker_url)
         self._open = redis.register_script(script("open_sweep"))
         self._allot = redis.register_script(script("allot"))
         self._restore = redis.register_script(script("restore_sweep"))
@@ -161,8 +47,6 @@ class SweepIndex:
         self._cancel_runs = redis.register_script(script("cancel_runs"))
         self._end = redis.register_script(script("end_sweep"))
         self._begin = redis.register_script(script("begin_run"))
-        self._join = redis.register_script(script("join_shared_step"))
-        self._release = redis.register_script(script("release_shared_step"))
         self._turn = redis.register_script(script("turn_sweep"))
         self._untracked = redis.register_script(script("untracked"))
         self._progress = redis.register_script(script("progress"))
@@ -318,7 +202,7 @@ class SweepIndex:
                 return 0
             busy = 0
             for some in _batches(self.in_flight(sweep), _CANCELLED_AT_ONCE):
-                busy += int(self._cancel_runs(keys=names, args=[sweep, _REMEMBER_SECONDS, *some]))
+                busy += int(self._cancel_runs(keys=names, args=[sweep, REMEMBER_ENDED_SECONDS, *some]))
             if busy == 0:
                 self._end(keys=names[:1])
         return busy
@@ -404,61 +288,11 @@ class SweepIndex:
                 self._redis.srem(keys.SWEEPS, *garbage)
         return names
 
-    def join(self, run: RunId, step: str, shared: str, scope: str) -> Joined:
-        """Whether this run executes the shared step, waits for the one that does, or shares its failure.
-
-        `scope`: whose runs share it, a sweep's or those of `keys.EVERY_SWEEP`.
-        """
-        names = [
-            keys.leaders_key(scope),
-            keys.parked_key(scope, shared),
-            keys.RUNS,
-            keys.shared_failures_key(run.sweep),
-        ]
-        with broker_errors(self._url):
-            answer = self._join(keys=names, args=[str(run), step, shared, SHARED_SECONDS])
-        return Joined(*answer)
-
-    def forget_shared(self, sweep: str) -> None:
-        """Shared steps that failed are to be tried again."""
-        with broker_errors(self._url):
-            self._redis.delete(keys.shared_failures_key(sweep), keys.leaders_key(sweep))
-            leaders = cast(dict[str, str], self._redis.hgetall(keys.leaders_key(keys.EVERY_SWEEP)))
-            own = [shared for shared, run in leaders.items() if run.rpartition(".")[0] == sweep]
-            if own:
-                self._redis.hdel(keys.leaders_key(keys.EVERY_SWEEP), *own)
-
-    def wait_of(self, run: RunId) -> Wait | None:
-        """What a run that was begun waits for, None when a worker may execute it."""
-        scopes = (run.sweep, keys.EVERY_SWEEP)
-        with broker_errors(self._url):
-            pipe = self._redis.pipeline(transaction=False)
-            pipe.smembers(keys.held_key(run.sweep))
-            for scope in scopes:
-                pipe.hgetall(keys.leaders_key(scope))
-            held, *led = pipe.execute()
-            if str(run.index) in held:
-                return Wait()
-            shared = [(scope, *pair) for scope, leaders in zip(scopes, led, strict=True) for pair in leaders.items()]
-            for scope, name, _ in shared:
-                pipe.smembers(keys.parked_key(scope, name))
-            for (_, name, leader), parked in zip(shared, pipe.execute(), strict=True):
-                if str(run) in parked:
-                    return Wait(name.rpartition("-")[0], leader)
-        return None
-
     def begin(self, run: RunId) -> bool:
         """Counts a parked run as begun, so that its sweep's window goes on; True when there is more to start."""
         with broker_errors(self._url):
             names = [keys.run_key(run), keys.sweep_key(run.sweep), keys.flight_key(run.sweep)]
             return bool(self._begin(keys=names, args=[str(run)]))
-
-    def release(self, sweep: str, shared: str, scope: str, failure: str = "") -> list[RunId]:
-        """The runs that were parked for a shared step; the caller enqueues them. A `failure` is the sweep's."""
-        names = [keys.leaders_key(scope), keys.parked_key(scope, shared), keys.shared_failures_key(sweep)]
-        with broker_errors(self._url):
-            members = self._release(keys=names, args=[shared, failure, SHARED_SECONDS])
-        return decoding.readable(keys.parked_key(scope, shared), members, decoding.run_name)[0]
 
     def has_work(self) -> bool:
         """Whether any run is in flight or any sweep has more to start."""
@@ -507,7 +341,7 @@ class SweepIndex:
             pipe.hgetall(keys.leaders_key(sweep))
             pipe.hgetall(keys.leaders_key(keys.EVERY_SWEEP))
             fields, causes, longest, (seconds, micros), leases, held, shared, reused = pipe.execute()
-            waiting = self._waiting(sweep, shared, reused) if shared or reused else {}
+            waiting = self.shared.count_waiting(sweep, shared, reused) if shared or reused else {}
         if not fields:
             return None
         try:
@@ -515,29 +349,14 @@ class SweepIndex:
         except GarbageError as error:
             self.forget(sweep, str(error))
             return None
-        return LiveSweep(
-            state=fields["state"],
-            total=int(fields["total"]),
-            cursor=int(fields["cursor"]),
-            unstarted=int(fields["unstarted"]),
-            flight=int(fields["flight"]),
-            reopened=int(fields.get("redo", 0)),
-            succeeded=int(fields["succeeded"]),
-            failed=int(fields["failed"]),
-            cancelled=int(fields["cancelled"]),
-            created_at=int(fields["created"]) / 1000,
-            ended_at=int(fields["ended"]) / 1000 if "ended" in fields else None,
+        return live_sweep(
+            fields,
+            causes,
             now=seconds + micros / 1e6,
-            causes=_causes(causes),
-            done_before=int(fields.get("before", 0)),
             executing=sum(lease.startswith(f"{sweep}.") for lease in leases),
             held=len(held),
             waiting=waiting,
-            max_parallel=int(fields["max_parallel"]) if fields.get("max_parallel") else None,
-            took_seconds=_took(fields),
-            metrics=_metrics(fields),
-            measured=int(fields.get("measured", 0)),
-            unseen_seconds=seconds + micros / 1e6 - longest[0][1] / 1000 if longest else None,
+            longest_since=longest[0][1] / 1000 if longest else None,
         )
 
     def leave_flight(self, run: RunId) -> None:
@@ -558,21 +377,6 @@ class SweepIndex:
             self._redis.zrem(keys.flight_key(sweep), *garbage)
         return indexes
 
-    def _waiting(self, sweep: str, shared: Iterable[str], reused: Iterable[str]) -> dict[str, int]:
-        """Shared step -> how many runs of the sweep wait for it; those for `reused` ones lie beside other sweeps'."""
-        pipe = self._redis.pipeline(transaction=False)
-        for name in shared:
-            pipe.smembers(keys.parked_key(sweep, name))
-        for name in reused:
-            pipe.smembers(keys.parked_key(keys.EVERY_SWEEP, name))
-        waiting: dict[str, int] = {}
-        for name, parked in zip([*shared, *reused], pipe.execute(), strict=True):
-            runs = [run for run in parked if run.startswith(f"{sweep}.")]
-            step = name.rpartition("-")[0]
-            if runs and decoding.is_text(step) and step.isprintable():
-                waiting[step] = waiting.get(step, 0) + len(runs)
-        return waiting
-
     def _turned(self, sweep: str, before: SweepState, after: SweepState) -> bool:
         with broker_errors(self._url):
             return bool(self._turn(keys=[keys.sweep_key(sweep)], args=[before, after]))
@@ -582,37 +386,3 @@ def _batches(items: Iterable[_T], size: int = _BATCH) -> Iterator[list[_T]]:
     rest = iter(items)
     while some := list(islice(rest, size)):
         yield some
-
-
-def _took(fields: Mapping[str, str]) -> dict[str, tuple[float, ...]]:
-    names = [name for name in fields if name.startswith("took|")]
-    return {
-        name.partition("|")[2]: tuple(int(text) / 1000 for text in fields[name].split() if decoding.is_count(text))
-        for name in names
-    }
-
-
-def _metrics(fields: Mapping[str, str]) -> dict[str, MetricSpan]:
-    known: list[tuple[int, str, MetricSpan]] = []
-    for name, text in fields.items():
-        place = text.rpartition(" ")[2]
-        if name.startswith("metric|") and decoding.is_text(name) and decoding.is_count(place):
-            with suppress(ValueError):  # others may have written there
-                known.append((int(place), name.partition("|")[2], MetricSpan.from_text(text)))
-    return {name: span for _, name, span in sorted(known, key=lambda one: one[0])}
-
-
-def _causes(fields: dict[str, str]) -> tuple[FailureGroup, ...]:
-    """What is shared of a cause is counted apart from what was executed, and shown with it."""
-    groups: dict[str, FailureGroup] = {}
-    for name, count in fields.items():
-        if name.startswith("example|") or not decoding.is_count(count) or not decoding.is_text(name):
-            continue
-        text, mark, _ = name.partition(SHARED_FAILURE)
-        known = groups.get(text, FailureGroup(text, 0, ""))
-        example = fields.get(f"example|{name}", "") if not mark or not known.example else known.example
-        if not decoding.is_text(example):
-            continue
-        shared = known.shared + (int(count) if mark else 0)
-        groups[text] = FailureGroup(text, known.count + int(count), example, shared)
-    return tuple(sorted(groups.values(), key=lambda group: (-group.count, group.text)))

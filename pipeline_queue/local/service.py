@@ -113,10 +113,10 @@ class Service:
             self._wait_for_worker(run_index, worker, begun_bytes)
             flower_url = self._flower.url if self._flower else None
             self.folder.write_note(ServiceNote(os.getpid(), server.broker_url, flower_url, self.wishes.while_needed))
-            filling = run_index.begin_filling()
+            filling = run_index.server.begin_filling()
             recovered = recover_unfinished(storage, run_index)
             if not recovered.failed:
-                run_index.note_complete(filling)
+                run_index.server.note_complete(filling)
             if recovered.runs:
                 self._worker_serves(settings, recovered.queues)
                 self.say(f"going on with {counted(recovered.runs, 'unfinished run')} of earlier")
@@ -205,7 +205,7 @@ class Service:
     def _wait_for_worker(self, run_index: RunIndex, worker: subprocess.Popen[bytes], begun_bytes: int) -> None:
         """`begun_bytes`: how much was in the worker's log before it. Raises BrokerError."""
         until = time.monotonic() + _START_SECONDS
-        while not run_index.workers():
+        while not run_index.workers.live():
             if worker.poll() is not None or time.monotonic() > until:
                 raise BrokerError(f"the worker did not start{self.folder.read_error('worker', begun_bytes)}")
             if self.stopping:

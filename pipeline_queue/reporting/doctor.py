@@ -118,10 +118,10 @@ def _belonging(run_index: RunIndex, root: Path, adopt: bool) -> Iterator[Check]:
     try:
         if adopt:
             storage = Storage.open(root)
-            run_index.agree_on_storage(storage.token(), anew=True)
+            run_index.server.agree_on_storage(storage.token(), anew=True)
             yield Check("storage of the broker", "ok", f"it is {root} ({storage.token()}) from now on")
             return
-        expected = run_index.storage_token()
+        expected = run_index.server.storage_token()
         if expected is not None:
             Storage(root).check(expected)
             yield Check("storage of the broker", "ok", f"it is this one ({expected})")
@@ -157,7 +157,7 @@ def _clock(name: str, seconds: float, between: str) -> Check:
 
 
 def _workers(run_index: RunIndex) -> Iterator[Check]:
-    workers = run_index.workers()
+    workers = run_index.workers.live()
     if not workers:
         yield Check("workers", "warn", "none is running; start one with `pipeline-queue worker`")
         return

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.contract.records import RunRecord, StepRecord, StepSummary
 from pipeline_queue.contract.states import ENDED, RunState, StepState
-from pipeline_queue.index.run_index import LiveRun, LiveStep
-from pipeline_queue.index.sweep_index import Wait
+from pipeline_queue.index.live_runs import LiveRun, LiveStep
+from pipeline_queue.index.shared_steps import Wait
 from pipeline_queue.model.pipeline import Pipeline
 from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.storage.storage import (

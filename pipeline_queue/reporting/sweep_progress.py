@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pipeline_queue.index.live_sweeps import LiveSweep
 from pipeline_queue.index.run_index import RunIndex
-from pipeline_queue.index.sweep_index import LiveSweep
 from pipeline_queue.planning.step_progress import StepTotals, step_totals
 from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.reporting.sweeps import SweepReport, with_progress
@@ -42,7 +42,7 @@ class StepCounter:
         # Read before what is in flight: whatever is published in between is seen too late, never too early.
         done = self._shared_done(self._known) if self._known.totals else {}
         progress = self._run_index.sweeps.progress(sweep.record.id)
-        slots = sum(worker.slots for worker in self._run_index.workers() if not worker.holds)
+        slots = sum(worker.slots for worker in self._run_index.workers.live() if not worker.holds)
         return with_progress(report, self._known.totals, live, progress, done, slots)
 
     def _shared_done(self, known: _Known) -> dict[str, int]:

@@ -13,7 +13,7 @@ from pipeline_queue.contract.ids import RunId
 from pipeline_queue.contract.metric_spans import MetricSpan, spans_of
 from pipeline_queue.contract.records import RunRecord
 from pipeline_queue.contract.states import FailureGroup
-from pipeline_queue.index.sweep_index import LiveProgress, LiveSweep
+from pipeline_queue.index.live_sweeps import LiveProgress, LiveSweep
 from pipeline_queue.model.failure_causes import cause_of, grouped, reason_of
 from pipeline_queue.model.main_metric import MainMetric, main_metric
 from pipeline_queue.planning.step_progress import StepTotals, executions_left, seconds_left

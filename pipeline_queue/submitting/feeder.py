@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from pipeline_queue.contract.errors import StorageError
 from pipeline_queue.contract.ids import RunId
-from pipeline_queue.index.run_index import LiveWorker, RunIndex
+from pipeline_queue.index.run_index import RunIndex
+from pipeline_queue.index.worker_registry import LiveWorker
 from pipeline_queue.planning.planner import messages, remaining
 from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.storage.storage import RUN_END, Storage

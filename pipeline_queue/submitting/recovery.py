@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pipeline_queue.contract.errors import NotFoundError, StorageAwayError, StorageError
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.contract.metric_spans import spans_of
+from pipeline_queue.index.live_sweeps import Opening
 from pipeline_queue.index.run_index import RunIndex
-from pipeline_queue.index.sweep_index import Opening
 from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.storage.at_once import at_once
 from pipeline_queue.storage.storage import CANCELLED, RUN_END, RunPaths, Storage
@@ -115,7 +115,7 @@ def restore_sweep(run_index: RunIndex, storage: Storage, sweep: Sweep) -> int:
     _forget_untrue_ends(run_index, storage, sweep, again)
     run_index.sweeps.reopened(name, dict.fromkeys(again, ""))
     run_index.sweeps.note_published(_published(storage, sweep, run_index.sweeps.in_flight(name) & frozenset(again)))
-    feed(run_index, storage, sweep, run_index.workers())
+    feed(run_index, storage, sweep, run_index.workers.live())
     return total - len(ended) - passed_over
 
 

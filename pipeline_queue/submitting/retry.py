@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from pipeline_queue.contract.errors import InputError, StorageError
 from pipeline_queue.contract.records import Scalar
+from pipeline_queue.index.live_sweeps import LiveSweep
 from pipeline_queue.index.run_index import RunIndex
-from pipeline_queue.index.sweep_index import LiveSweep
 from pipeline_queue.model.conditions import Condition, parse
 from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.reporting.results import parameter_column
@@ -85,7 +85,7 @@ def retry(
     names = [parameter_column(parameter.name) for parameter in sweep.pipeline.parameters]
     choice = _Choice(sweep, only, parse(where, ["index", "state", *names]) if where else None)
     live = _wait_until_settled(run_index, storage, sweep)
-    run_index.sweeps.forget_shared(sweep.record.id)
+    run_index.sweeps.shared.forget(sweep.record.id)
     if live is not None and live.ended_at is None:
         return _retry_running(run_index, storage, choice, _Told(reopened, progress))
     return _retry_ended(run_index, storage, choice, live is not None, _Told(reopened, progress))
@@ -99,7 +99,7 @@ def _wait_until_settled(run_index: RunIndex, storage: Storage, sweep: Sweep) -> 
         live = run_index.sweeps.read(name)
         if live is None or (live.ended_at is None and live.state in ("running", "paused")):
             return live
-        if live.ended_at is not None and (name not in run_index.sweeps.unended() or not run_index.workers()):
+        if live.ended_at is not None and (name not in run_index.sweeps.unended() or not run_index.workers.live()):
             return live
         if time.monotonic() > until:
             if live.ended_at is not None:
@@ -128,7 +128,7 @@ def _retry_running(run_index: RunIndex, storage: Storage, choice: _Choice, told:
     if again:
         told.reopened()
     count = run_index.sweeps.reopened(name, {index: run.state for index, run in again.items()})
-    feed(run_index, storage, sweep, run_index.workers())
+    feed(run_index, storage, sweep, run_index.workers.live())
     return count
 
 

@@ -106,7 +106,7 @@ def _spare_last_attempts(edges: Edges) -> None:
 
 
 def _begins_last_attempt(result: Any) -> bool:
-    from pipeline_queue.index.run_index import MAX_DEATHS, Lease
+    from pipeline_queue.index.leases import MAX_DEATHS, Lease
 
     return isinstance(result, Lease) and result.attempt >= MAX_DEATHS
 

@@ -18,8 +18,8 @@ from pipeline_queue.contract.errors import Place
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.contract.settings import Settings
 from pipeline_queue.index.connection import connect
+from pipeline_queue.index.live_sweeps import Opening
 from pipeline_queue.index.run_index import RunIndex
-from pipeline_queue.index.sweep_index import Opening
 from pipeline_queue.loading.loader import load_pipeline
 from pipeline_queue.local.server import Server, start_server
 from pipeline_queue.model.parameters import Given

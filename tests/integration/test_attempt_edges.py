@@ -22,8 +22,8 @@ from pipeline_queue.contract.errors import BrokerError, InputError, MessageError
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.index import run_index as run_index_module
 from pipeline_queue.index.keys import run_key
+from pipeline_queue.index.live_sweeps import Opening
 from pipeline_queue.index.run_index import RunIndex
-from pipeline_queue.index.sweep_index import Opening
 from pipeline_queue.local.server import start_server
 from pipeline_queue.storage.storage import read_step
 from pipeline_queue.submitting.recovery import recover_unfinished
@@ -478,10 +478,10 @@ def test_a_server_emptied_a_second_time_is_filled_once_its_workers_told_of_their
     site.redis.flushall()
     reconciler.start()
     for _ in range(2):
-        wait_until(site.run_index.is_complete, "it is filled")
+        wait_until(site.run_index.server.is_complete, "it is filled")
         emptied = time.monotonic()
         site.redis.flushall()
-    wait_until(site.run_index.is_complete, "it is filled")
+    wait_until(site.run_index.server.is_complete, "it is filled")
     assert time.monotonic() - emptied > 2
     reconciler.stop()
     assert site.run_index.run(run.id) is not None

@@ -17,7 +17,7 @@ from pipeline_queue.broker.message import TASK_NAME, Message, ParentTask, decode
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.index.connection import connect
 from pipeline_queue.index.keys import flight_key
-from pipeline_queue.index.run_index import Ending, Lease
+from pipeline_queue.index.leases import Ending, Lease
 from pipeline_queue.planning.planner import messages
 from pipeline_queue.submitting.canvas import START_PRIORITY, chain, enqueue, enqueue_new
 from tests.conftest import GENEROUS_SECONDS, Cluster, wait_until, write_folder

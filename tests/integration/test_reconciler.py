@@ -17,7 +17,8 @@ from pipeline_queue.client import Client
 from pipeline_queue.contract.errors import InputError
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.index.keys import flight_key
-from pipeline_queue.index.sweep_index import Opening, SweepIndex
+from pipeline_queue.index.live_sweeps import Opening
+from pipeline_queue.index.sweep_index import SweepIndex
 from pipeline_queue.loading.loader import load_pipeline
 from pipeline_queue.loading.sweep import SweepRequest, build_space
 from pipeline_queue.planning.sweep import Sweep
@@ -254,9 +255,9 @@ def test_a_sweep_whose_files_fail_does_not_keep_others_from_being_restored_and_i
     reconciler = Reconciler("one@test", site.run_index, site.storage, SweepCache(site.storage))
     reconciler.start()
     wait_until(lambda: len(_queued(site)) == 3, "the good one is restored")
-    assert not site.run_index.is_complete()
+    assert not site.run_index.server.is_complete()
     runs.unlink()
-    wait_until(site.run_index.is_complete, "the other is restored too")
+    wait_until(site.run_index.server.is_complete, "the other is restored too")
     reconciler.stop()
     assert _queued(site) == sorted(f"{one.record.id}.{index}" for one in (bad, good) for index in range(3))
 

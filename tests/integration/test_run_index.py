@@ -11,8 +11,9 @@ import pytest
 from pipeline_queue.contract.errors import BrokerError
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.index import run_index as run_index_module
-from pipeline_queue.index.run_index import Ending, Lease, Refusal, RunIndex
-from pipeline_queue.index.sweep_index import Opening
+from pipeline_queue.index.leases import Ending, Lease, Refusal
+from pipeline_queue.index.live_sweeps import Opening
+from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.local.server import start_server
 from tests.conftest import wait_until
 from tests.integration.attempt_site import Site
@@ -217,21 +218,21 @@ def test_nothing_of_a_run_stays_for_ever(site: Site) -> None:
 
 
 def test_a_server_that_is_emptied_while_it_is_filled_is_not_complete(site: Site) -> None:
-    assert not site.run_index.is_complete()
-    filling = site.run_index.begin_filling()
+    assert not site.run_index.server.is_complete()
+    filling = site.run_index.server.begin_filling()
     site.redis.flushall()
-    assert not site.run_index.note_complete(filling) and not site.run_index.is_complete()
+    assert not site.run_index.server.note_complete(filling) and not site.run_index.server.is_complete()
     # Two at once do not keep each other from it.
-    first, second = site.run_index.begin_filling(), site.run_index.begin_filling()
-    assert site.run_index.note_complete(first) and site.run_index.note_complete(second)
-    assert site.run_index.is_complete() and set(site.keys()) == {"pq1:server"}
+    first, second = site.run_index.server.begin_filling(), site.run_index.server.begin_filling()
+    assert site.run_index.server.note_complete(first) and site.run_index.server.note_complete(second)
+    assert site.run_index.server.is_complete() and set(site.keys()) == {"pq1:server"}
 
 
 def test_one_reconciler_holds_and_another_takes_over_when_it_is_silent(site: Site) -> None:
-    assert site.run_index.hold_reconciler("one", 0.2) and site.run_index.hold_reconciler("one", 0.2)
-    assert not site.run_index.hold_reconciler("two", 0.2)
-    assert wait_until(lambda: site.run_index.hold_reconciler("two", 60), "the first was silent")
-    assert not site.run_index.hold_reconciler("one", 60)
+    assert site.run_index.server.hold_reconciler("one", 0.2) and site.run_index.server.hold_reconciler("one", 0.2)
+    assert not site.run_index.server.hold_reconciler("two", 0.2)
+    assert wait_until(lambda: site.run_index.server.hold_reconciler("two", 60), "the first was silent")
+    assert not site.run_index.server.hold_reconciler("one", 60)
 
 
 @pytest.mark.parametrize("step", ["state", "a|b", "created", "-", "x" * 64, "cancel", "(%a+)"])
@@ -246,10 +247,10 @@ def test_a_step_of_any_name_keeps_to_its_own_fields(site: Site, step: str) -> No
 
 def test_workers_come_and_go(site: Site) -> None:
     facts = {"queues": ["default"], "slots": 2, "busy": 0, "version": "1", "clock_seconds": 0.0}
-    site.run_index.announce("one@x", facts)
-    site.run_index.announce("two@x", facts)
-    site.run_index.withdraw("two@x")
-    assert [worker.name for worker in site.run_index.workers()] == ["one@x"]
+    site.run_index.workers.announce("one@x", facts)
+    site.run_index.workers.announce("two@x", facts)
+    site.run_index.workers.withdraw("two@x")
+    assert [worker.name for worker in site.run_index.workers.live()] == ["one@x"]
 
 
 def test_a_server_that_is_gone_is_a_broker_error_without_a_password(tmp_path: Path) -> None:
@@ -258,7 +259,12 @@ def test_a_server_that_is_gone_is_a_broker_error_without_a_password(tmp_path: Pa
     run_index.time()
     server.stop()
     password = server.broker_url.partition("//:")[2].partition("@")[0]
-    for call in (run_index.time, run_index.active, lambda: run_index.claim(RUN, "one", "h", "w"), run_index.workers):
+    for call in (
+        run_index.time,
+        run_index.active,
+        lambda: run_index.claim(RUN, "one", "h", "w"),
+        run_index.workers.live,
+    ):
         with pytest.raises(BrokerError) as caught:
             call()
         assert password not in str(caught.value)

@@ -424,7 +424,7 @@ def test_the_reconciler_forgets_nothing_while_the_storage_is_not_there(site: Sit
 def test_a_worker_whose_broker_came_to_another_storage_takes_nothing(site: Site) -> None:
     worker = site.worker()
     worker.disks.start()
-    site.run_index.agree_on_storage("another", anew=True)
+    site.run_index.server.agree_on_storage("another", anew=True)
     wait_until(lambda: not worker.admission.is_open(), "it is noticed")
     assert "another" in worker.admission.reasons()[0]
     worker.disks.stop()

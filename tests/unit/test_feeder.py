@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline_queue.index.run_index import LiveWorker
+from pipeline_queue.index.worker_registry import LiveWorker
 from pipeline_queue.submitting.feeder import Window, window_for
 
 

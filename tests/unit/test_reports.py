@@ -9,7 +9,7 @@ import pytest
 
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.contract.records import OutputFile, RunRecord, StepRecord, SweepRecord
-from pipeline_queue.index.run_index import LiveRun, LiveStep
+from pipeline_queue.index.live_runs import LiveRun, LiveStep
 from pipeline_queue.model.pipeline import Parameter, Pipeline, Step
 from pipeline_queue.model.sweep_settings import SweepSettings
 from pipeline_queue.planning.sweep import Sweep

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from pipeline_queue.index.run_index import LiveRun, LiveStep, LiveWorker
+from pipeline_queue.index.live_runs import LiveRun, LiveStep
+from pipeline_queue.index.worker_registry import LiveWorker
 from workers.outcome import Failure
 from workers.suspicion import (
     MAX_PAUSE_SECONDS,

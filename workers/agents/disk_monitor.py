@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from pipeline_queue.contract.errors import BrokerError, StorageError
-from pipeline_queue.index.run_index import LEASE_SECONDS, RunIndex
+from pipeline_queue.index.leases import LEASE_SECONDS
+from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.storage.access import describe_failed, is_denied
 from pipeline_queue.storage.disk import is_full, is_passing, room_of, try_to_write
 from pipeline_queue.storage.patience import NONE, Patience, patient, repeat_until_done
@@ -179,7 +180,7 @@ class DiskMonitor:
         if time.monotonic() - self._agreed_at < _AGREE_SECONDS:
             return
         try:
-            token = self._run_index.agree_on_storage(self._token)
+            token = self._run_index.server.agree_on_storage(self._token)
         except BrokerError:
             return  # others say so
         self._storage.check(token)

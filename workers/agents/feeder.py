@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from pipeline_queue.broker.message import StepMessage
 from pipeline_queue.contract.errors import PipelineQueueError
-from pipeline_queue.index.run_index import LiveWorker, RunIndex
+from pipeline_queue.index.run_index import RunIndex
+from pipeline_queue.index.worker_registry import LiveWorker
 from pipeline_queue.model.pipeline import Pipeline
 from pipeline_queue.storage.storage import Storage
 from pipeline_queue.submitting.canvas import enqueue_begun
@@ -66,6 +67,6 @@ class Feeder:
 
     def _live(self) -> list[LiveWorker]:
         if time.monotonic() - self._workers_at > _WORKERS_SECONDS:
-            self._workers = self._run_index.workers()
+            self._workers = self._run_index.workers.live()
             self._workers_at = time.monotonic()
         return self._workers

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pipeline_queue.contract.errors import BrokerError
-from pipeline_queue.index.run_index import LEASE_SECONDS, Lease, RunIndex
+from pipeline_queue.index.leases import LEASE_SECONDS, Lease
+from pipeline_queue.index.run_index import RunIndex
 from workers.supervisor.protocol import lease_clock
 
 logger = logging.getLogger(__name__)

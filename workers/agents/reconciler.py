@@ -60,7 +60,7 @@ class Reconciler:
         self._stopping.set()
         self._thread.join(timeout=10)
         with contextlib.suppress(BrokerError):
-            self._run_index.leave_reconciler(self._name)
+            self._run_index.server.leave_reconciler(self._name)
 
     def _run(self) -> None:
         while not self._stopping.wait(_INTERVAL_SECONDS):
@@ -79,7 +79,7 @@ class Reconciler:
 
     def _is_active(self) -> bool:
         self._held_at = time.monotonic()
-        return self._may_enqueue() and self._run_index.hold_reconciler(self._name, _TERM_SECONDS)
+        return self._may_enqueue() and self._run_index.server.hold_reconciler(self._name, _TERM_SECONDS)
 
     def _goes_on(self) -> bool:
         """Whether this one is still the active one, in a look that takes long."""
@@ -92,7 +92,7 @@ class Reconciler:
 
         Safe to be done by two at once, and again after this worker was lost on the way.
         """
-        if self._run_index.is_complete():
+        if self._run_index.server.is_complete():
             self._incomplete_since = None
             return
         now = time.monotonic()
@@ -100,10 +100,10 @@ class Reconciler:
             self._incomplete_since = now
         if now - self._incomplete_since < _SETTLE_SECONDS:
             return
-        filling = self._run_index.begin_filling()
+        filling = self._run_index.server.begin_filling()
         recovered = recover_unfinished(self._storage, self._run_index)
         if not recovered.failed:
-            self._run_index.note_complete(filling)
+            self._run_index.server.note_complete(filling)
         # Emptied again meanwhile, or not filled whole, it is looked at again after the same time.
         self._incomplete_since = None
         if recovered.runs:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pipeline_queue.broker.message import lists_of, run_of
 from pipeline_queue.contract.errors import NotFoundError, StorageError
 from pipeline_queue.contract.ids import RunId
+from pipeline_queue.index.live_sweeps import LiveSweep
 from pipeline_queue.index.run_index import RunIndex
-from pipeline_queue.index.sweep_index import LiveSweep
 from pipeline_queue.planning.planner import remaining
 from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.storage.storage import Storage

@@ -14,8 +14,9 @@ from pipeline_queue.contract.ids import RunId
 from pipeline_queue.contract.metric_spans import MetricSpan
 from pipeline_queue.contract.records import SweepEnd, SweepEndState
 from pipeline_queue.contract.states import FailureGroup
-from pipeline_queue.index.run_index import LiveWorker, RunIndex
-from pipeline_queue.index.sweep_index import LiveSweep
+from pipeline_queue.index.live_sweeps import LiveSweep
+from pipeline_queue.index.run_index import RunIndex
+from pipeline_queue.index.worker_registry import LiveWorker
 from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.reporting.sweeps import Ends, read_ends
 from pipeline_queue.storage.storage import Storage
@@ -42,7 +43,7 @@ class SweepMonitor:
 
     def look_after_all(self, goes_on: Callable[[], bool]) -> None:
         """One look at every sweep that has not ended, while `goes_on`. Raises BrokerError."""
-        workers = self._run_index.workers()
+        workers = self._run_index.workers.live()
         unended = self._run_index.sweeps.unended()
         self._unknown_since = {name: at for name, at in self._unknown_since.items() if name in unended}
         for name in unended:
