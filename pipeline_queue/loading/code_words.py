@@ -50,12 +50,12 @@ def find_value_in_code(
 
 def _said(program: str, name: str) -> tuple[str, str]:
     message = (
-        f"the value of {name!r} becomes part of a script that {program} reads: quotes and signs in it have a meaning"
+        f"the value of {name!r} becomes part of a script that {program} reads: special characters in it take effect"
     )
     if program in SHELLS:
         variable = f"PARAM_{name.upper().replace('-', '_')}"
         return message, f'write the script below `shell: |`, where the value is "${variable}"'
-    return message, "give the value as a word of its own after the script, which finds it among its arguments"
+    return message, "pass the value as a separate word after the script, which finds it among its arguments"
 
 
 def _is_free_text(part: Reference, parameters: Mapping[str, Parameter]) -> bool:

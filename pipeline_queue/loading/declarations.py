@@ -116,7 +116,7 @@ def _with_choices(fields: Fields, parameter: Parameter) -> Parameter:
     label = fields.label("choices")
     items = fields.reading.items(node, label)
     if not items and not (isinstance(node, Scalar) and not node.is_null):
-        fields.reading.add(node, f"{label} has nothing in it", "list the values, or remove the line")
+        fields.reading.add(node, f"{label} is empty", "list the values, or remove the line")
     if len(items) > MAX_CHOICES:
         fields.reading.add(node, f"{label} has {counted(len(items), 'value')}; at most {MAX_CHOICES:,} are allowed")
     choices: dict[Value, None] = {}
@@ -125,7 +125,7 @@ def _with_choices(fields: Fields, parameter: Parameter) -> Parameter:
         if value is None or not _is_within(fields, "choices", item, parameter, value):
             continue
         if value in choices:
-            fields.reading.add(item, f"{quoted(text_of(value))} is twice in the {label}", "remove one of the two")
+            fields.reading.add(item, f"duplicate value {quoted(text_of(value))} in {label}", "remove one of the two")
         choices[value] = None
     return parameter.model_copy(update={"choices": tuple(choices)})
 

@@ -80,9 +80,9 @@ def read_document(path: Path) -> Document:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError:
-        return _refused(name, "there is no such file", "check the path, or change to its folder first")
+        return _refused(name, "no such file", "check the path")
     except PermissionError:
-        return _refused(name, "this file may not be read", "check its permissions")
+        return _refused(name, "permission denied", "check its permissions")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         return _refused(name, f"this file cannot be read: {reason}")

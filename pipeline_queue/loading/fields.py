@@ -1,4 +1,4 @@
-"""Reads the fields of YAML mappings and records what is wrong with them, for every part of a pipeline."""
+"""Reads the fields of YAML mappings and records their problems, for every part of a pipeline."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ class Reading:
     document: Document
     problems: Problems
     warnings: Problems = field(default_factory=Problems)
-    """What is not wrong in itself, but perhaps not what was meant."""
+    """What is valid but perhaps not intended."""
 
     def add(self, node: Node, message: str, hint: str = "") -> None:
         self.problems.add(self.document.place(node), message, hint)
 
     def scalar(self, node: Node, what: str, hint: str = "") -> Scalar | None:
-        """The node as a scalar that says something; `what` names it in messages."""
+        """The node as a scalar with a value; `what` names it in messages."""
         if not isinstance(node, Scalar):
             self.add(node, f"{what} must be a single value, not {kind_of(node)}", hint)
             return None
         if node.is_null:
-            nothing = f"is {node.text}, which says nothing" if node.text else "has nothing after it"
+            nothing = f"is {node.text}, which means no value" if node.text else "has no value"
             self.add(node, f"{what} {nothing}", hint or "write a value, or remove the line")
             return None
         return node
@@ -72,7 +72,7 @@ class Reading:
 
     def template(self, scalar: Scalar | None, parse: Callable[[str], _T]) -> _T | None:
         """What `parse` makes of the scalar's text; the problems it raises get their places."""
-        # Wording thousands of wrong expressions nobody will be shown would take seconds.
+        # Wording thousands of wrong expressions that nobody sees would take seconds.
         if scalar is None or self.problems.are_enough:
             return None
         try:
@@ -101,7 +101,7 @@ class Reading:
 
 
 class Fields:
-    """The fields of one mapping; making it reports the keys that are not allowed."""
+    """The fields of one mapping; the constructor reports keys that are not allowed."""
 
     def __init__(self, reading: Reading, mapping: Mapping, owner: str, allowed: tuple[str, ...]) -> None:
         self.reading = reading
@@ -111,7 +111,7 @@ class Fields:
             if key.text in allowed:
                 self._values[key.text] = value
                 continue
-            message = f"{owner} has no key {quoted(key.text)}"
+            message = f"unknown key {quoted(key.text)} in {owner}"
             place = reading.document.place(key)
             reading.problems.add_unknown(place, message, key.text, allowed, "allowed keys")
 
@@ -139,7 +139,7 @@ class Fields:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One named thing of a list or mapping of them; `name` and `body` are None when they were refused."""
+    """One named thing of a list or mapping of them; `name` and `body` are None when they were rejected."""
 
     name: str | None
     node: Node
@@ -160,7 +160,7 @@ def read_entries(reading: Reading, node: Node, kind: str, keys: tuple[str, ...],
         owner = kind if name is None else f"{kind} {name!r}"
         if name is not None and name in first:
             place = reading.document.place(first[name])
-            reading.add(name_node, f"{owner} is there twice; the first is at {place}", "rename one of them")
+            reading.add(name_node, f"duplicate {owner}; the first is at {place}", "rename one of them")
         elif name is not None:
             first[name] = name_node
         entries.append(Entry(name, name_node, body, owner))

@@ -30,7 +30,9 @@ def read_links(fields: Fields, folder: Path) -> dict[str, str]:
     else:
         named = [(item, None) for item in fields.reading.items(node, _LABEL)]
     if len(named) > MAX_LINKS:
-        fields.reading.add(node, f"there are {len(named):,} links; at most {MAX_LINKS} are allowed")
+        fields.reading.add(
+            node, f"there are {len(named):,} links; at most {MAX_LINKS} are allowed", "link a folder of them"
+        )
     for name_node, target_node in named[:MAX_LINKS]:
         name = _read_name(fields, name_node, links)
         target = _read_target(fields, target_node) if target_node else _target_of(fields, name_node, folder, name)
@@ -44,12 +46,12 @@ def _warn(fields: Fields, node: Node, folder: Path, name: str, target: str) -> N
     """Says what the link hides, and when its target is not on this machine."""
     path = folder / name
     if os.path.lexists(path) and not os.path.islink(path):  # noqa: PTH114 - never raises
-        message = f"no step gets {quoted(name)} of the pipeline's folder: the link takes its place"
-        hint = "give the link another name if that is not meant"
+        message = f"the link hides {quoted(name)} of the pipeline's folder from every step"
+        hint = "rename the link if that is not intended"
         fields.reading.warnings.add(fields.reading.document.place(node), message, hint)
     if not os.path.exists(target):  # noqa: PTH110 - never raises
-        message = f"there is no {quoted(target)} on this machine, to which {quoted(name)} leads"
-        hint = "it must be on the workers"
+        message = f"the target {quoted(target)} of link {quoted(name)} does not exist on this machine"
+        hint = "it must exist on the workers"
         fields.reading.warnings.add(fields.reading.document.place(node), message, hint)
 
 
@@ -87,13 +89,13 @@ def _target_of(fields: Fields, node: Node, folder: Path, name: str | None) -> st
         text = os.readlink(path)  # noqa: PTH115 - a text: a Path would drop what it thinks superfluous
     except OSError:
         is_there = os.path.lexists(path)
-        problem = f"{quoted(name)} is no link" if is_there else f"there is no link {quoted(name)}"
+        problem = f"{quoted(name)} is not a link" if is_there else f"there is no link {quoted(name)}"
         fields.reading.add(node, f"{problem} in the pipeline's folder", hint)
         return None
     # Relative to where the link really lies, whatever links lead there.
     target = os.path.normpath(os.path.join(os.path.realpath(path.parent), text))  # noqa: PTH118
     if not _is_path(target):
-        fields.reading.add(node, f"the target of {quoted(name)} is not a path in UTF-8", hint)
+        fields.reading.add(node, f"the target of {quoted(name)} is not valid UTF-8", hint)
         return None
     return target
 

@@ -1,4 +1,4 @@
-"""Loads a pipeline file, or a file of parameter values, and reports every problem of it at once."""
+"""Loads a pipeline file, or a file of parameter values, and reports all its problems at once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _OUTER_HINT = "put `pipeline:` in the first line and everything else below it, i
 
 @dataclass(frozen=True)
 class LoadedPipeline:
-    """A pipeline that is right, with what later stages need to speak about its file.
+    """A valid pipeline, with what later stages need to report on its file.
 
     `places` says where each parameter is declared; `sweep_node` is the unread `sweep:` mapping. `warnings` are what a
     person should see before anything starts, in the order of the file; `unused` the parameters that no step uses, each
@@ -103,7 +103,7 @@ def _outer_mapping(reading: Reading, root: Node) -> Mapping | None:
     if isinstance(body, Mapping):
         return body
     if isinstance(body, Scalar) and body.is_null:
-        reading.add(body, "pipeline has nothing below it", "indent parameters and steps below it")
+        reading.add(body, "pipeline is empty", "indent parameters and steps below it")
     else:
         reading.add(body, f"pipeline must be a mapping, not {kind_of(body)}", "write its keys below it")
     return None

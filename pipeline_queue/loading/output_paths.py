@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pipeline_queue.loading.placeholders import find_placeholders
 from pipeline_queue.model.problems import quoted
 
-_PATTERNS = "patterns hold *, **, ? and [a-z]"
+_PATTERNS = "patterns may use *, **, ? and [a-z]"
 _BRACES = re.compile(r"\{[^{}]{0,200},[^{}]{0,200}\}")
 _VARIABLE = re.compile(r"\$(?:[A-Za-z_][A-Za-z0-9_]{0,100}|\{[^{}]{0,200}\}|\()")
 _FOLDERS_OF_WINDOWS = re.compile(r"\\[A-Za-z0-9_]")
@@ -30,19 +30,21 @@ def find_in_output(text: str, declared: Collection[str]) -> OutputFinding | None
     shown = quoted(text)
     placeholder = next(find_placeholders(text, declared), None)
     if placeholder:
-        message = f"{quoted(placeholder.text)} in {shown} is not replaced: outputs hold no values"
+        message = f"{quoted(placeholder.text)} in {shown} is not replaced: outputs cannot contain values"
         return OutputFinding(message, f"write * in its place; {_PATTERNS}")
     if "://" in text or text.startswith("~/"):
         return OutputFinding(f"{shown} cannot be an output", "write the path of a file below the step's own folder")
     if text.startswith("!"):
-        return OutputFinding(f"{shown} cannot be an output", "name what the step must leave, not what it must not")
+        return OutputFinding(f"{shown} cannot be an output", "list only files that the step must leave")
     if variable := _VARIABLE.search(text):
-        message = f"{quoted(variable[0])} in {shown} is taken as these characters: nothing expands it"
+        message = f"{quoted(variable[0])} in {shown} is taken literally: nothing expands it"
         return OutputFinding(message, f"write the path below the step's own folder; {_PATTERNS}")
     if _BRACES.search(text):
-        return OutputFinding(f"{shown} is no pattern that is known here", f"write each path of its own; {_PATTERNS}")
+        return OutputFinding(f"{shown} is not a supported pattern", f"write each path as its own entry; {_PATTERNS}")
     if _FOLDERS_OF_WINDOWS.search(text):
-        return OutputFinding(f"{shown} holds backslashes, which separate no folders here", "write / between folders")
+        return OutputFinding(
+            f"{shown} contains backslashes, which do not separate folders here", "use / between folders"
+        )
     if _SEVERAL.search(text):
         return OutputFinding(f"{shown} is taken as one name", "write several as a list: [first, second]", False)
     return None

@@ -36,7 +36,7 @@ def read_preload(fields: Fields) -> Preload | None:
     single = isinstance(node, Scalar) and not node.is_null
     items = (node,) if single else reading.items(node, label)
     if len(items) > MAX_MODULES:
-        reading.add(node, f"{label} has more than {MAX_MODULES} modules", "name those that take long to import")
+        reading.add(node, f"{label} has more than {MAX_MODULES} modules", "name only those that are slow to import")
         return Preload()
     found: dict[str, Node] = {}
     for item in items:
@@ -46,7 +46,7 @@ def read_preload(fields: Fields) -> Preload | None:
         if not _is_module_name(name):
             reading.add(item, f"{quoted(name)} cannot be the name of a module", _NAME_HINT)
         elif name in found:
-            reading.add(item, f"{quoted(name)} is twice in {label}", "remove one of the two")
+            reading.add(item, f"{quoted(name)} is listed twice in {label}", "remove one of the two")
         else:
             found[name] = item
     return Preload(tuple(found.items()))
@@ -63,7 +63,7 @@ def check_preload(
         path = programs.module_beside(script, name.partition(".")[0])
         if path is not None and name not in told:
             told.add(name)
-            message = f"{quoted(name)} lies in the pipeline's folder ({path})"
+            message = f"{quoted(name)} is in the pipeline's folder ({path})"
             reading.add(node, message, "only installed packages can be preloaded; the script's own import finds it")
 
 

@@ -64,8 +64,10 @@ class Programs:
         is_inside = found.python or ("/" in found.program and not path.startswith(("/", "../")))
         if found.problem or not is_inside or made_before or not is_left_out(self._folder, path):
             return found
-        hint = f"no step gets what {IGNORE_FILE} names, nor a virtual environment: give its absolute path, or let it in"
-        return Found(program, problem=f"{quoted(program)} is left out of what steps get a copy of", hint=hint)
+        hint = (
+            f"virtual environments and what {IGNORE_FILE} names are not copied: write its absolute path, or include it"
+        )
+        return Found(program, problem=f"{quoted(program)} is not copied for steps", hint=hint)
 
     def find_project_path(self, text: str) -> tuple[str, str] | None:
         """A message and a hint for a word that leads out of the folder or to the live project."""
@@ -78,7 +80,9 @@ class Programs:
     def _find(self, program: str, made_before: bool) -> Found:
         words = program.split()
         if len(words) > 1 and self.missing(program)[0]:
-            hint = f"write [{', '.join(words)}]: a list holds the words of one command; another command is another step"
+            hint = (
+                f"write [{', '.join(words)}]: a list is the words of one command; write another command as another step"
+            )
             text = f"{quoted(program)} is taken as the name of one program"
             if program.endswith(".py"):
                 return Found(program, problem=text, hint=hint)
@@ -117,7 +121,7 @@ class Programs:
             if problem:
                 return problem, hint
         if is_shell and b"\r\n" in self._head(script):
-            return f"{quoted(script)} has Windows line ends, which {program} does not read", _line_end_hint(script)
+            return f"{quoted(script)} has Windows line ends, which {program} cannot read", _line_end_hint(script)
         return "", ""
 
     def check_text(self, text: str) -> Iterator[tuple[int, str, str]]:
@@ -159,7 +163,9 @@ class Programs:
         path = posixpath.normpath(program)
         if posixpath.isabs(path) or path.split("/")[0] == ".." or not self._is_inside(path):
             problem = f"the script {quoted(program)} is outside the pipeline's folder"
-            return Found(program, problem=problem, hint="only that folder travels to the workers: copy it there")
+            return Found(
+                program, problem=problem, hint="only that folder is copied to the workers: move the script there"
+            )
         if not os.path.isfile(self._folder / path):  # noqa: PTH113 - Path.is_file raises for a name too long
             problem = f"there is no script {quoted(program)} in the pipeline's folder"
             nearest = near(path, self._scripts)
@@ -207,8 +213,8 @@ class Programs:
         if os.path.isdir(self._folder / program):  # noqa: PTH112 - never raises
             hint = f"{program} is a folder: `run: python -m {program}` runs a package"
         else:
-            hint = f"did you mean {beside[0]!r}?" if beside else "it must be on the workers"
-        warning = f"there is no program {quoted(program)} on this machine"
+            hint = f"did you mean {beside[0]!r}?" if beside else "it must be installed on the workers"
+        warning = f"program {quoted(program)} not found on this machine"
         return Found(program, warning=warning, hint=hint, is_elsewhere=True)
 
     def _inspect(self, program: str) -> Found:
@@ -230,8 +236,8 @@ class Programs:
         words = first[2:].decode(errors="replace").split()
         name = _interpreter_in(words)
         if name and not name.startswith("-") and shutil.which(name) is None:
-            warning = f"{shown} asks for the interpreter {quoted(name)}, which is not on this machine"
-            return Found(program, warning=warning, hint="it must be on the workers")
+            warning = f"{shown} needs the interpreter {quoted(name)}, which is not on this machine"
+            return Found(program, warning=warning, hint="it must be installed on the workers")
         return Found(program)
 
     def _interpreter(self, program: str) -> str:

@@ -24,13 +24,13 @@ def find_project_path(text: str, folder: Path) -> tuple[str, str] | None:
         return None
     for path in filter(None, [*text.split(":"), *text.partition("=")[2].split(":")]):
         if (inside := path_inside(path, folder)) and not is_left_out(folder, inside):
-            message = f"{quoted(path)} lies in the project itself, which may change, not in the step's copy of it"
+            message = f"{quoted(path)} leads into the live project, which may change, not into the step's copy"
             return (
                 message,
-                f"write {inside}, the path from the pipeline's folder; if it is meant, name it in {IGNORE_FILE}",
+                f"write {inside}, relative to the pipeline's folder; if this is intended, name it in {IGNORE_FILE}",
             )
         if _UPWARDS.match(path) and _leads_out(path, folder):
-            message = f"{quoted(path)} lies outside the pipeline's folder, which alone is copied for a step"
+            message = f"{quoted(path)} is outside the pipeline's folder, and only that folder is copied for a step"
             return message, "copy it there, name it below `links:` if it is a folder of data, or give an absolute path"
     return None
 

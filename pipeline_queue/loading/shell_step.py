@@ -1,7 +1,7 @@
-"""Reads `shell:`, a step's script in the pipeline file: bash reads it as it stands, and values come as variables.
+"""Reads `shell:`, a step's script in the pipeline file: bash reads it unchanged, and values are variables.
 
 Nothing is ever put into the text. A parameter `learning_rate` is `$PARAM_LEARNING_RATE` in the script, set for the
-parameters that the script names, so that a step that names none may be shared like any other.
+parameters that the script names, so that a step that names none can be shared like any other.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _check_text(reading: Reading, scalar: Scalar, label: str) -> bool:
         reading.add(scalar, f"{label} is empty", "write the script below it, indented")
         return False
     if len(scalar.text.encode(errors="replace")) > MAX_SCRIPT_BYTES:
-        hint = "write it to a file of the pipeline's folder, and `run: bash script.sh`"
+        hint = "move it to a file in the pipeline's folder, and write `run: bash script.sh`"
         reading.add(scalar, f"{label} is longer than {MAX_SCRIPT_BYTES:,} bytes", hint)
         return False
     at = scalar.text.find("${{")
@@ -98,9 +98,9 @@ def _values(
         names = parameters.get(variable, [])
         if not names:
             hint = suggestion(variable, parameters, "variables of parameters")
-            reading.problems.add(place, f"{quoted(variable)} is the variable of no parameter", hint)
+            reading.problems.add(place, f"{quoted(variable)} belongs to no parameter", hint)
         elif len(names) > 1:
-            message = f"{variable} could be the parameter {' or '.join(map(repr, names))}"
+            message = f"{variable} is ambiguous: it could be the parameter {' or '.join(map(repr, names))}"
             reading.problems.add(place, message, "rename one of them")
         else:
             values[variable] = (Reference(scope="parameters", name=names[0]),)
@@ -113,7 +113,7 @@ def _without_comments(script: str) -> str:
 
 
 def _check_syntax(reading: Reading, scalar: Scalar, label: str) -> None:
-    """What this machine's bash says of the script, which is not executed; nothing where there is no bash."""
+    """Reports what this machine's bash, if any, rejects in the script, without executing it."""
     bash = shutil.which("bash")
     if bash is None or "\0" in scalar.text:
         return

@@ -1,4 +1,4 @@
-"""Finds what only a shell would understand in a command that no shell reads: operators, variables, globs, lines.
+"""Finds shell syntax in a command that no shell reads: operators, variables, globs, several lines.
 
 What splitting takes away as a shell does, though it may have been meant, is found too: the quotes of JSON, backslashes.
 The command is split into words as `expressions.split_words` does; a character counts here only where a shell would give
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pipeline_queue.contract.wording import counted
 
 SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "ash", "fish"})
-USE_SHELL = "to have a shell read the step, write it below `shell: |` instead of run and args"
+USE_SHELL = "to run the step in a shell, write it below `shell: |` instead of run and args"
 
 _HIDDEN = "\0"
 """Stands for a character that quotes, a backslash or an expression keep from a shell."""
@@ -47,7 +47,7 @@ _TAKES_OPERATORS = frozenset({"expr", "find", "test", "[", "jq", "awk"})
 
 @dataclass(frozen=True, slots=True)
 class ShellFinding:
-    """Something at an offset of a command's text that a shell would read otherwise.
+    """Something at an offset of a command's text that a shell would read differently.
 
     With `is_refused` the command cannot be what was meant; without, it may be.
     """
@@ -74,7 +74,7 @@ class _Word:
 
 
 def find_in_run(text: str, label: str) -> list[ShellFinding]:
-    """What is wrong with a `run` that is one text; `label` names it in messages."""
+    """The problems of a `run` that is one text; `label` names it in messages."""
     words = list(_split(text))
     if not words:
         return []
@@ -82,7 +82,7 @@ def find_in_run(text: str, label: str) -> list[ShellFinding]:
     if lines > 1:
         second = next(word for word in words if word.line != words[0].line)
         message = f"{label} has {counted(lines, 'line')}, but a step starts one program, without a shell"
-        hint = "write a step for each command, or put all below `shell: |`; a \\ at its end continues a line"
+        hint = "write one step per command, or put all of it below `shell: |`; a \\ at its end continues a line"
         return [ShellFinding(second.offset, message, hint, True)]
     return [*_in_program(words[0], label), *_in_words(words, label)]
 
@@ -99,7 +99,7 @@ def find_joined_lines(lines: Sequence[str], label: str) -> list[ShellFinding]:
             message = (
                 f"{label} is one command: YAML joins its lines, so {start[:60]!r} becomes an argument of the first"
             )
-            hint = "write a step for each command, or put all below `shell: |`"
+            hint = "write one step per command, or put all of it below `shell: |`"
             return [ShellFinding(0, message, hint, is_refused=bool(is_program))]
     return []
 
@@ -118,10 +118,10 @@ def find_in_item(text: str, label: str, program: str, is_literal: bool = False) 
         return []
     operators = _NEVER_MEANT if is_literal else _LISTED_OPERATORS
     if text in operators and _name_of(program) not in _TAKES_OPERATORS:
-        return [ShellFinding(0, f"{text!r} in {label} is passed to the program as it is", USE_SHELL, False)]
+        return [ShellFinding(0, f"{text!r} in {label} is passed to the program unchanged", USE_SHELL, False)]
     if _OPTION_AND_VALUE.match(text):
         option, value = text.replace(_HIDDEN, "…").split(maxsplit=1)
-        message = f"{f'{option} {value}'[:60]!r} in {label} is one word, the option together with its value"
+        message = f"{f'{option} {value}'[:60]!r} in {label} is one word, the option and its value together"
         return [
             ShellFinding(0, message, f"write two words, {option} and {value[:60]}, or {option}={value[:60]}", False)
         ]
@@ -135,13 +135,13 @@ def find_in_value(text: str, label: str, name: str) -> list[ShellFinding]:
     found = _VARIABLE.search(hidden) or re.search(r"%[A-Za-z_][A-Za-z0-9_]*%", hidden)
     if found:
         inside = _variable_name(found[0]) or name
-        hint = f"write ${{{{ worker.env.{inside} }}}} for the variable as the worker has it"
-        message = f"{found[0]!r} in {label} is taken as these characters: nothing expands it"
+        hint = f"write ${{{{ worker.env.{inside} }}}} for the worker's variable"
+        message = f"{found[0]!r} in {label} is taken literally: nothing expands it"
         return [ShellFinding(found.start(), message, hint, False)]
     home = re.search(r"(?:^|:)~(?:/|$|:)", hidden)
     if home:
-        hint = "write ${{ worker.env.HOME }} for the home of the user whom the worker runs as"
-        message = f"'~' in {label} is taken as this character: nothing expands it"
+        hint = "write ${{ worker.env.HOME }} for the home of the worker's user"
+        message = f"'~' in {label} is taken literally: nothing expands it"
         return [ShellFinding(hidden.index("~", home.start()), message, hint, False)]
     return []
 
@@ -149,10 +149,10 @@ def find_in_value(text: str, label: str, name: str) -> list[ShellFinding]:
 def _in_program(word: _Word, label: str) -> Iterator[ShellFinding]:
     if _ASSIGNMENT.match(word.bare):
         name = word.bare.partition("=")[0]
-        message = f"{label} begins with {name}=…, which only a shell takes for a variable"
-        yield ShellFinding(word.offset, message, f"write it below `env:` of the step, as {{{name}: …}}", True)
+        message = f"{label} begins with {name}=…, which sets a variable only in a shell"
+        yield ShellFinding(word.offset, message, f"write it below the step's `env:`, as {{{name}: …}}", True)
     elif word.bare in _KEYWORDS or word.bare.startswith("("):
-        message = f"{label} begins with {word.bare!r}, which is a word of the shell and no program"
+        message = f"{label} begins with {word.bare!r}, which is part of the shell, not a program"
         yield ShellFinding(word.offset, message, USE_SHELL, True)
 
 
@@ -171,8 +171,8 @@ def _in_words(words: list[_Word], label: str, program: str | None = None) -> lis
             *_lost(word, label),
         ]
         if word.bare == "#":
-            message = f"'#' in {label} is passed to the program with what follows: it begins no comment here"
-            hint = "put it in quotes if that is meant; write comments in lines of their own, outside the text"
+            message = f"'#' in {label} is passed to the program with what follows: it does not start a comment here"
+            hint = "quote it if that is intended; write comments on their own lines, outside the text"
             return [*found, ShellFinding(word.offset, message, hint, False)]
     return found
 
@@ -180,14 +180,14 @@ def _in_words(words: list[_Word], label: str, program: str | None = None) -> lis
 def _operators(word: _Word, label: str) -> list[ShellFinding]:
     shown = word.bare.replace(_HIDDEN, "…")[:60]
     if _OPERATOR.fullmatch(word.bare) or _REDIRECTION.match(word.bare):
-        message = f"{shown!r} in {label} means something to a shell only, and no shell reads this"
-        return [ShellFinding(word.offset, message, f"{USE_SHELL}; or put it in quotes to pass it as it is", True)]
+        message = f"{shown!r} in {label} means something only to a shell, and no shell reads this"
+        return [ShellFinding(word.offset, message, f"{USE_SHELL}; or quote it to pass it unchanged", True)]
     if word.bare.endswith(";") and len(word.bare) > 1:
         message = f"{shown!r} in {label} ends a command in a shell, and no shell reads this"
-        return [ShellFinding(word.offset, message, f"{USE_SHELL}; or put it in quotes to pass it as it is", True)]
+        return [ShellFinding(word.offset, message, f"{USE_SHELL}; or quote it to pass it unchanged", True)]
     if _INNER_OPERATOR.search(word.bare) or _INPUT.match(word.bare) or (len(word.bare) > 1 and word.bare[-1] == "&"):
-        message = f"{shown!r} in {label} is passed to the program as it is, though a shell would split it"
-        return [ShellFinding(word.offset, message, "put it in quotes if that is meant, or use `shell: |`", False)]
+        message = f"{shown!r} in {label} is passed to the program unchanged, though a shell would split it"
+        return [ShellFinding(word.offset, message, "quote it if that is intended, or use `shell: |`", False)]
     return []
 
 
@@ -197,8 +197,8 @@ def _variables(word: _Word, label: str) -> list[ShellFinding]:
     if at < 0:
         return []
     shown = found[0] if found else "`"
-    message = f"{shown!r} in {label} is passed to the program as it is: no shell expands it"
-    hint = "put it in single quotes if that is meant; else write it below `shell: |`"
+    message = f"{shown!r} in {label} is passed to the program unchanged: no shell expands it"
+    hint = "put it in single quotes if that is intended; else write it below `shell: |`"
     if found:
         name = _variable_name(found[0])
         hint += f", or set a variable of the step to ${{{{ worker.env.{name} }}}} below `env:`" if name else ""
@@ -208,20 +208,24 @@ def _variables(word: _Word, label: str) -> list[ShellFinding]:
 def _home(word: _Word, label: str) -> list[ShellFinding]:
     if not _HOME.search(word.bare):
         return []
-    message = f"'~' in {label} is passed to the program as it is: no shell expands it"
-    return [ShellFinding(word.offset, message, "write the path in full; put ~ in single quotes if it is meant", False)]
+    message = f"'~' in {label} is passed to the program unchanged: no shell expands it"
+    return [
+        ShellFinding(word.offset, message, "write the path in full; put ~ in single quotes if it is intended", False)
+    ]
 
 
 def _globs(word: _Word, label: str) -> list[ShellFinding]:
-    hint = "put it in quotes if that is meant, or use `shell: |`"
+    hint = "quote it if that is intended, or use `shell: |`"
     braces = next((one[0] for one in _BRACES.finditer(word.bare) if "," in one[0] or ".." in one[0]), None)
     if braces:
-        message = f"{braces[:60]!r} in {label} is passed to the program as it is: no shell makes several words of it"
+        message = (
+            f"{braces[:60]!r} in {label} is passed to the program unchanged: no shell expands it into several words"
+        )
         return [ShellFinding(word.offset, message, hint, False)]
     sign = _glob_sign(word.bare)
     if not sign:
         return []
-    message = f"{sign!r} in {label} is passed to the program as it is: no shell looks for files"
+    message = f"{sign!r} in {label} is passed to the program unchanged: no shell expands it to file names"
     return [ShellFinding(word.offset, message, hint, False)]
 
 
@@ -239,10 +243,10 @@ def _lost(word: _Word, label: str) -> list[ShellFinding]:
     """What splitting takes out of the word."""
     shown = word.raw.replace(_HIDDEN, "…")[:60]
     if _LOST_QUOTES.search(word.raw):
-        message = f"the quotes in {shown!r} in {label} are taken away, as a shell does"
+        message = f"the quotes in {shown!r} in {label} are removed, as a shell would"
         return [ShellFinding(word.offset, message, "put all of it in single quotes to keep them", False)]
     if word.lost >= 0:
-        message = f"the backslash in {shown!r} in {label} is taken away, as a shell does"
+        message = f"the backslash in {shown!r} in {label} is removed, as a shell would"
         hint = "write two backslashes, or put the word in single quotes, to keep it"
         return [ShellFinding(word.offset + word.lost, message, hint, False)]
     return []

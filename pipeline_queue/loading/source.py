@@ -68,7 +68,7 @@ def decode(name: str, data: bytes) -> Source | Problem:
     except UnicodeDecodeError as error:
         before = Source(name, error.object[: error.start].decode("utf-8", "replace"))
         hint = "save the file as UTF-8"
-        return Problem(before.place(len(before.original)), "the file is not UTF-8 text here", hint)
+        return Problem(before.place(len(before.original)), "the file is not valid UTF-8 here", hint)
     source = Source(name, text)
     bad = _NOT_PRINTABLE.search(source.text)
     if bad:

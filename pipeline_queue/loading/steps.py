@@ -100,7 +100,7 @@ def read_steps(
         return ()
     entries = read_entries(reading, node, "step", KEYS, MAX_STEPS)
     if size_of(node) == 0:
-        reading.add(node, "steps has nothing in it", "a pipeline needs at least one step")
+        reading.add(node, "steps is empty", "a pipeline needs at least one step")
     steps = [_read_step(replace(context, steps_before=number), entry) for number, entry in enumerate(entries)]
     return tuple(step for step in steps if step is not None)
 
@@ -226,8 +226,8 @@ def _read_env(context: StepContext, fields: Fields) -> dict[str, Template]:
             hint = "use letters, digits and _, not beginning with a digit; expressions are for the values only"
             reading.add(key, f"{quoted(key.text)} cannot be the name of an environment variable", hint)
         elif key.text.startswith(_OWN_ENV_PREFIX):
-            message = f"{quoted(key.text)} is a name this program sets itself"
-            reading.add(key, message, f"use one that does not begin with {_OWN_ENV_PREFIX}")
+            message = f"{quoted(key.text)} is reserved for pipeline_queue"
+            reading.add(key, message, f"use a name that does not begin with {_OWN_ENV_PREFIX}")
         scalar = reading.scalar(value, f"{quoted(key.text)} in {label}", "write '' for an empty value")
         template = reading.template(scalar, lambda text: parse_template(text, declared))
         if scalar is not None and template is not None:
@@ -247,7 +247,9 @@ def _refuse_own_variables(reading: Reading, scalar: Scalar, template: Template) 
     names = [part.name for part in template if isinstance(part, Reference) and part.scope == "worker"]
     if any(name.startswith(_OWN_ENV_PREFIX) for name in names):
         place = reading.document.place_in(scalar, first_expression_offset(scalar.text))
-        reading.problems.add(place, f"no step is given the worker's {_OWN_ENV_PREFIX} variables", "name another")
+        reading.problems.add(
+            place, f"steps cannot read the worker's {_OWN_ENV_PREFIX} variables", "use another variable"
+        )
 
 
 def _read_timeout(fields: Fields) -> float | None:
@@ -282,7 +284,7 @@ def duration_seconds(text: str) -> float | None:
 def _read_retries(fields: Fields) -> int:
     node = fields.get("retries")
     label = fields.label("retries")
-    text = fields.reading.text(node, label, "write how often a failed step is tried again") if node else None
+    text = fields.reading.text(node, label, "write how often to retry a failed step") if node else None
     if node is None or text is None:
         return 0
     try:
@@ -301,7 +303,7 @@ def _read_reuse(fields: Fields) -> str:
         return "sweep"
     if text not in get_args(Reuse):
         hint = "write sweep (runs of a sweep that need the same step share it), always (runs of all sweeps) or never"
-        fields.reading.add(node, f"{quoted(text)} is no way to reuse a step", hint)
+        fields.reading.add(node, f"{quoted(text)} is not a value for reuse", hint)
         return "sweep"
     return text
 
@@ -313,7 +315,7 @@ def _read_keep(fields: Fields) -> str:
         return "on_failure"
     if text not in get_args(Keep):
         hint = "write on_failure (what a failed step left is kept for some days) or never"
-        fields.reading.add(node, f"{quoted(text)} does not say what to keep", hint)
+        fields.reading.add(node, f"{quoted(text)} is not a value for keep", hint)
         return "on_failure"
     return text
 
@@ -325,7 +327,7 @@ def _read_queue(fields: Fields) -> str:
         return DEFAULT_QUEUE
     if not _QUEUE.fullmatch(text):
         hint = "use letters, digits, _, . and -, at most 64 in all"
-        fields.reading.add(node, f"{quoted(text)} cannot be a queue's name", hint)
+        fields.reading.add(node, f"{quoted(text)} is not a valid queue name", hint)
     return text
 
 
@@ -347,7 +349,7 @@ def _read_sources(context: StepContext, fields: Fields) -> tuple[str, ...]:
     sources = _read_paths(fields, "sources", "a source")
     for source in sources:
         if node is not None and not is_pattern(source):
-            hint = "write it as a line of .gitignore, with a backslash before a character that stands for itself"
+            hint = "write it like a line of .gitignore, with a backslash before a literal special character"
             context.reading.add(node, f"{fields.label('sources')}: {quoted(source)} is not a pattern", hint)
         elif node is not None and not WILDCARDS & set(source) and not source.startswith(("/", "..")):
             problem, hint = context.programs.missing(source)
@@ -372,6 +374,6 @@ def _read_paths(fields: Fields, key: str, what: str) -> tuple[str, ...]:
             hint = "write the path of a file or folder below the step's own folder"
             fields.reading.add(item, f"{quoted(text)} cannot be {what}", hint)
         elif path in paths:
-            fields.reading.add(item, f"{quoted(text)} is twice in {label}", "remove one of the two")
+            fields.reading.add(item, f"{quoted(text)} is listed twice in {label}", "remove one of the two")
         paths[path] = None
     return tuple(paths)

@@ -1,4 +1,4 @@
-"""Composes nodes from YAML events without recursion, refusing what costs too much or means two things."""
+"""Composes nodes from YAML events without recursion; rejects files that are too large or ambiguous."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def compose(source: Source, problems: Problems) -> Node | None:
         return None
     except (yaml.YAMLError, ValueError) as error:
         # The text was checked for everything a reader refuses, so this has no better place to give.
-        problems.add(source.place(0), f"this is not YAML: {error}")
+        problems.add(source.place(0), f"invalid YAML: {error}")
         return None
     if composer.root is None or (isinstance(composer.root, Scalar) and composer.root.is_null):
         problems.add(source.place(0), "the file is empty", "write a mapping, such as `name: value`")
@@ -108,7 +108,7 @@ class _Composer:
             kind = "a NUL character" if "\0" in text else "half of a surrogate pair"
             self._problems.add(
                 self._source.place(start),
-                f"this text holds {kind}, which no program can be given",
+                f"this text contains {kind}, which cannot be passed to a program",
                 "remove it",
             )
             text = _SURROGATE.sub("?", text.replace("\0", "?"))
@@ -155,7 +155,7 @@ class _Composer:
         if name not in self._anchors:
             self._refuse(
                 event,
-                f"there is no anchor {quoted(name)} before this alias",
+                f"no anchor {quoted(name)} before this alias",
                 "define it first, or quote the *",
             )
         anchored = self._anchors[name]
@@ -196,7 +196,7 @@ class _Composer:
         if first is not None:
             self._problems.add(
                 self._source.place(event.start_mark.index),
-                f"the key {quoted(node.text)} is there twice; the first is on line {first.line}",
+                f"duplicate key {quoted(node.text)}; the first is on line {first.line}",
                 "remove one of the two",
             )
             return None
@@ -224,10 +224,10 @@ class _Composer:
         self._nodes += nodes
         self._characters += characters
         if self._nodes > MAX_NODES:
-            self._refuse(event, f"the file has more than {MAX_NODES:,} values", "aliases count as written out")
+            self._refuse(event, f"the file has more than {MAX_NODES:,} values", "aliases count as if written out")
         if self._characters > MAX_CHARACTERS:
-            message = f"the texts of the file are longer than {MAX_CHARACTERS:,} characters together"
-            self._refuse(event, message, "aliases count as written out")
+            message = f"the texts of the file exceed {MAX_CHARACTERS:,} characters in total"
+            self._refuse(event, message, "aliases count as if written out")
 
     def _check_tag(self, event: Any) -> None:
         if event.tag is not None:

@@ -1,4 +1,4 @@
-"""Words YAML's syntax errors for people: where, what, and what most likely helps."""
+"""Words YAML's syntax errors for people: where, what, and the likely remedy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline_queue.model.problems import Problems
 def add_syntax_problem(error: yaml.MarkedYAMLError, source: Source, problems: Problems) -> None:
     mark = error.problem_mark or error.context_mark
     place = source.place(mark.index if mark else 0)
-    message = f"this is not YAML: {error.problem or 'unreadable'}"
+    message = f"invalid YAML: {error.problem or 'unreadable'}"
     if error.context:
         message += f" {error.context}"
     if error.context_mark and error.problem_mark and error.context_mark.line != error.problem_mark.line:
@@ -31,7 +31,7 @@ def _syntax_hint(message: str, line: str, column: int) -> str:
     if "Unicode character escape" in message:
         return "write the character itself, or \\U and its eight digits"
     if "escape" in message:
-        return "put the text in single quotes, where a backslash is just a backslash"
+        return "put the text in single quotes, where a backslash is literal"
     if "quoted scalar" in message:
         return "close the quotes"
     if "mapping values" in message or line[column - 1 : column] in ("@", "`", "%", "*", "&", "!", "|", ">"):

@@ -72,7 +72,7 @@ def parse(text: str, names: Collection[str] | None, may_stand_alone: bool = Fals
     Raises InputError that names the column.
     """
     if len(text) > MAX_CHARACTERS:
-        raise InputError(f"the condition has {counted(len(text), 'character')}; at most {MAX_CHARACTERS:,} are read")
+        raise InputError(f"the condition has {counted(len(text), 'character')}; at most {MAX_CHARACTERS:,} are allowed")
     reader = _Reader(_tokens(text), names, may_stand_alone)
     condition = reader.any_of(0)
     reader.end()
@@ -315,7 +315,7 @@ class _Reader:
             if token.kind == "word" and _read("float", token.text) is not None:
                 raise token.error(f"{token} is not a name", "write the name first: learning_rate>0.01")
             hint = suggestion(token.text, self._names, "names")
-            raise token.error(f"there is no parameter or metric {token}", hint)
+            raise token.error(f"unknown parameter or metric {token}", hint)
         return token.text
 
     def _comparison(self, name: str) -> Condition:
@@ -340,10 +340,10 @@ class _Reader:
     def _value(self, name: str) -> _Literal:
         token = self._take()
         if token.kind not in ("word", "quoted"):
-            raise token.error(f"expected a value, found {token}", "put quotes around it if it is meant as a text")
+            raise token.error(f"expected a value, found {token}", "quote it if it is a text")
         if name == "state" and token.text not in get_args(RunState):
             hint = suggestion(token.text, get_args(RunState), "states")
-            raise token.error(f"there is no state {token}", hint)
+            raise token.error(f"unknown state {token}", hint)
         return _Literal(token.text)
 
 

@@ -242,7 +242,7 @@ def _read_word(reader: _Reader) -> bool:
         elif here == "\\":
             if reader.position + 1 == len(reader.text):
                 hint = "write two for one backslash, or put it in single quotes"
-                reader.add_problem(reader.position, "there is nothing after this backslash", hint)
+                reader.add_problem(reader.position, "nothing follows this backslash", hint)
             reader.take_escaped()
         else:
             reader.take(_UNQUOTED)

@@ -48,7 +48,7 @@ def check_literals(condition: str, parameters: Mapping[str, Parameter]) -> None:
             if parameter.choices and not parameter.is_list:
                 check_bounds(plain.model_copy(update={"min": None, "max": None}), value)
         except BadValueError as error:
-            raise BadValueError(f"{name} never is {text!r}: {error.message}", error.hint) from None
+            raise BadValueError(f"{name} is never {text!r}: {error.message}", error.hint) from None
 
 
 def chosen_words(words: OptionalWords, values: Mapping[str, Value]) -> tuple[Template, ...]:

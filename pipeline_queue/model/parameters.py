@@ -178,7 +178,7 @@ def resolve_values(pipeline: Pipeline, given: Mapping[str, Given], places: Mappi
     read: dict[str, Value] = {}
     for name, one in given.items():
         if name not in declared:
-            message = f"there is no parameter {quoted(name)}"
+            message = f"unknown parameter {quoted(name)}"
             problems.add_unknown(one.place, message, name, declared, "declared parameters")
             continue
         try:
@@ -238,7 +238,7 @@ def _read_float(text: str) -> float:
 
 def _float_hint(number: str) -> str:
     if number.lower().lstrip("+-") in ("nan", "inf", "infinity", ".nan", ".inf"):
-        return "NaN and infinities are refused; leave the value out or use a finite number"
+        return "NaN and infinities are not allowed; leave the value out or use a finite number"
     if _FLOAT.fullmatch(number.replace("_", "")):
         return f"write {number.replace('_', '')} without underscores"
     if number.count(",") == 1 and _FLOAT.fullmatch(number.replace(",", ".")):
@@ -306,7 +306,7 @@ def _read_bool(text: str) -> bool:
 
 def _read_string(text: str) -> str:
     if "\0" in text:
-        raise BadValueError("a string cannot hold a NUL character", "no program can be given one; remove it")
+        raise BadValueError("a string cannot hold a NUL character", "it cannot be passed to a program; remove it")
     try:
         length = len(text.encode())
     except UnicodeEncodeError:

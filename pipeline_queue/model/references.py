@@ -31,7 +31,7 @@ def read_reference(content: str, declared: Collection[str] | None) -> Reference 
     if scope == "parameters":
         if declared is not None and name not in declared:
             hint = suggestion(name, declared, "declared parameters")
-            return f"there is no parameter {quoted(name)}", hint
+            return f"unknown parameter {quoted(name)}", hint
         if not name:
             return f"{expression} names no parameter", _HINT
         return Reference(scope="parameters", name=name)

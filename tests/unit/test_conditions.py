@@ -60,9 +60,9 @@ def test_what_is_missing_satisfies_no_comparison(comparison: str) -> None:
         ("index=3 || index=4", 9, "write 'or'"), ("!index=3", 1, "write 'not'"), ("index=3)", 8, "expected 'and'"),
         ("(index=3", 9, "expected ')'"), ("index in 3", 10, "expected '('"), ("index in (3", 12, "expected ')'"),
         ("index in ()", 11, "expected a value"), ("0.01<learning_rate", 1, "write the name first"),
-        ("optimizer='sgd", 11, "is not closed"), ("optimizer=and", 11, "quotes"), ("index not = 3", 11, "expected a comparison"),
+        ("optimizer='sgd", 11, "is not closed"), ("optimizer=and", 11, "quote"), ("index not = 3", 11, "expected a comparison"),
         ("state=fail", 7, "did you mean 'failed'"), ("1<index<3", 1, "write the name first"), ("index<3<4", 8, "expected 'and'"),
-        ("__import__('os')", 1, "there is no parameter or metric"), ("index=3;drop", 0, ""),
+        ("__import__('os')", 1, "unknown parameter or metric"), ("index=3;drop", 0, ""),
     ],
 )  # fmt: skip
 def test_a_wrong_condition_is_refused_at_its_column(text: str, column: int, said: str) -> None:

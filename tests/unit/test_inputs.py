@@ -91,7 +91,7 @@ def test_a_wrong_way_of_reuse_and_sources_outside_are_told_at_their_places(tmp_p
     with pytest.raises(PipelineFileError) as refused:
         load_pipeline(file)
     assert [problem.message for problem in refused.value.problems] == [
-        "'alway' is no way to reuse a step",
+        "'alway' is not a value for reuse",
         "sources of step 'a': there is no 'here' in the pipeline's folder",
         "'../x' cannot be a source",
         "'/etc' cannot be a source",

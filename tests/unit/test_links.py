@@ -47,7 +47,7 @@ def test_a_target_may_be_given_and_needs_no_link_in_the_folder(tmp_path: Path) -
     ("links", "message"),
     [
         ("[absent]", "there is no link 'absent' in the pipeline's folder"),
-        ("[pipeline.yaml]", "'pipeline.yaml' is no link"),
+        ("[pipeline.yaml]", "'pipeline.yaml' is not a link"),
         ("[/data]", "'/data' cannot be a link"),
         ("[../data]", "cannot be a link"),
         ("{a/../../b: /x}", "cannot be a link"),
@@ -55,7 +55,7 @@ def test_a_target_may_be_given_and_needs_no_link_in_the_folder(tmp_path: Path) -
         ("{.: /x}", "cannot be a link"),
         ("{data: data}", "is not an absolute path"),
         ("{data: [x]}", "must be a single value"),
-        ("{data: }", "has nothing after it"),
+        ("{data: }", "has no value"),
         ("{data: /x, data/train: /y}", "exclude each other"),
         ("{data/train: /x, data: /y}", "exclude each other"),
         ("{data: /x, ./data: /y}", "exclude each other"),
@@ -90,5 +90,5 @@ def test_what_a_link_hides_and_a_target_that_is_not_here_are_said(tmp_path: Path
     path = tmp_path / "pipeline.yaml"
     path.write_text(f"pipeline:\n  links: {{data: {tmp_path}, far: /absent, near: {tmp_path}}}\n{_STEPS}")
     hidden, absent = (str(one) for one in load_pipeline(path).warnings)
-    assert "no step gets 'data' of the pipeline's folder: the link takes its place" in hidden
-    assert "there is no '/absent' on this machine, to which 'far' leads (it must be on the workers)" in absent
+    assert "the link hides 'data' of the pipeline's folder from every step" in hidden
+    assert "the target '/absent' of link 'far' does not exist on this machine (it must exist on the workers)" in absent

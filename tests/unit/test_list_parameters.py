@@ -199,7 +199,7 @@ def test_single_values_and_ranges_are_no_lists(tmp_path: Path) -> None:
         "demo.yaml:6:27: parameter layers: '64' is not a list (give a JSON list such as [64, 32])"
     )
     assert (
-        "range gives numbers, and this is a list of int"
+        "range gives numbers, but this is a list of int"
         in refusals(tmp_path, "{grid: {layers: {range: [3]}}}", LAYERS)[0]
     )
     assert "'64' is not a list" in refusals(tmp_path, parameters=LAYERS, texts=("layers=64,32",))[0]
@@ -238,7 +238,7 @@ def test_a_list_in_a_file_of_values_is_no_text(tmp_path: Path) -> None:
 
 def test_a_list_type_in_brackets_inside_braces_is_told_how_to_be_written(tmp_path: Path) -> None:
     (problem,) = problems(tmp_path, "{name: x, type: list[int], default: [1]}")
-    assert problem.startswith("3:27: this is not YAML") and "(write `list of int`, or put" in problem
+    assert problem.startswith("3:27: invalid YAML") and "(write `list of int`, or put" in problem
 
 
 def test_lists_cannot_make_a_command_of_more_words_than_the_system_takes(tmp_path: Path) -> None:

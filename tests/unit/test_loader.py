@@ -220,10 +220,10 @@ def test_the_declared_type_reads_the_source_text_of_a_default(folder: Path, body
             "default of parameter 'x': '0777' is not a whole number (write 777",
         ),
         ("type: float, default: ‸.nan", "default of parameter 'x': '.nan' is not a number (NaN"),
-        ("type: string, default: ‸", "default of parameter 'x' has nothing after it (write ''"),
+        ("type: string, default: ‸", "default of parameter 'x' has no value (write ''"),
         (
             "type: string, default: ‸null",
-            "default of parameter 'x' is null, which says nothing (write ''",
+            "default of parameter 'x' is null, which means no value (write ''",
         ),
         ("type: string, default: ‸[a]", "default of parameter 'x' must be a single value, not a list"),
         (
@@ -235,15 +235,15 @@ def test_the_declared_type_reads_the_source_text_of_a_default(folder: Path, body
         ("type: int, min: 2, max: ‸1", "the maximum 1 is below the minimum 2"),
         ("type: int, default: ‸0, min: 1", "default of parameter 'x': 0 is below the minimum"),
         ("type: int, default: ‸3, max: 1", "default of parameter 'x': 3 is above the maximum"),
-        ("type: int, choices: ‸[]", "choices of parameter 'x' has nothing in it"),
+        ("type: int, choices: ‸[]", "choices of parameter 'x' is empty"),
         ("type: int, choices: ‸1", "choices of parameter 'x' must be a list"),
-        ("type: float, choices: [1, ‸1e0]", "'1.0' is twice in the choices of parameter 'x'"),
+        ("type: float, choices: [1, ‸1e0]", "duplicate value '1.0' in choices of parameter 'x'"),
         ("type: int, max: 1, choices: [1, ‸2]", "choices of parameter 'x': 2 is above the maximum"),
         (
             "type: string, choices: [a], default: ‸b",
             "default of parameter 'x': 'b' is not one of the choices",
         ),
-        ("type: int, ‸defualt: 1", "parameter 'x' has no key 'defualt' (did you mean 'default'?"),
+        ("type: int, ‸defualt: 1", "unknown key 'defualt' in parameter 'x' (did you mean 'default'?"),
     ],
 )
 def test_a_wrong_parameter_is_refused_at_its_place(folder: Path, body: str, problem: str) -> None:
@@ -368,9 +368,9 @@ def test_without_a_memory_limit_there_is_none(folder: Path) -> None:
         ("run: echo, memory: 2PB", "'2PB' is not an amount of memory"),
         ("run: echo, memory: 1e3MB", "'1e3MB' is not an amount of memory"),
         ("run: echo, memory: [2GB]", "memory of step 'a' must be a single value, not a list"),
-        ("run: echo, memory: ", "memory of step 'a' has nothing after it"),
+        ("run: echo, memory: ", "memory of step 'a' has no value"),
         ("run: echo, memory: '${{ parameters.x }}'", "an expression is not allowed in memory of step 'a'"),
-        ("run: ", "run of step 'a' has nothing after it"),
+        ("run: ", "run of step 'a' has no value"),
         ("run: []", "run of step 'a' names no program"),
         ("run: ''", "run of step 'a' names no program"),
         ('run: [""]', "run of step 'a' names no program"),
@@ -380,7 +380,7 @@ def test_without_a_memory_limit_there_is_none(folder: Path) -> None:
         ("run: ['a${{ parameters.x }}']", "the program itself cannot hold an expression"),
         (
             "run: echo, args: ['${{ parameters.y }}']",
-            "there is no parameter 'y' (declared parameters: x)",
+            "unknown parameter 'y' (declared parameters: x)",
         ),
         ('run: echo, args: "\'"', "this single quote is never closed"),
         ("run: echo, env: {A: '${{ x }}'}", "'x' is not an expression (did you mean parameters.x?"),
@@ -388,11 +388,11 @@ def test_without_a_memory_limit_there_is_none(folder: Path) -> None:
         ("run: echo, env: {A-B: x}", "'A-B' cannot be the name of an environment variable"),
         (
             "run: echo, env: {A: }",
-            "'A' in env of step 'a' has nothing after it (write '' for an empty value)",
+            "'A' in env of step 'a' has no value (write '' for an empty value)",
         ),
         (
             "run: echo, env: {PIPELINE_QUEUE_RUN: x}",
-            "'PIPELINE_QUEUE_RUN' is a name this program sets itself",
+            "'PIPELINE_QUEUE_RUN' is reserved for pipeline_queue",
         ),
         ("run: echo, timeout: 0", "timeout of step 'a' must be more than 0"),
         ("run: echo, timeout: 31d", "timeout of step 'a' must be more than 0 and at most 30 days"),
@@ -405,15 +405,15 @@ def test_without_a_memory_limit_there_is_none(folder: Path) -> None:
         ),
         ("run: echo, retries: 1.0", "retries of step 'a': '1.0' is not a whole number (write 1)"),
         ("run: echo, retries: 101", "retries of step 'a': 101 is above the maximum"),
-        ("run: echo, queue: a b", "'a b' cannot be a queue's name"),
+        ("run: echo, queue: a b", "'a b' is not a valid queue name"),
         ("run: echo, queue: '${{ parameters.x }}'", "an expression is not allowed in queue of step 'a'"),
         ("run: echo, outputs: [/x]", "'/x' cannot be an output"),
         ("run: echo, outputs: a/../../x", "'a/../../x' cannot be an output"),
         ("run: echo, outputs: ['']", "'' cannot be an output"),
         ("run: echo, outputs: [.]", "'.' cannot be an output"),
-        ("run: echo, outputs: [a, ./a/]", "'./a/' is twice in outputs of step 'a'"),
+        ("run: echo, outputs: [a, ./a/]", "'./a/' is listed twice in outputs of step 'a'"),
         ("run: echo, outputs: ['${{ run.id }}']", "an expression is not allowed in a path in outputs"),
-        ("run: echo, outpus: a", "step 'a' has no key 'outpus' (did you mean 'outputs'?"),
+        ("run: echo, outpus: a", "unknown key 'outpus' in step 'a' (did you mean 'outputs'?"),
     ],
 )
 def test_a_wrong_step_is_refused_once(folder: Path, body: str, problem: str) -> None:
@@ -435,10 +435,10 @@ def test_outputs_are_normalised(folder: Path, written: str, outputs: tuple[str, 
         ),
         ("pipline: {steps: {a: {run: x}}}", "1:1: the outer key `pipeline` is missing"),
         ("[a]", "1:1: a pipeline file must be a mapping, not a list"),
-        ("pipeline:\n", "1:10: pipeline has nothing below it"),
+        ("pipeline:\n", "1:10: pipeline is empty"),
         ("pipeline: x", "1:11: pipeline must be a mapping, not a single value"),
         ("pipeline: {name: p}", "1:11: the pipeline has no steps"),
-        ("pipeline: {steps: []}", "1:19: steps has nothing in it"),
+        ("pipeline: {steps: []}", "1:19: steps is empty"),
         ("pipeline: {steps: x}", "1:19: steps must be a list or a mapping of names"),
         ("pipeline: {steps: [x]}", "1:20: the step 'x' must be a mapping"),
         ("pipeline: {steps: [{run: x}]}", "1:20: a step has no name"),
@@ -457,12 +457,12 @@ def test_outputs_are_normalised(folder: Path, written: str, outputs: tuple[str, 
         ),
         (
             "pipeline: {nam: p, steps: {a: {run: x}}}",
-            "1:12: the pipeline has no key 'nam' (did you mean 'name'?",
+            "1:12: unknown key 'nam' in the pipeline (did you mean 'name'?",
         ),
         ("pipeline: {steps: {a: {run: x}}, sweep: 3}", "1:41: sweep must be a mapping"),
         (
             "pipeline: {steps: [a: {run: x}, a: {run: y}]}",
-            "1:33: step 'a' is there twice; the first is at demo.yaml:1:20",
+            "1:33: duplicate step 'a'; the first is at demo.yaml:1:20",
         ),
         ("pipeline: {help: a, description: b, steps: {a: {run: x}}}", "1:34: the pipeline has both help and"),
     ],
@@ -530,7 +530,7 @@ def test_a_pipeline_can_be_written_as_json(folder: Path) -> None:
 
 
 def test_a_file_that_is_not_there_is_refused(folder: Path) -> None:
-    with pytest.raises(PipelineFileError, match="there is no such file"):
+    with pytest.raises(PipelineFileError, match="no such file"):
         load_pipeline(folder / "missing.yaml")
 
 
@@ -559,10 +559,10 @@ def test_a_json_file_of_values_is_byte_exact(folder: Path, value: str, ascii_onl
         ("x: [[1]]", "v.yaml:1:5: a value in the value of 'x' must be a single value, not a list"),
         ("x: [{a: 1}]", "v.yaml:1:5: a value in the value of 'x' must be a single value, not a mapping"),
         ("x: {a: 1}", "v.yaml:1:4: the value of 'x' must be a single value, not a mapping"),
-        ("x:\ny: 1", "v.yaml:1:3: the value of 'x' has nothing after it (write '' for an empty string"),
-        ('{"x": null}', "v.yaml:1:7: the value of 'x' is null, which says nothing"),
+        ("x:\ny: 1", "v.yaml:1:3: the value of 'x' has no value (write '' for an empty string"),
+        ('{"x": null}', "v.yaml:1:7: the value of 'x' is null, which means no value"),
         ("- x", "v.yaml:1:1: a file of parameter values must be a mapping, not a list"),
-        ("x: 1\nx: 2", "v.yaml:2:1: the key 'x' is there twice"),
+        ("x: 1\nx: 2", "v.yaml:2:1: duplicate key 'x'"),
         ("", "v.yaml:1:1: the file is empty"),
         ('{"x": "\\ud83d"}', "v.yaml:1:"),
     ],

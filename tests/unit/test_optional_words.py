@@ -76,12 +76,12 @@ def test_the_parameters_of_a_condition_count_as_used(tmp_path: Path) -> None:
     [
         ("{if: parameters.augmnt, then: -x}", "did you mean 'parameters.augment'"),
         ("{if: parameters.epochs >, then: -x}", "expected a value"),
-        ("{if: augment, then: -x}", "there is no parameter or metric 'augment'"),
+        ("{if: augment, then: -x}", "unknown parameter or metric 'augment'"),
         ("{if: parameters.augment}", "needs `if` and `then`"),
         ("{then: -x}", "needs `if` and `then`"),
-        ("{if: parameters.augment, than: -x}", "has no key 'than'"),
-        ("{if: parameters.augment, then: '-x ${{ parameters.nope }}'}", "there is no parameter 'nope'"),
-        ("{if: parameters.augment, then: a && b}", "means something to a shell only"),
+        ("{if: parameters.augment, than: -x}", "unknown key 'than'"),
+        ("{if: parameters.augment, then: '-x ${{ parameters.nope }}'}", "unknown parameter 'nope'"),
+        ("{if: parameters.augment, then: a && b}", "means something only to a shell"),
         ("{if: [parameters.augment], then: -x}", "must be a single value"),
     ],
 )
@@ -114,9 +114,9 @@ def test_a_parameter_may_stand_alone_among_comparisons(
     [
         (
             "parameters.epochs > many",
-            "if in args of step 'train': parameters.epochs never is 'many': 'many' is not a number",
+            "if in args of step 'train': parameters.epochs is never 'many': 'many' is not a number",
         ),
-        ("parameters.augment = maybe", "parameters.augment never is 'maybe'"),
+        ("parameters.augment = maybe", "parameters.augment is never 'maybe'"),
         ("augment", "(write parameters.augment)"),
         ("parameters.note = a and augment", "(write parameters.augment)"),
     ],
@@ -133,5 +133,5 @@ def test_a_condition_on_what_is_no_choice_is_refused(tmp_path: Path) -> None:
         "pipeline:\n  parameters:\n    - {name: optimizer, type: string, choices: [sgd, adam], default: sgd}\n"
         "  steps:\n    - train: {run: echo, args: [{if: 'parameters.optimizer in (sgd, adma)', then: x}]}\n"
     )
-    with pytest.raises(PipelineFileError, match=r":5:38: .* never is 'adma': .* \(did you mean 'adam'\?"):
+    with pytest.raises(PipelineFileError, match=r":5:38: .* is never 'adma': .* \(did you mean 'adam'\?"):
         load_pipeline(path)

@@ -31,13 +31,13 @@ def load(folder: Path, outputs: str) -> LoadedPipeline:
         ("model-{lr}.pkl", "'{lr}' in 'model-{lr}.pkl' is not replaced"),
         ("model-$lr.pkl", "is not replaced"),
         ("{{ lr }}/model.pkl", "is not replaced"),
-        ("model.{pkl,json}", "is no pattern"),
+        ("model.{pkl,json}", "is not a supported pattern"),
         ("$HOME/model.pkl", "nothing expands it"),
         ("${OUT}/model.pkl", "nothing expands it"),
         ("~/model.pkl", "cannot be an output"),
         ("s3://bucket/model.pkl", "cannot be an output"),
         ("!model.pkl", "cannot be an output"),
-        ("out\\model.pkl", "write / between folders"),
+        ("out\\model.pkl", "use / between folders"),
     ],
 )
 def test_an_output_that_nothing_can_match_is_refused_at_its_place(tmp_path: Path, output: str, said: str) -> None:

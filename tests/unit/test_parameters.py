@@ -102,8 +102,8 @@ def test_a_program_receives_a_decimal_number_as_argparse_takes_it(value: Value, 
     [
         ("1_000.5", "write 1000.5 without underscores"),
         ("0,1", "write 0.1 with a decimal point"),
-        ("nan", "NaN and infinities are refused"),
-        ("-inf", "NaN and infinities are refused"),
+        ("nan", "NaN and infinities are not allowed"),
+        ("-inf", "NaN and infinities are not allowed"),
         ("1e999", "use a number between"),
         ("1e-999", "write 0 if you mean 0"),
         ("٣", "give a decimal number"),
@@ -267,7 +267,7 @@ def test_all_problems_with_values_are_reported_at_once_with_their_places() -> No
     }
     assert refusals(declared, given) == [
         "-p i=abc: parameter i: 'abc' is not a whole number (give decimal digits such as 10 or -3)",
-        f"-p epoch=3: there is no parameter 'epoch' (did you mean 'epochs'? {names})",
+        f"-p epoch=3: unknown parameter 'epoch' (did you mean 'epochs'? {names})",
         "v.json:2:5: parameter epochs: 0 is below the minimum (the minimum is 1)",
         "p.yaml:4:7: the parameter 'f' has no default and was given no value (give one: -p f=…)",
     ]
@@ -275,7 +275,7 @@ def test_all_problems_with_values_are_reported_at_once_with_their_places() -> No
 
 def test_an_unknown_value_for_a_pipeline_without_parameters_says_so() -> None:
     assert refusals(pipeline(), {"x": given_on_command_line("x", "1")}) == [
-        "-p x=1: there is no parameter 'x' (there are no declared parameters)"
+        "-p x=1: unknown parameter 'x' (there are no declared parameters)"
     ]
 
 

@@ -78,7 +78,7 @@ pipeline:
 """
     assert _problems(folder, text) == [
         "2:12 preload of the pipeline must be a list, not a mapping",
-        "4:43 'numpy' is twice in preload of step 'a'",
+        "4:43 'numpy' is listed twice in preload of step 'a'",
         "4:51 an expression is not allowed in a module in preload of step 'a'",
         "5:46 preload of step 'b' has no effect: its run is not a Python script of the folder",
         "6:33 preload of step 'c' has no effect: its run is not a Python script of the folder",
@@ -95,9 +95,9 @@ pipeline:
     - c: {run: src/other.py, preload: helper.x}
 """
     assert _problems(folder, text) == [
-        "2:19 'package.inner' lies in the pipeline's folder (package/__init__.py)",
-        "2:34 'helper' lies in the pipeline's folder (src/helper.py)",
-        "6:39 'helper.x' lies in the pipeline's folder (src/helper.py)",
+        "2:19 'package.inner' is in the pipeline's folder (package/__init__.py)",
+        "2:34 'helper' is in the pipeline's folder (src/helper.py)",
+        "6:39 'helper.x' is in the pipeline's folder (src/helper.py)",
     ]
 
 

@@ -43,7 +43,7 @@ def test_a_script_without_the_execute_bit_is_refused_with_the_remedy(tmp_path: P
 def test_a_script_with_windows_line_ends_is_refused(tmp_path: Path) -> None:
     script(tmp_path, "train.sh", b"#!/bin/bash\r\necho 1\r\n")
     assert "has Windows line ends" in refused(tmp_path, "train.sh")
-    assert "has Windows line ends, which bash does not read" in warned(tmp_path, "bash train.sh")
+    assert "has Windows line ends, which bash cannot read" in warned(tmp_path, "bash train.sh")
     script(tmp_path, "train.sh", b"#!/bin/bash\necho 1\n")
     assert warned(tmp_path, "bash train.sh") == warned(tmp_path, "train.sh") == ""
 
@@ -51,8 +51,8 @@ def test_a_script_with_windows_line_ends_is_refused(tmp_path: Path) -> None:
 def test_an_interpreter_that_is_not_here_is_warned_of(tmp_path: Path) -> None:
     script(tmp_path, "one", b"#!/usr/bin/env no-such-shell\n")
     script(tmp_path, "two", b"#!/no/such/interpreter -x\n")
-    assert "asks for the interpreter 'no-such-shell'" in warned(tmp_path, "one")
-    assert "asks for the interpreter '/no/such/interpreter'" in warned(tmp_path, "./two")
+    assert "needs the interpreter 'no-such-shell'" in warned(tmp_path, "one")
+    assert "needs the interpreter '/no/such/interpreter'" in warned(tmp_path, "./two")
 
 
 def test_a_script_without_an_interpreter_line_is_warned_of(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_program_that_this_machine_does_not_have_is_said(tmp_path: Path, run: 
     script(tmp_path, "train.py", b"")
     script(tmp_path, "package/__main__.py", b"")
     said = warned(tmp_path, run)
-    assert f"there is no program '{run}' on this machine" in said and hint in said
+    assert f"program '{run}' not found on this machine" in said and hint in said
     assert warned(tmp_path, f"{run}, env: {{PATH: /opt/x}}") == ""
 
 

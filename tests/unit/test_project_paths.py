@@ -46,21 +46,21 @@ def warned(folder: Path, step: str, default: str = "a") -> list[str]:
 )
 def test_an_absolute_path_into_the_project_is_said(folder: Path, step: str, inside: str) -> None:
     (warning,) = warned(folder, step)
-    assert "lies in the project itself" in warning
-    assert f"(write {inside}, the path from the pipeline's folder" in warning
+    assert "leads into the live project" in warning
+    assert f"(write {inside}, relative to the pipeline's folder" in warning
     assert warning.startswith("FOLDER/demo.yaml:")
 
 
 @pytest.mark.parametrize("path", ["../x.csv", "./../x.csv", "--data=../x.csv"])
 def test_a_path_beside_the_folder_is_said(folder: Path, path: str) -> None:
     (warning,) = warned(folder, f"run: train.py\nargs: [{path}]")
-    assert "lies outside the pipeline's folder" in warning and "links:" in warning
+    assert "is outside the pipeline's folder" in warning and "links:" in warning
 
 
 def test_a_default_is_looked_at_too(folder: Path) -> None:
     (warning,) = warned(folder, "run: train.py", default=f"{folder}/data")
     assert warning.startswith("FOLDER/demo.yaml:3:") and "parameter data: " in warning
-    assert "lies in the project itself" in warning
+    assert "leads into the live project" in warning
     assert len(warned(folder, "run: train.py", default="../x.csv")) == 1
 
 
@@ -75,5 +75,5 @@ def test_other_paths_are_left_alone(folder: Path, args: str) -> None:
 def test_a_program_that_no_step_gets_is_refused(folder: Path, run: str) -> None:
     path = folder / "demo.yaml"
     path.write_text(f"pipeline:\n  steps:\n    - train: {{run: {run}}}\n")
-    with pytest.raises(PipelineFileError, match="is left out of what steps get a copy of"):
+    with pytest.raises(PipelineFileError, match="is not copied for steps"):
         load_pipeline(path)

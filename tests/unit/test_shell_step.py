@@ -53,7 +53,7 @@ def test_a_script_stands_alone(tmp_path: Path, other: str) -> None:
 
 def test_a_variable_of_no_parameter_is_refused_with_the_nearest(tmp_path: Path) -> None:
     said = refused(tmp_path, "shell: echo $PARAM_LRR")
-    assert "'PARAM_LRR' is the variable of no parameter" in said and "did you mean 'PARAM_LR'?" in said
+    assert "'PARAM_LRR' belongs to no parameter" in said and "did you mean 'PARAM_LR'?" in said
     assert load(tmp_path, "env: {PARAM_LRR: 1}\nshell: echo $PARAM_LRR").env == {"PARAM_LRR": ("1",)}
 
 

@@ -126,7 +126,7 @@ def test_one_command_on_several_lines_is_one_command(folder: Path, step: str) ->
 )
 def test_what_a_shell_would_expand_is_warned_of(folder: Path, command: str, shown: str) -> None:
     said = warned(folder, f"run: {json.dumps(command)}")
-    assert shown in said and "as it is" in said
+    assert shown in said and "unchanged" in said
     assert said.startswith(f"{folder}/demo.yaml:7:")
 
 

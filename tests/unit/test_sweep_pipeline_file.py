@@ -134,8 +134,8 @@ def test_points_are_excluded_and_included(tmp_path: Path) -> None:
     members = [tuple(one.space[index].values())[:3] for index in range(len(one.space))]
     assert members == [(1.0, 10, "sgd"), (2.0, 10, "sgd"), (2.0, 10, "adam"), (5.0, 3, "sgd")]
     assert [text.replace(f"{tmp_path}/", "") for text in one.notes] == [
-        "demo.yaml:9:91: there is no such point to exclude",
-        "1 included point is in the sweep anyway",
+        "demo.yaml:9:91: no such point to exclude",
+        "1 included point is already in the sweep",
     ]
 
 
@@ -189,19 +189,19 @@ def test_every_problem_is_told_at_its_place(tmp_path: Path) -> None:
     priority: hihg
 """
     assert [problem.partition(" (")[0] for problem in refusals(tmp_path, text)] == [
-        "demo.yaml:10:12: there is no parameter 'lrr'",
+        "demo.yaml:10:12: unknown parameter 'lrr'",
         "demo.yaml:10:31: the values of 'epochs' cannot be 'rang'",
         "demo.yaml:10:60: parameter optimizer: 'adm' is not one of the choices",
         "demo.yaml:10:74: parameter lr: -1.0 is below the minimum",
         "demo.yaml:10:78: parameter lr: 'x' is not a number",
-        "demo.yaml:11:5: the sweep has no key 'zipp'",
-        "demo.yaml:12:10: axes of a zip must be of one length, and fast has 2, note has 1",
+        "demo.yaml:11:5: unknown key 'zipp' in the sweep",
+        "demo.yaml:12:10: axes of a zip must have equal length, but fast has 2, note has 1",
         "demo.yaml:13:21: a point of list must be a mapping, not a single value",
         "demo.yaml:14:10: 'nope.csv' cannot be read: No such file or directory",
         "demo.yaml:15:13: random has no count",
         "demo.yaml:15:13: random has no parameters",
-        "demo.yaml:15:14: random has no key 'cont'",
-        "demo.yaml:16:16: there is no parameter 'q'",
+        "demo.yaml:15:14: unknown key 'cont' in random",
+        "demo.yaml:16:16: unknown parameter 'q'",
         "demo.yaml:17:14: exclude of the sweep must be a list, not a single value",
         "demo.yaml:18:13: repeat of the sweep: 0 is below the minimum",
         "demo.yaml:19:19: max_parallel of the sweep: 'many' is not a whole number",
@@ -226,21 +226,21 @@ def test_every_problem_is_told_at_its_place(tmp_path: Path) -> None:
         ("{grid: {lr: {linspace: [1, 2, 1]}}}", "one value cannot be both ends"),
         ("{grid: {lr: {linspace: [1, 2, 0]}}}", "how many values: 0 is below the minimum"),
         ("{grid: {lr: {linspace: [1, 2, 1e3]}}}", "how many values: '1e3' is not a whole number"),
-        ("{grid: {lr: {linspace: [1, 1.0000000001, 1000]}}}", "cannot be told apart in 12 digits"),
+        ("{grid: {lr: {linspace: [1, 1.0000000001, 1000]}}}", "are not distinct in 12 digits"),
         ("{grid: {lr: {logspace: [0, 1, 5]}}}", "logspace needs positive ends"),
         ("{grid: {lr: {logspace: [1, 100, 5]}}}", "100.0 is above the maximum"),
         ("{grid: {epochs: {range: [1, 2, 0.5]}}}", "'0.5' is not a whole number"),
         ("{grid: {epochs: {linspace: [0, 5, 3]}}}", "0 is below the minimum"),
         ("{grid: {epochs: {logspace: [1, 10, 30000]}}}", "at most 20,000 values"),
-        ("{grid: {epochs: 'range(1,5)'}}", "range(…) is how the command line has it"),
-        ("{grid: {optimizer: {range: [1, 3]}}}", "range gives numbers, and this is a string"),
+        ("{grid: {epochs: 'range(1,5)'}}", "range(…) is command-line syntax"),
+        ("{grid: {optimizer: {range: [1, 3]}}}", "range gives numbers, but this is a string"),
         ("{grid: {lr: {range: [1], linspace: [1]}}}", "must be a list or have one key"),
         ("{grid: {lr: [[1]]}}", "must be a single value, not a list"),
-        ("{grid: {lr: }}", "has nothing after it"),
+        ("{grid: {lr: }}", "has no value"),
         ("{grid: 3}", "grid of the sweep must be a mapping, not a single value"),
         ("{grid: {lr: 1}, zip: {lr: [1]}}", "'lr' is in grid and in zip"),
         ("{zip: {epochs: {linspace: [1, 2, 2000000]}}}", "too many for a zip"),
-        ("{list: []}", "there are no points here"),
+        ("{list: []}", "no points here"),
         ("{list: [{lr: 11}]}", "11.0 is above the maximum"),
         ("{random: {count: 2, parameters: {lr: {uniform: [0, 11]}}}}", "11.0 is above the maximum"),
         ("{random: {count: 2, parameters: {lr: {uniform: [2, 1]}}}}", "the lowest value 2.0 is above the highest 1.0"),
@@ -252,7 +252,7 @@ def test_every_problem_is_told_at_its_place(tmp_path: Path) -> None:
             "uniform does not fit a parameter of type int",
         ),
         ("{random: {count: 2, parameters: {optimizer: {choice: [sgd, x]}}}}", "'x' is not one of the choices"),
-        ("{random: {count: 2, parameters: {optimizer: {choice: []}}}}", "there is nothing to choose from"),
+        ("{random: {count: 2, parameters: {optimizer: {choice: []}}}}", "choice has no values"),
         ("{random: {count: 0, parameters: {lr: [1]}}}", "count of random: 0 is below the minimum"),
         ("{random: {count: 1, seed: x, parameters: {lr: [1]}}}", "seed of random: 'x' is not a whole number"),
         ("{random: [1]}", "random of the sweep must be a mapping, not a list"),
@@ -290,7 +290,7 @@ def test_a_parameter_without_any_value_is_a_problem_beside_the_others(tmp_path: 
         "demo.yaml:5:5: the parameter 'z' has no default and was given no value",
     ]
     told = refusals(tmp_path, "{list: [{x: 1, y: 1, z: 1}, {x: 2, y: 2}]}", parameters)
-    assert told[0].startswith("demo.yaml:7:38: parameter z: there is no value here and no default")
+    assert told[0].startswith("demo.yaml:7:38: parameter z: no value here, and no default")
     told = refusals(tmp_path, "{grid: {x: [1], y: [2], z: [3]}, include: [{x: 1, y: 2}]}", parameters)
     assert told[0].startswith("demo.yaml:7:53: the included point has no value for 'z', which has no default")
 

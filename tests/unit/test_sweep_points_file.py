@@ -60,7 +60,7 @@ def test_an_empty_cell_is_the_default(tmp_path: Path) -> None:
     assert csv_rows(tmp_path, "lr,epochs\n1,\n,7\n") == [(1.0, 10), (0.5, 7)]
     parameters = "    x: {type: int}\n    y: {type: int}\n"
     told = refusals(tmp_path, "", parameters, points=_written(tmp_path / "p.csv", "x,y\n1,2\n3,\n"))
-    assert told == ["p.csv:3:1: parameter y: there is no value here and no default (give it one at every point)"]
+    assert told == ["p.csv:3:1: parameter y: no value here, and no default (give it one at every point)"]
 
 
 def test_rows_and_columns_that_spreadsheets_leave_empty_are_left_out(tmp_path: Path) -> None:
@@ -110,22 +110,22 @@ def test_every_problem_of_a_csv_file_is_told_at_its_line(tmp_path: Path) -> None
         "points.csv:3:1: parameter lr: 'x' is not a number",
         "points.csv:4:1: parameter optimizer: 'adm' is not one of the choices",
         "points.csv:6:1: parameter lr: 11.0 is above the maximum",
-        "points.csv:7:1: the row has 2 cells and the first row 3",
-        "points.csv:8:1: the row has 4 cells and the first row 3",
+        "points.csv:7:1: the row has 2 cells, but the first row has 3",
+        "points.csv:8:1: the row has 4 cells, but the first row has 3",
     ]
 
 
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
-        (b"", "points.csv: there are no points here"),
-        (b"lr,epochs\n", "points.csv: there are no points here"),
-        (b"lrr\n1\n", "points.csv:1:1: there is no parameter 'lrr' (did you mean 'lr'?"),
-        (b"lr,lr\n1,2\n", "points.csv:1:1: the column 'lr' is there twice"),
-        (b"lr,epochs\n1,2\n\xff,3\n", "points.csv:3:1: the file is not UTF-8 text here"),
-        (b'lr,note\n1,"a\n', "points.csv:2:1: this is not CSV: unexpected end of data"),
-        (b'lr,note\n1,"a"b\n', "points.csv:2:1: this is not CSV"),
-        (b"note\n" + b"x" * 200_000, "points.csv:2:1: this is not CSV: field larger than"),
+        (b"", "points.csv: no points here"),
+        (b"lr,epochs\n", "points.csv: no points here"),
+        (b"lrr\n1\n", "points.csv:1:1: unknown parameter 'lrr' (did you mean 'lr'?"),
+        (b"lr,lr\n1,2\n", "points.csv:1:1: duplicate column 'lr'"),
+        (b"lr,epochs\n1,2\n\xff,3\n", "points.csv:3:1: the file is not valid UTF-8 here"),
+        (b'lr,note\n1,"a\n', "points.csv:2:1: invalid CSV: unexpected end of data"),
+        (b'lr,note\n1,"a"b\n', "points.csv:2:1: invalid CSV"),
+        (b"note\n" + b"x" * 200_000, "points.csv:2:1: invalid CSV: field larger than"),
         (b"note\na\0b\n", "points.csv:2:1: parameter note: a string cannot hold a NUL"),
     ],
 )
@@ -143,17 +143,17 @@ def test_every_problem_of_a_jsonl_file_is_told_at_its_line(tmp_path: Path) -> No
         '{"lr": NaN}\n{"note": "\\ud800"}\n{"epochs": 1.0}\n' + "[" * 100_000
     )
     assert [problem.partition(" (")[0] for problem in jsonl_refusals(tmp_path, data)] == [
-        "points.jsonl:2:9: this is not JSON: Expecting ',' delimiter",
+        "points.jsonl:2:9: invalid JSON: Expecting ',' delimiter",
         "points.jsonl:3:1: this is not a JSON object",
         "points.jsonl:4:1: this is not a JSON object",
-        "points.jsonl:5:1: 'lr' is there twice",
+        "points.jsonl:5:1: duplicate key 'lr'",
         "points.jsonl:6:1: 'lr' must be a single value, not a list",
         "points.jsonl:7:1: 'lr' must be a single value, not an object",
-        "points.jsonl:8:1: there is no parameter 'q'",
+        "points.jsonl:8:1: unknown parameter 'q'",
         "points.jsonl:10:1: parameter lr: 'NaN' is not a number",
         "points.jsonl:11:1: parameter note: '\\ud800' is not valid Unicode text",
         "points.jsonl:12:1: parameter epochs: '1.0' is not a whole number",
-        "points.jsonl:13:1: this is not JSON: nested too deeply",
+        "points.jsonl:13:1: invalid JSON: nested too deeply",
     ]
 
 

@@ -185,13 +185,13 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
     texts = ("epochs=rnge(1,2)", "optimizer=sgd,adm", "note=range(1,2)", "zz=1", "bad", "lr=1", "lr=[null]", "fast=[]")
     told = refusals(tmp_path, texts=texts, zips=("optimizer,nte",), repeat=0, priority="hihg")
     assert [problem.partition(" (")[0] for problem in told] == [
-        "-p 'bad': this is not NAME=VALUE",
+        "-p 'bad': expected NAME=VALUE",
         "-p lr=[null]: 'lr' is given twice",
-        "--zip optimizer,nte: there is no axis 'nte'",
-        "-p epochs=rnge(1,2): parameter epochs: there is no form 'rnge'",
+        "--zip optimizer,nte: unknown axis 'nte'",
+        "-p epochs=rnge(1,2): parameter epochs: unknown form 'rnge'",
         "-p optimizer=sgd,adm: parameter optimizer: 'adm' is not one of the choices",
-        "-p note=range(1,2): parameter note: range gives numbers, and this is a string",
-        "-p zz=1: there is no parameter 'zz'",
+        "-p note=range(1,2): parameter note: range gives numbers, but this is a string",
+        "-p zz=1: unknown parameter 'zz'",
         "-p lr=[null]: parameter lr: the list holds null",
         "-p fast=[]: parameter fast: the list has no values",
         "--repeat: 0 is below the minimum",
@@ -207,8 +207,8 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
         ({"texts": ("lr=1,2", "epochs=1,2,3"), "zips": ("lr,epochs",)}, "lr has 2, epochs has 3"),
         ({"texts": ("lr=1,2", "epochs=1,2"), "zips": ("lr,epochs", "lr")}, "'lr' is zipped twice"),
         ({"texts": ("lr=uniform(0,1)", "epochs=1,2"), "zips": ("lr,epochs",), "random": 2}, "cannot be zipped"),
-        ({"texts": ("lr=1,2",), "random": 2}, "--random: no parameter is random"),
-        ({"seed": 2}, "--seed: no parameter is random"),
+        ({"texts": ("lr=1,2",), "random": 2}, "--random: no parameter has a distribution"),
+        ({"seed": 2}, "--seed: no parameter has a distribution"),
         ({"texts": ("lr=uniform(0,11)",), "random": 2}, "11.0 is above the maximum"),
         ({"texts": ("lr=uniform(0)",), "random": 2}, "uniform takes the lowest value and the highest; here are 1"),
         ({"texts": ("epochs=uniform(1,2)",), "random": 2}, "take loguniform, int, choice"),
@@ -231,7 +231,7 @@ def test_a_parameter_of_a_points_file_is_not_given_as_well(tmp_path: Path) -> No
         (3, 4, True),
     ]
     told = refusals(tmp_path, points=tmp_path / "p.csv", texts=("lr=1",))
-    assert told == ["p.csv: 'lr' is in the file and given as well (keep one of the two)"]
+    assert told == ["p.csv: 'lr' is both in the file and on the command line (keep one of the two)"]
 
 
 def test_problems_of_file_and_request_come_together(tmp_path: Path) -> None:
@@ -280,10 +280,10 @@ def test_what_is_cut_inside_open_brackets_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "note"),
     [
-        ("[1,2]", 'note=[1,2]: it is a JSON list, so it stands for 2 values; for the text itself write ["[1,2]"]'),
-        ('["a"]', r'note=["a"]: it is a JSON list, so it stands for 1 value; for the text itself write ["[\"a\"]"]'),
-        ("a,", "note=a,: an empty text is one of its values, where a comma has nothing before or after it"),
-        ("a,,b", "note=a,,b: an empty text is one of its values, where a comma has nothing before or after it"),
+        ("[1,2]", 'note=[1,2]: it is a JSON list, so it stands for 2 values; for the literal text write ["[1,2]"]'),
+        ('["a"]', r'note=["a"]: it is a JSON list, so it stands for 1 value; for the literal text write ["[\"a\"]"]'),
+        ("a,", "note=a,: one of its values is empty, because a comma has nothing before or after it"),
+        ("a,,b", "note=a,,b: one of its values is empty, because a comma has nothing before or after it"),
     ],
 )
 def test_a_text_that_may_have_been_meant_as_it_is_is_noted(tmp_path: Path, text: str, note: str) -> None:

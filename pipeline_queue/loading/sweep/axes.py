@@ -87,7 +87,7 @@ def _explicit(findings: Findings, parameter: Parameter, written: Written, distin
 def _computed(findings: Findings, parameter: Parameter, written: Written, distinct: bool) -> _Made | None:
     name, args = parameter.name, written.args
     if parameter.type not in ("int", "float"):
-        error = BadValueError(f"{written.kind} gives numbers, and this is a {parameter.type}", written.hint)
+        error = BadValueError(f"{written.kind} gives numbers, but this is a {parameter.type}", written.hint)
         findings.refuse(written.place, name, error)
         return None
     fewest = 1 if written.kind == "range" else 3
@@ -133,15 +133,17 @@ def _range(numbers: list[int | float], distinct: bool) -> _Made:
     count = math.ceil((exact_stop - exact_start) / exact_step)
     if count <= 0:
         way = f"from {text_of(start)} to {text_of(stop)} in steps of {text_of(step)}"
-        raise BadValueError(f"there are no values {way}", "the stop is not included, and the step has a sign")
+        raise BadValueError(
+            f"there are no values {way}", "the stop is excluded, and the sign of the step is the direction"
+        )
     if count > MAX_COUNT:
         raise BadValueError(
-            f"there are {counted(count, 'value')}; at most {MAX_COUNT:,} are possible", "take a larger step"
+            f"there are {counted(count, 'value')}; at most {MAX_COUNT:,} are possible", "use a larger step"
         )
     axis = Range(start, step, count)
     largest = max(abs(axis[0]), abs(axis[count - 1]))
     if isinstance(step, float) and count > 1 and abs(step) < 2 * math.ulp(largest):
-        raise BadValueError("the step is too small for a float of that size", "take a larger step")
+        raise BadValueError("the step is too small for a float of that size", "use a larger step")
     return _Made(axis)
 
 
@@ -195,14 +197,12 @@ def _same_ends(first: int | float, last: int | float, count: int, distinct: bool
 
 def _check_repeating(count: int, different: int) -> None:
     if count > max(different, MAX_REPEATING):
-        message = f"{counted(count, 'value')} of which {different:,} are different are too many for a zip"
+        message = f"{counted(count, 'value')}, {different:,} of them different, are too many for a zip"
         raise BadValueError(message, f"ask for at most {MAX_REPEATING:,}")
 
 
 def _too_close(count: int) -> BadValueError:
-    return BadValueError(
-        f"{counted(count, 'value')} between these ends cannot be told apart in 12 digits", "ask for fewer"
-    )
+    return BadValueError(f"{counted(count, 'value')} between these ends are not distinct in 12 digits", "ask for fewer")
 
 
 def _check_axis(parameter: Parameter, axis: Axis) -> None:

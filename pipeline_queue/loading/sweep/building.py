@@ -164,11 +164,11 @@ class _Builder:
         if not draws:
             for option in (option for option in ("random", "seed") if option in numbers):
                 hint = "for example -p learning_rate=loguniform(1e-4,1e-1)"
-                problems.add(Place(f"--{option}"), "no parameter is random", hint)
+                problems.add(Place(f"--{option}"), "no parameter has a distribution", hint)
             return None
         if count is None and of_file is None:
             for name, place in self._requested.draw_places.items():
-                hint = "add --random N, how many points to draw"
+                hint = "add --random N, the number of points to draw"
                 problems.add(place, f"parameter {name}: random values need a number of points", hint)
             return None
         count = of_file.count if count is None and of_file else count

@@ -60,7 +60,7 @@ def without_members(findings: Findings, included: Columns, product: Product) -> 
     count = len(rows) - len(new)
     if count:
         what = f"{counted(count, 'included point')} {is_are(count)}"
-        findings.notes.append(f"{what} in the sweep anyway")
+        findings.notes.append(f"{what} already in the sweep")
     return _columns(included.names, new) if new else None
 
 
@@ -79,7 +79,7 @@ def excluded_patterns(
         else:
             pattern = _pattern(findings, point, factors)
         if pattern is None:
-            findings.notes.append(f"{point.place}: there is no such point to exclude")
+            findings.notes.append(f"{point.place}: no such point to exclude")
         else:
             patterns.append(pattern)
     return tuple(patterns)

@@ -36,7 +36,7 @@ def read_draw(findings: Findings, parameter: Parameter, written: Written) -> Dra
 
 def _choice(findings: Findings, parameter: Parameter, written: Written) -> Draw | None:
     if not written.args:
-        findings.refuse(written.place, parameter.name, BadValueError("there is nothing to choose from", "list values"))
+        findings.refuse(written.place, parameter.name, BadValueError("choice has no values", "list values"))
         return None
     values = findings.values(parameter, written.args)
     if values is None:

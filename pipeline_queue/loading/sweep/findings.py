@@ -37,7 +37,7 @@ class Findings:
     def declared(self, place: Place, name: str, parameters: Mapping[str, Parameter]) -> Parameter | None:
         """The parameter of that name, or None with a problem."""
         if name not in parameters:
-            message = f"there is no parameter {quoted(name)}"
+            message = f"unknown parameter {quoted(name)}"
             self.problems.add_unknown(place, message, name, parameters, "declared parameters")
         return parameters.get(name)
 

@@ -54,7 +54,7 @@ class SweepNodes:
         if isinstance(node, Scalar) and parameter.type != "string":
             form, bracket, _ = node.text.partition("(")
             if bracket and form.strip() in forms:
-                self.reading.add(node, f"{form}(…) is how the command line has it", f"write {{{form}: […]}}")
+                self.reading.add(node, f"{form}(…) is command-line syntax", f"write {{{form}: […]}}")
                 return None
         items = self._texts(parameter, node.items if isinstance(node, Sequence) else (node,), what)
         return None if items is None else Written(VALUES, items, self.place(node))

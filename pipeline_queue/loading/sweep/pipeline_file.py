@@ -162,7 +162,7 @@ class _SweepReader:
             if (value := fields.get(parameter.name)) is not None:
                 numbers[parameter.name] = self._nodes.setting(parameter, value, "random")
             elif parameter is COUNT:
-                self._reading.add(node, "random has no count", "add `count: 50`, how many points to draw")
+                self._reading.add(node, "random has no count", "add `count: 50`, the number of points to draw")
         draws = self._draws(node, fields.get("parameters"))
         count, seed = numbers.get("count"), numbers["seed"]
         if not draws or not isinstance(count, int) or not isinstance(seed, int):
@@ -198,7 +198,7 @@ def zipped(findings: Findings, place: Place, axes: Mapping[str, Axis]) -> Column
     """Axes of one length side by side, equal rows once; None with a problem when the lengths differ."""
     if len({axis.count for axis in axes.values()}) > 1:
         lengths = ", ".join(f"{name} has {axis.count:,}" for name, axis in axes.items())
-        findings.problems.add(place, f"axes of a zip must be of one length, and {lengths}", "make them equally long")
+        findings.problems.add(place, f"axes of a zip must have equal length, but {lengths}", "make them equally long")
         return None
     columns = Columns(axes)
     distinct = columns.distinct()

@@ -45,7 +45,7 @@ def read_points_file(
     file = _PointsFile(findings, parameters, shown, rows)
     try:
         if path.suffix.lower() not in (".csv", ".jsonl"):
-            hint = "points are read from files that end in .csv or .jsonl"
+            hint = "use a file that ends in .csv or .jsonl"
             findings.problems.add(asked_at or whole, f"{quoted(path.name)} is neither CSV nor JSONL", hint)
             return None
         if not stat.S_ISREG(path.stat().st_mode):
@@ -85,7 +85,7 @@ class _PointsFile:
             try:
                 yield (line.removeprefix(_MARK) if number == 1 else line).decode()
             except UnicodeDecodeError:
-                self._refuse(number, "the file is not UTF-8 text here", "save the file as UTF-8")
+                self._refuse(number, "the file is not valid UTF-8 here", "save the file as UTF-8")
 
     def read_csv(self, lines: Iterator[str]) -> None:
         reader = csv.reader(lines, strict=True)
@@ -105,7 +105,7 @@ class _PointsFile:
                     f"{place}: the value of {name!r} begins or ends with a space, which is kept"
                 )
         except csv.Error as error:
-            self._refuse(line, f"this is not CSV: {error}", "put a value with quotes or commas in double quotes")
+            self._refuse(line, f"invalid CSV: {error}", "put a value with quotes or commas in double quotes")
 
     def read_jsonl(self, lines: Iterator[str]) -> None:
         decoder = json.JSONDecoder(
@@ -122,7 +122,7 @@ class _PointsFile:
             names.pop()
         for position, name in enumerate(names):
             if name in names[:position]:
-                self._add(line, f"the column {quoted(name)} is there twice", "remove one of the two")
+                self._add(line, f"duplicate column {quoted(name)}", "remove one of the two")
         known = [self._is_known(line, name) for name in names]
         if not all(known):
             if len(names) == 1 and any(separator in names[0] for separator in ";\t"):
@@ -138,7 +138,7 @@ class _PointsFile:
             cells.pop()
         if len(cells) != len(names):
             count = f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'}"
-            self._add(line, f"the row has {count} and the first row {len(names)}", "quote values that hold commas")
+            self._add(line, f"the row has {count}, but the first row has {len(names)}", "quote values that hold commas")
             return
         for name, cell in zip(names, cells, strict=True):
             parameter = self._parameters.get(name)
@@ -152,7 +152,7 @@ class _PointsFile:
         except (ValueError, RecursionError) as error:
             place = Place(self._shown, line, getattr(error, "colno", 1))
             reason = getattr(error, "msg", "nested too deeply")
-            self._findings.problems.add(place, f"this is not JSON: {reason}", "write one object in each line")
+            self._findings.problems.add(place, f"invalid JSON: {reason}", "write one object in each line")
             self._stop_when_enough()
             return
         if not isinstance(data, _Pairs):
@@ -161,7 +161,7 @@ class _PointsFile:
         texts: dict[str, str | None] = {}
         for name, value in data:
             if name in texts:
-                self._add(line, f"{quoted(name)} is there twice", "remove one of the two")
+                self._add(line, f"duplicate key {quoted(name)}", "remove one of the two")
             elif type(value) is list and name in self._parameters and self._parameters[name].is_list:
                 texts[name] = list_text(value)
             elif isinstance(value, list):

@@ -102,7 +102,7 @@ class _RequestReader:
             one = given_on_command_line(name, value)
             if not equals or not name:
                 place = Place(f"-p {quoted(text)}")
-                self._findings.problems.add(place, "this is not NAME=VALUE", "for example -p learning_rate=0.01,0.1")
+                self._findings.problems.add(place, "expected NAME=VALUE", "for example -p learning_rate=0.01,0.1")
                 continue
             if name in given:
                 self._findings.problems.add(one.place, f"{quoted(name)} is given twice", "write all its values at once")
@@ -119,7 +119,7 @@ class _RequestReader:
             for name in names:
                 if name not in given:
                     what = "axes of -p"
-                    self._findings.problems.add_unknown(place, f"there is no axis {quoted(name)}", name, given, what)
+                    self._findings.problems.add_unknown(place, f"unknown axis {quoted(name)}", name, given, what)
                 elif name in seen:
                     self._findings.problems.add(place, f"{quoted(name)} is zipped twice", "name it once")
                 seen.add(name)
@@ -182,7 +182,7 @@ class _RequestReader:
         columns = read_points_file(self._findings, self._parameters, path, str(path))
         for name in columns.names if columns else ():
             if name in given:
-                message = f"{name!r} is in the file and given as well"
+                message = f"{name!r} is both in the file and on the command line"
                 self._findings.problems.add(Place(str(path)), message, "keep one of the two")
         return columns
 

@@ -48,7 +48,7 @@ class Rows:
     def columns(self) -> Columns | None:
         """None with problems."""
         if not self._rows or not self._columns:
-            self._findings.problems.add(self._whole, "there are no points here", "write at least one")
+            self._findings.problems.add(self._whole, "no points here", "write at least one")
             return None
         axes = {name: Values(self._filled(name, column)) for name, column in self._columns.items()}
         if self._findings.problems:
@@ -76,6 +76,6 @@ class Rows:
         filled = tuple(default if value is None else value for value in column)
         for row, value in zip(self._rows, filled, strict=True):
             if value is None:
-                error = BadValueError("there is no value here and no default", "give it one at every point")
+                error = BadValueError("no value here, and no default", "give it one at every point")
                 self._findings.refuse(self._place(row), name, error)
         return tuple(_REFUSED if value is None else value for value in filled)

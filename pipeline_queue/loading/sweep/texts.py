@@ -37,12 +37,12 @@ def written_text(parameter: Parameter, text: str, given: Given) -> Written:
     if call and call[1] in FORMS:
         args = _values(parameter, call[2]) if call[2].strip() else []
         may_be_text = parameter.type == "string" and len(text) <= _MAX_EXAMPLE_CHARACTERS
-        hint = f"for the text itself write {json.dumps([text])}" if may_be_text else ""
+        hint = f"for the literal text write {json.dumps([text])}" if may_be_text else ""
         return Written(call[1], _at(given, args), given.place, hint)
     if call and parameter.type != "string":
         nearest = near(call[1], FORMS)
         meant = f"did you mean {nearest!r}? " if nearest else ""
-        raise BadValueError(f"there is no form {quoted(call[1])}", f"{meant}forms: {listed(FORMS)}")
+        raise BadValueError(f"unknown form {quoted(call[1])}", f"{meant}forms: {listed(FORMS)}")
     return Written(VALUES, _at(given, _values(parameter, text)), given.place)
 
 
@@ -70,10 +70,10 @@ def notes_on(parameter: Parameter, text: str, written: Written) -> Iterator[str]
     if len(values) == 1 and "[" in text:
         if len(taken) == 1 and set(",([") & set(taken[0]):
             return  # written as a list so that it is taken as it is
-        itself = f"; for the text itself write {json.dumps([text])}" if len(text) <= _MAX_EXAMPLE_CHARACTERS else ""
+        itself = f"; for the literal text write {json.dumps([text])}" if len(text) <= _MAX_EXAMPLE_CHARACTERS else ""
         yield f"it is a JSON list, so it stands for {counted(len(taken), 'value')}{itself}"
     elif len(taken) > 1 and "" in taken:
-        yield "an empty text is one of its values, where a comma has nothing before or after it"
+        yield "one of its values is empty, because a comma has nothing before or after it"
 
 
 def _split(text: str) -> tuple[list[str], bool]:
