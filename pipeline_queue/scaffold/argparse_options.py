@@ -18,7 +18,7 @@ _NO_VALUE = ("store_const", "append_const", "count")
 _ENDS = ("help", "version")
 _TYPES: dict[str, ParameterType] = {"float": "float", "int": "int", "long": "int", "str": "string", "string": "string"}
 _ANY_TEXT = ("ast.literal_eval", "builtins.eval", "json.loads", "yaml.safe_load")
-_READ_BY_SCRIPT = "its value is read by a function of the script"
+_READ_BY_SCRIPT = "a function of the script converts its value"
 
 
 def command_line(parsers: list[Parser], subcommand: str | None) -> CommandLine:
@@ -55,7 +55,7 @@ def _notes(parser: Parser) -> list[str]:
     if parser.incomplete:
         notes.append("some of its options could not be read from the source: see --help of the script")
     if parser.ignores_command_line:
-        notes.append("the script parses a list of its own instead of its command line: parameters may not reach it")
+        notes.append("the script parses its own list instead of its command line, so parameters may not reach it")
     return notes
 
 
@@ -85,7 +85,7 @@ def read_registration(registration: Registration, parser: Parser) -> Argument | 
     if call.keywords.get("help") == External("argparse.SUPPRESS"):
         argument = replace(argument, skipped="hidden: the script's own help does not show it")
     if registration.uncertain:
-        argument = replace(argument, skipped="the script adds it only under a condition")
+        argument = replace(argument, skipped="the script adds it only conditionally")
     if not call.complete:
         argument = replace(argument, notes=(*argument.notes, "not all of its settings could be read"))
     argument = _with_action(argument, registration, parser)
@@ -125,7 +125,7 @@ def _with_action(argument: Argument, registration: Registration, parser: Parser)
     if action in ("append", "extend") and not argument.required:
         argument = replace(argument, skipped=argument.skipped or "it may be given several times")
     if not isinstance(action, str):
-        argument = replace(argument, notes=(*argument.notes, "the script has an action of its own for it"))
+        argument = replace(argument, notes=(*argument.notes, "the script has a custom action for it"))
     argument = _with_type(argument, call.keywords.get("type", UNKNOWN if "type" in call.keywords else None), default)
     if "choices" in call.keywords:
         argument = with_choices(argument, _choices(call.keywords["choices"]), exact=True)
@@ -161,7 +161,7 @@ def _with_count(argument: Argument, keywords: dict[str, Any], said: bool, defaul
     """What `nargs` says: one value, an optional one, or a list."""
     nargs = keywords.get("nargs")
     if isinstance(nargs, External):
-        return replace(argument, skipped="it takes all words that are left", required=False)
+        return replace(argument, skipped="it takes all remaining words", required=False)
     if nargs == "?":
         return replace(argument, required=argument.required and bool(argument.option))
     if nargs == "*":
@@ -178,7 +178,9 @@ def _with_type(argument: Argument, kind: object, default: object) -> Argument:
     sample = default[0] if isinstance(default, (list, tuple)) and default else default
     if kind is None:
         if type_of(sample) in ("int", "float", "bool") and not argument.required:
-            note = f"it has no type: the script gets text where its default is {sample!r}; add type= to add_argument"
+            note = (
+                f"it has no type, so the script gets text although its default is {sample!r}; add type= to add_argument"
+            )
             return replace(argument, skipped=argument.skipped or note, type=type_of(sample) or "string")
         return argument
     if isinstance(kind, str):
@@ -257,8 +259,8 @@ def _in_exclusive_group(argument: Argument, group: Exclusive | None) -> Argument
         return argument
     if group.required and not group.chosen and argument.kind == "value":
         group.chosen = True
-        note = "one of its group must be given, and only one"
+        note = "exactly one of its group must be given"
         return replace(argument, required=True, default=None, skipped="", notes=(*argument.notes, note))
     if argument.kind == "switch" and argument.default is not None:
         return argument
-    return replace(argument, skipped="only one of its group may be given", required=False)
+    return replace(argument, skipped="at most one of its group may be given", required=False)

@@ -209,7 +209,7 @@ def _demand(condition: bool) -> None:
 
 def _computed(function: Callable[..., Any] | None, *arguments: Any) -> Any:
     if function is None:
-        raise NotComputedError("an operation that is not known here")
+        raise NotComputedError("an unsupported operation")
     try:
         result = function(*arguments)
     except _ERRORS as error:

@@ -30,7 +30,7 @@ def command_line(interpreter: Interpreter, calls: list[Call]) -> CommandLine:
             if isinstance(one, ScriptClass):
                 found.update((argument.name, argument) for argument in _fields(interpreter, one))
             elif isinstance(one, External):
-                notes.append(f"{one.name} has more options, such as --output_dir: add those you want to vary")
+                notes.append(f"{one.name} has more options, such as --output_dir; add those that you want to vary")
     return CommandLine("transformers", tuple(found.values()), notes=tuple(dict.fromkeys(notes)))
 
 

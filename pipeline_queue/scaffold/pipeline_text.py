@@ -53,7 +53,7 @@ def pipeline_text(target: Target, found: CommandLine) -> str:
 def example_text(file: str) -> str:
     """The smallest file that runs, where there is no script yet."""
     return f"""\
-# Written by `pipeline-queue init`: a small pipeline that runs. Beside a script,
+# Written by `pipeline-queue init`: a small pipeline that runs. For your script,
 # `pipeline-queue init train.py` writes one from the script's options.
 #
 #   pipeline-queue validate {file}
@@ -74,16 +74,16 @@ pipeline:
       default: 1
       min: 1
 
-  # Steps run one after the other; each sees the files of those before it.
+  # Steps run one after another; each sees the files of earlier steps.
   steps:
     - greet:
         # A program and its words; `run: train.py` starts a script of yours.
         run: [python, -c, "import sys; print(('hello ' + sys.argv[1] + '! ') * int(sys.argv[2]))"]
-        # Each word is one argument, whatever its value holds: no shell.
+        # Each word is one argument, whatever its value contains: no shell.
         args:
           - ${{{{ parameters.name }}}}
           - ${{{{ parameters.times }}}}
-        # outputs: [model.pkl]      # files that must be there afterwards
+        # outputs: [model.pkl]      # files that the step must produce
         # timeout: 2h
         # retries: 2
 """
@@ -159,7 +159,7 @@ def _head(target: Target, found: CommandLine, written: list[Argument]) -> Iterat
         others = ", ".join(found.subcommands)
         yield "#"
         yield f"# The script has subcommands ({_comment(others)}): this file is for '{_comment(found.words[0])}'."
-        yield "# For another one: pipeline-queue init --subcommand NAME -o FILE SCRIPT"
+        yield "# For another: pipeline-queue init --subcommand NAME -o FILE SCRIPT"
     for note in found.notes:
         yield f"# Note: {_comment(note)}"
 
@@ -200,7 +200,7 @@ def _left_out(arguments: list[Argument]) -> Iterator[str]:
     if not arguments:
         return
     yield ""
-    yield "    # The script takes these too. To vary one, remove the # here and in args;"
+    yield "    # The script accepts these too. To vary one, remove the # here and in args;"
     yield "    # without a default, each run then needs a value for it."
     for one in arguments:
         reason = one.skipped or f"a pipeline has at most {MAX_PARAMETERS} parameters"
@@ -208,21 +208,21 @@ def _left_out(arguments: list[Argument]) -> Iterator[str]:
 
 
 def _step(target: Target, named: _Named, written: set[int]) -> Iterator[str]:
-    yield "  # Steps run one after the other; each sees the files of those before it."
+    yield "  # Steps run one after another; each sees the files of earlier steps."
     yield "  steps:"
     yield f"    - {_identifier(_stem(target.script))}:"
     yield f"        run: {_program(target.script)}"
     words = list(_words(named, written))
     if words:
-        yield "        # Each word is one argument, whatever its value holds: no shell."
+        yield "        # Each word is one argument, whatever its value contains: no shell."
         yield "        args:"
         yield from (f"          {line}" for line in words)
-    yield "        # outputs: [model.pkl]    # files that must be there afterwards"
-    yield "        # timeout: 2h             # then all processes of the step are ended"
-    yield "        # retries: 2              # how often a failed step is tried again"
+    yield "        # outputs: [model.pkl]    # files that the step must produce"
+    yield "        # timeout: 2h             # after that, all its processes are killed"
+    yield "        # retries: 2              # how often to retry a failed step"
     if target.preload:
         yield f"        # preload: [{', '.join(target.preload)}]"
-        yield "        #   imported once by each worker: runs that take seconds start many times faster"
+        yield "        #   imported once per worker: short runs start many times faster"
         if target.preload_note:
             yield f"        #   {_comment(target.preload_note)}"
 
@@ -238,7 +238,7 @@ def _words(named: _Named, written: set[int]) -> Iterator[str]:
     for one in named.options:
         yield from lines(one)
     if named.end_of_options:
-        yield '- "--"    # what follows is never taken for an option'
+        yield '- "--"    # nothing after this is taken for an option'
     for one in named.positionals:
         yield from lines(one)
 

@@ -85,7 +85,7 @@ def _refuse_what_is_not_read(script: Script) -> None:
                 library, hint = _NOT_READ[name]
                 place = Place(str(script.path), node.lineno, node.col_offset + 1)
                 message = f"init cannot read the options of a script that uses {library}"
-                start = "begin with the example that `pipeline-queue init --example` writes"
+                start = "start from the example that `pipeline-queue init --example` writes"
                 raise PipelineFileError((Problem(place, message, f"{start}, and {hint}"),))
 
 

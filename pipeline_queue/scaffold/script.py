@@ -33,7 +33,7 @@ def read_script(path: Path) -> Script:
         reason = getattr(error, "strerror", None) or str(error)
         raise _error(path, f"the script cannot be read: {reason}", "name a Python script") from error
     if len(data) > MAX_SCRIPT_BYTES:
-        raise _error(path, f"the script has more than {MAX_SCRIPT_BYTES:,} bytes", "name the script that is started")
+        raise _error(path, f"the script has more than {MAX_SCRIPT_BYTES:,} bytes", "name the script that you start")
     return Script(path, _parse(path, _decode(path, data)))
 
 
@@ -51,12 +51,12 @@ def _decode(path: Path, data: bytes) -> str:
         if at is not None:
             message, hint = f"byte 0x{data[at]:02x} is not UTF-8 text", "save the script as UTF-8"
             raise _error(path, message, hint, *_line_and_column(data, at)) from error
-        raise _error(path, f"the script's encoding is not known: {error}", "save the script as UTF-8", 1, 1) from error
+        raise _error(path, f"the script's encoding is unknown: {error}", "save the script as UTF-8", 1, 1) from error
     at = text.find("\0")
     if at >= 0:
         line = text.count("\n", 0, at) + 1
         raise _error(
-            path, "the script holds a NUL character", "name a Python script", line, at - text.rfind("\n", 0, at)
+            path, "the script contains a NUL character", "name a Python script", line, at - text.rfind("\n", 0, at)
         )
     return text
 
@@ -68,7 +68,7 @@ def _parse(path: Path, text: str) -> ast.Module:
             return ast.parse(text)
     except SyntaxError as error:
         message = f"the script is not valid Python: {error.msg}"
-        raise _error(path, message, "correct it first", error.lineno or 1, error.offset or 1) from error
+        raise _error(path, message, "fix it first", error.lineno or 1, error.offset or 1) from error
     except (RecursionError, MemoryError, ValueError) as error:
         raise _error(path, "the script is nested too deeply to be read", "write the pipeline file by hand") from error
 

@@ -75,7 +75,7 @@ def with_default(argument: Argument, default: object, source: str, said: bool) -
         return _with_default_list(argument, default)
     value = fitting(argument.type, default)
     if value is None:
-        reason = f"its default {source or default!r} cannot be given as {_a(argument.type)}"
+        reason = f"its default {source or default!r} cannot be passed as {_a(argument.type)}"
         return replace(argument, skipped=argument.skipped or reason)
     if not _is_allowed(argument, value):
         return replace(argument, skipped=argument.skipped or f"its default {value!r} is not one of its own choices")
@@ -86,7 +86,7 @@ def _with_default_list(argument: Argument, default: object) -> Argument:
     items = list(default) if isinstance(default, (list, tuple)) else [default]
     values = [fitting(argument.type, item) for item in items]
     if None in values or len(values) > MAX_LIST_ITEMS:
-        return replace(argument, skipped=argument.skipped or f"its default {default!r} cannot be given")
+        return replace(argument, skipped=argument.skipped or f"its default {default!r} cannot be passed")
     return replace(argument, default_list=tuple(value for value in values if value is not None))
 
 
@@ -105,7 +105,7 @@ def with_choices(argument: Argument, choices: object, exact: bool = False) -> Ar
     values = dict.fromkeys(fitting(argument.type, item) for item in items if not exact or _is_of(argument.type, item))
     known = tuple(value for value in values if value is not None)
     if not known and not argument.required:
-        return replace(argument, skipped=argument.skipped or "none of its choices can be given")
+        return replace(argument, skipped=argument.skipped or "none of its choices can be passed")
     return replace(argument, choices=known)
 
 
