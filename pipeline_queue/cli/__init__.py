@@ -20,25 +20,25 @@ if TYPE_CHECKING:
 _COMMANDS = {
     "init": ("init", "Write a first pipeline file from a script."),
     "run": ("run", "Run a pipeline once with the given values."),
-    "sweep": ("sweep", "Run a pipeline for many values."),
+    "sweep": ("sweep", "Run a pipeline for many parameter values."),
     "validate": ("run", "Check a pipeline file without running anything."),
-    "status": ("inspect", "Show all runs and sweeps, or one."),
-    "list": ("inspect", "Show all runs and sweeps."),
-    "logs": ("inspect", "Print what a run's steps wrote."),
+    "status": ("inspect", "Show the latest runs and sweeps, or one of them."),
+    "list": ("inspect", "Show the latest runs and sweeps, as `status` does."),
+    "logs": ("inspect", "Print the output of a run's steps."),
     "trace": ("inspect", "Show what happened to each parameter, step by step."),
-    "explain": ("inspect", "Say why a step was executed or reused."),
-    "compare": ("inspect", "Put runs side by side: values, metrics, outputs."),
-    "results": ("results", "Show a sweep's runs as a table, CSV, JSON, Parquet or a page."),
-    "outputs": ("inspect", "List a run's outputs, or copy them."),
-    "cancel": ("admin", "End a run or a sweep."),
-    "pause": ("sweep", "Start no more steps of a sweep."),
-    "resume": ("sweep", "Go on with a paused sweep."),
-    "retry": ("retry", "Do again what failed, was cancelled or was lost of a sweep or run."),
-    "forget": ("retry", "Remove an ended sweep or run with all its files."),
+    "explain": ("inspect", "Explain why a step was executed or reused."),
+    "compare": ("inspect", "Compare runs side by side: values, metrics, outputs."),
+    "results": ("results", "Show a sweep's runs as a table, CSV, JSON, Parquet or HTML."),
+    "outputs": ("inspect", "List or copy a run's output files."),
+    "cancel": ("admin", "Cancel a run or a sweep."),
+    "pause": ("sweep", "Pause a sweep: start no more of its steps."),
+    "resume": ("sweep", "Resume a paused sweep."),
+    "retry": ("retry", "Re-run the failed, cancelled or lost runs of a sweep."),
+    "forget": ("retry", "Delete an ended sweep or run with all its files."),
     "worker": ("admin", "Start a worker on this machine."),
     "up": ("admin", "Keep a local server, worker and Flower running."),
-    "doctor": ("admin", "Check broker, storage and workers."),
-    "completion": ("completion", "Print the completion script of bash, zsh or fish."),
+    "doctor": ("admin", "Check the broker, storage and workers."),
+    "completion": ("completion", "Print a completion script for bash, zsh or fish."),
 }
 
 _COMPLETES = "_PIPELINE_QUEUE_COMPLETE"
@@ -48,8 +48,8 @@ _COLLECTION_THRESHOLDS = (50_000, 20, 20)
 """What a command imports lives as long as it does. By Python's own thresholds a hundred collections look through it
 while it is imported, for a seventh of the processor time that `status` takes."""
 
-_ATTRIBUTES = {"list": "list_sweeps"}
-"""Where the function cannot be called as the command is."""
+_ATTRIBUTES = {"list": "status"}
+"""Aliases: a command that is another one's function."""
 
 EXIT_CODES = """\b
 Exit codes:
@@ -63,10 +63,10 @@ Exit codes:
 _FIRST_WORDS = {
     "run": "reading the pipeline",
     "sweep": "reading the pipeline",
-    "retry": "looking for what did not succeed",
+    "retry": "looking for runs to retry",
     "up": "starting",
 }
-"""What is printed at once by commands whose imports alone take part of a second."""
+"""Printed at once by commands whose imports take a noticeable part of a second."""
 
 
 class LazyGroup(click.Group):
@@ -87,7 +87,7 @@ class LazyGroup(click.Group):
         return command
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """The names of commands without importing them all."""
+        """The names of the commands, without importing the commands."""
         from click.shell_completion import CompletionItem
 
         found = [CompletionItem(name, help=text) for name, (_, text) in _COMMANDS.items()]
@@ -106,7 +106,7 @@ class LazyGroup(click.Group):
 
             close = difflib.get_close_matches(args[0], _COMMANDS, n=1)
             hint = f" Did you mean '{close[0]}'?" if close else ""
-            raise click.UsageError(f"there is no command '{args[0]}'.{hint}", ctx) from None
+            raise click.UsageError(f"unknown command '{args[0]}'.{hint}", ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -124,7 +124,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """The console script: errors of ours become one plain text and an exit code."""
+    """The console script: prints a PipelineQueueError as plain text and exits with its code."""
     gc.set_threshold(*_COLLECTION_THRESHOLDS)
     from pipeline_queue.contract.errors import PipelineQueueError
 
@@ -169,7 +169,7 @@ def main() -> None:
 
 
 def _complete() -> NoReturn:
-    """Answers a shell, which prints whatever comes: never an error."""
+    """Answers a shell, which would print an error into the prompt: prints completions only."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     with suppress(Exception, SystemExit):
         cli.main(prog_name="pipeline-queue", standalone_mode=False)

@@ -1,4 +1,4 @@
-"""`cancel`, `worker`, `up`, `doctor`: what changes runs and machines."""
+"""`cancel`, `worker`, `up`, `doctor`: control runs and machines."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON obj
 @click.argument("run")
 @_JSON
 def cancel(run: str, as_json: bool) -> None:
-    """End RUN: what is running is ended with its whole process tree, nothing after it starts."""
+    """Cancel RUN, or a whole sweep: kill the process trees of running steps and start no more steps."""
     with reading() as client:
         if client.is_sweep(run):
             _cancel_sweep(client, run, as_json)
@@ -46,9 +46,9 @@ def cancel(run: str, as_json: bool) -> None:
         echo_json(report.model_dump_json(indent=2))
     elif before.state in ENDED:
         echo(
-            f"{report.run} has {report.state} already"
+            f"{report.run} has already {report.state}"
             if report.state != "cancelled"
-            else f"{report.run} is cancelled already"
+            else f"{report.run} is already cancelled"
         )
     else:
         echo(f"{report.run} {'cancelled' if report.state in ENDED else 'is being cancelled'}")
@@ -60,21 +60,25 @@ def _cancel_sweep(client: Client, sweep: str, as_json: bool) -> None:
         echo_json(json.dumps(report.as_json(), indent=2))
         return
     running = report.counts["running"]
-    left = f"; {running:,} {'run is' if running == 1 else 'runs are'} being ended" if running else ""
+    left = f"; {running:,} {'run is' if running == 1 else 'runs are'} still stopping" if running else ""
     if report.state in ("cancelled", "running"):
         echo(f"{report.sweep} is cancelled{left}")
     else:
-        echo(f"{report.sweep} has {report.state} already")
+        echo(f"{report.sweep} has already {report.state}")
 
 
 @click.command()
-@click.option("--slots", "-c", type=click.IntRange(1, 1024), help="Steps at a time (default: one for each CPU).")
-@click.option("--queues", "-Q", default="default", show_default=True, help="Queues to serve, separated by commas.")
-@click.option("--name", default=None, help="Node name; %h is the host (default: a unique one).")
-@click.option("--no-wait", is_flag=True, help="Exit with 3 when the broker cannot be reached, instead of waiting.")
-@click.option("--log-level", default="INFO", show_default=True)
+@click.option(
+    "--slots", "-c", type=click.IntRange(1, 1024), help="Run this many steps at a time (default: one per CPU)."
+)
+@click.option("--queues", "-Q", default="default", show_default=True, help="Serve these queues (comma-separated).")
+@click.option("--name", default=None, help="Use this node name; %h is the host (default: a unique name).")
+@click.option("--no-wait", is_flag=True, help="Exit with 3 if the broker is unreachable, instead of waiting.")
+@click.option(
+    "--log-level", default="INFO", show_default=True, help="Log this level and above: DEBUG, INFO, WARNING, ERROR."
+)
 def worker(slots: int | None, queues: str, name: str | None, no_wait: bool, log_level: str) -> None:
-    """Start a worker on this machine: `celery -A workers worker` with good flags."""
+    """Start a worker on this machine (`celery -A workers worker` with suitable options)."""
     from pipeline_queue.contract.settings import NO_WAIT, settings_from
 
     settings_from(os.environ)
@@ -87,37 +91,39 @@ def worker(slots: int | None, queues: str, name: str | None, no_wait: bool, log_
 
 
 @click.command()
-@click.option("--slots", "-c", type=click.IntRange(1, 1024), help="Steps at a time (default: one for each CPU).")
+@click.option(
+    "--slots", "-c", type=click.IntRange(1, 1024), help="Run this many steps at a time (default: one per CPU)."
+)
 @click.option(
     "--port",
     "--flower-port",
     "flower_port",
     type=click.IntRange(0, 65535),
-    help="Of Flower; 0: any free one (default: 5555, or a free one when that is taken).",
+    help="Serve Flower on this port; 0 picks a free one (default: 5555, or a free one if that is taken).",
 )
-@click.option("--no-flower", is_flag=True, help="Run without Flower.")
+@click.option("--no-flower", is_flag=True, help="Do not start Flower.")
 def up(slots: int | None, flower_port: int | None, no_flower: bool) -> None:
-    """Keep a private server, a worker and Flower running here until Ctrl-C; `run` uses them."""
+    """Keep a private server, a worker and Flower running in this folder until Ctrl-C; `run` and `sweep` use them."""
     from pipeline_queue.contract.errors import InputError
     from pipeline_queue.local.service import Service, Wishes
 
     if not is_local():
-        raise InputError("PIPELINE_QUEUE_BROKER_URL is set: `up` is for the embedded server; start `worker` instead")
+        raise InputError("PIPELINE_QUEUE_BROKER_URL is set: unset it for `up`, or start `pipeline-queue worker`")
     tell_folder_above(data_folder())
     count = slots or len(os.sched_getaffinity(0))
     port = _FLOWER_PORT if flower_port is None else flower_port
     wishes = Wishes(slots=count, flower_port=None if no_flower else port, any_port=flower_port is None)
     service = Service(data_folder(), wishes, say=lambda text: echo(text, err=True))
-    echo(f"starting in {data_folder().root} (Ctrl-C ends it)", err=True)
+    echo(f"starting in {data_folder().root} (Ctrl-C stops it)", err=True)
     if not service.serve():
-        raise InputError(f"a service is running in {data_folder().root} already")
-    echo("stopped; what had not ended goes on with the next `up` or `run`", err=True)
+        raise InputError(f"a service is already running in {data_folder().root}; `run` and `sweep` use it")
+    echo("stopped; unfinished runs continue with the next `up` or `run`", err=True)
 
 
 @click.command()
-@click.option("--dead", is_flag=True, help="Show the messages that workers refused, the newest first.")
-@click.option("--clear-dead", is_flag=True, help="Remove them.")
-@click.option("--adopt-storage", is_flag=True, help="Have the broker use this storage from now on, instead of another.")
+@click.option("--dead", is_flag=True, help="Show the messages that workers rejected, newest first.")
+@click.option("--clear-dead", is_flag=True, help="Delete the rejected messages.")
+@click.option("--adopt-storage", is_flag=True, help="Bind the broker to this storage instead of the one it knows.")
 @_JSON
 def doctor(dead: bool, clear_dead: bool, adopt_storage: bool, as_json: bool) -> None:
     """Check the broker, its persistence and eviction policy, the storage, versions, clocks and workers."""
@@ -153,7 +159,7 @@ def _dead_messages(settings: Settings | None, show: bool, clear: bool, as_json: 
     from pipeline_queue.reporting.doctor import shown_dead
 
     if settings is None:
-        raise BrokerError("no broker is configured and no service runs here, so there are no refused messages")
+        raise BrokerError("no broker: run `pipeline-queue up`, or set PIPELINE_QUEUE_BROKER_URL")
     run_index = RunIndex(settings.broker_url)
     try:
         found = run_index.dead.latest() if show else []
@@ -166,7 +172,7 @@ def _dead_messages(settings: Settings | None, show: bool, clear: bool, as_json: 
     for one in found:
         echo(f"{shown_dead(one)}\n  {one.payload}")
     echo(
-        f"{counted(removed, 'refused message')} removed"
+        f"deleted {counted(removed, 'rejected message')}"
         if clear
-        else f"{counted(len(found), 'refused message')}; `doctor --clear-dead` removes what is kept"
+        else f"{counted(len(found), 'rejected message')}; `doctor --clear-dead` deletes them"
     )

@@ -26,16 +26,16 @@ def data_folder() -> DataFolder:
 
 
 def nearest_data_folder() -> DataFolder:
-    """Where commands look that read or change runs: here, or as git does in a folder above; it is said which."""
+    """Where commands that read or change runs find them: here, or in a folder above, as git does; a note names it."""
     data = DataFolder.nearest(os.environ, Path.cwd())
     if data.root != data_folder().root:
-        echo(f"note: the runs of {data.root}", err=True)
+        echo(f"note: using the runs in {data.root}", err=True)
     return data
 
 
 @contextmanager
 def reading() -> Iterator[Client]:
-    """A client for commands that look: of the running service if there is one, else of the storage alone."""
+    """A client for commands that read: of the running service if there is one, else of the storage alone."""
     if not is_local():
         with Client.connect() as client:
             yield client
@@ -50,7 +50,7 @@ def reading() -> Iterator[Client]:
 def working(slots: int | None = None, nearest: bool = False) -> Iterator[Client]:
     """A client for commands that submit; without a broker, the embedded service is started.
 
-    `nearest`: for runs that are there already, also in a folder above.
+    `nearest` also finds existing runs in a folder above.
     """
     if is_local():
         data = nearest_data_folder() if nearest else data_folder()
@@ -64,18 +64,21 @@ def working(slots: int | None = None, nearest: bool = False) -> Iterator[Client]
 
 
 def tell_folder_above(data: DataFolder) -> None:
-    """Says that runs are about to be kept here although another folder of runs lies above."""
+    """Prints a note if runs will be kept here although a folder above has runs too."""
     above = None if data.root.exists() else DataFolder.above(os.environ, Path.cwd())
     if above and not os.environ.get(DATA):
-        echo(f"note: runs are kept in {data.root}; {DATA}={above.root} keeps them with those above", err=True)
+        echo(
+            f"note: runs are kept in {data.root}; set {DATA}={above.root} to keep them with those above",
+            err=True,
+        )
 
 
 def check_settings() -> None:
     """Raises SettingsError early when only the broker is configured."""
     if not is_local() and not os.environ.get(STORAGE):
-        raise SettingsError(f"{BROKER_URL} is set but {STORAGE} is not; set it to the folder that workers share")
+        raise SettingsError(f"{BROKER_URL} is set but {STORAGE} is not; set it to the folder that all workers share")
 
 
 def storage_root() -> Path:
-    """Of submissions that are about to be made."""
+    """The storage that a new submission goes to."""
     return data_folder().storage if is_local() else Path(os.environ[STORAGE]).expanduser().absolute()

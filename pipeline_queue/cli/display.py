@@ -1,4 +1,4 @@
-"""What a person sees: progress on a terminal, plain lines in a pipe, tables that fit."""
+"""Prints runs for people: progress on a terminal, plain lines in a pipe, tables that fit."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _SIGNS = {"succeeded": "✓", "failed": "✗", "cancelled": "■", "retrying": "
 
 
 def console() -> Console:
-    """Standard output; as wide as it takes when it is not a terminal, so that nothing is cut in a pipe."""
+    """Standard output; wide when it is not a terminal, so that nothing is cut in a pipe."""
     return Console(width=None if sys.stdout.isatty() else 200, highlight=False)
 
 
@@ -61,7 +61,7 @@ def plain(event: Event) -> str:
 
 
 def _watch_live(client: Client, run: str) -> RunRecord:
-    # Here, as no other command needs them, and they take long to import on a busy machine.
+    # Imported here: no other command needs them, and they are slow to import on a busy machine.
     from rich.live import Live
     from rich.spinner import Spinner
 
@@ -127,28 +127,28 @@ def print_report(report: RunRecord) -> None:
 
 
 def _print_remarks(report: RunRecord, out: Console) -> None:
-    """What was noted on its steps, and where lies what failed ones left."""
+    """The notes on its steps, and where the files of failed steps are."""
     for step in report.steps:
         for note in step.notes:
             out.print(safe_text(f"note on {step.name}: {note}"), soft_wrap=True)
         if step.kept and Path(step.kept).is_dir():  # it is removed after some days
-            out.print(safe_text(f"what {step.name} left: {step.kept}"), soft_wrap=True)
+            out.print(safe_text(f"files left by {step.name}: {step.kept}"), soft_wrap=True)
 
 
 def _print_failures(report: RunRecord) -> None:
-    """Why the run failed, on standard error."""
+    """Prints why the run failed, on standard error."""
     err = Console(stderr=True, highlight=False)
     failed = [step for step in report.steps if step.state == "failed" and step.message]
     for step in failed:
         err.print(safe_text(_with_short_lines(step.message), style="red"), soft_wrap=True)
         if step.log:
-            err.print(safe_text(f"whole log: {step.log}"), soft_wrap=True)
+            err.print(safe_text(f"full log: {step.log}"), soft_wrap=True)
     if report.message and not failed:
         err.print(safe_text(_with_short_lines(report.message)), soft_wrap=True)
 
 
 def _with_short_lines(message: str) -> str:
-    """The end of a log without what would fill a window: the log itself has the whole lines. The first line is ours."""
+    """Cuts long lines of a log's end, which the log itself has in full. The first line is ours."""
     return "\n".join(
         line if number == 0 or len(line) <= _MAX_LINE_CHARACTERS
         else f"{line[:_MAX_LINE_CHARACTERS]}… (+{counted(len(line) - _MAX_LINE_CHARACTERS, 'character')})"
@@ -165,9 +165,9 @@ def print_explanation(told: Explanation) -> None:
     out.print(safe_text(f"because  {told.because}"), soft_wrap=True)
     out.print(safe_text(f"reuse    {told.reuse}, identity {told.identity}"))
     if told.compared is None:
-        out.print(safe_text("compared with no other: no run near it has this step"))
+        out.print(safe_text("not compared: no similar run has this step"))
     elif not told.compared.differences:
-        out.print(safe_text(f"the same identity as in {told.compared.run}"))
+        out.print(safe_text(f"same identity as in {told.compared.run}"))
     else:
         out.print(safe_text(f"compared with {told.compared.run}:"))
         rows = [[one.step, one.component, one.here, one.there] for one in told.compared.differences]
@@ -215,7 +215,7 @@ def _files_below(folder: Path) -> Iterator[Path]:
 
 
 def safe_text(content: str, style: str = "", justify: JustifyMethod | None = None) -> Text:
-    """A text in which nothing of a log, a name or a value does anything to the terminal."""
+    """A text without control characters, whatever a log, a name or a value holds."""
     return Text(harmless(content), style=style, justify=justify)
 
 

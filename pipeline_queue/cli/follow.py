@@ -32,17 +32,17 @@ _LEFT = 130
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What is followed, as it is at one moment; `show` prints that as `status` does."""
+    """What is followed, at one moment; `show` prints it as `status` does."""
 
     reports: Sequence[Report]
     show: Callable[[], None]
 
 
 def follow(look: Callable[[Client], Look], as_json: bool) -> int:
-    """Shows it until all of it has ended; the exit code.
+    """Shows everything that `look` reports until it has ended, and returns the exit code.
 
-    That is 0 when all that had not ended at first has succeeded, or all that was asked for when it had ended before;
-    1 when not; 130 when Ctrl-C leaves. Raises what `look` raises.
+    The exit code is 0 if all runs unfinished at the first look (or, if there were none, all runs shown) succeeded;
+    1 if not; 130 after Ctrl-C. Raises what `look` raises.
     """
     try:
         if sys.stdout.isatty() and not as_json:
@@ -50,7 +50,7 @@ def follow(look: Callable[[Client], Look], as_json: bool) -> int:
         else:
             last, begun = _follow_plain(look, as_json)
     except KeyboardInterrupt:
-        echo("\nleft; what has not ended goes on", err=True)
+        echo("\nstopped watching; unfinished runs continue", err=True)
         return _LEFT
     return int(any(report.state != "succeeded" for report in last.reports if not begun or name_of(report) in begun))
 
@@ -94,7 +94,7 @@ def _looked_up(stack: ExitStack) -> Client:
 
 
 def _follow_live(look: Callable[[Client], Look]) -> tuple[Look, frozenset[str]]:
-    """Redraws the screen; what is there at the end stays. The last look, and what had not ended at the first."""
+    """Redraws the screen and leaves the last one there. Returns the last look, and what was unfinished at the first."""
     begun: frozenset[str] | None = None
     screen = Console(highlight=False)
     with Live(console=screen, transient=True, auto_refresh=False) as live:
@@ -142,7 +142,7 @@ def _unended(look: Look) -> frozenset[str]:
 
 
 def _lines(report: Report) -> list[tuple[str, str]]:
-    """What a change is told of, and the line that tells it; of a run its state comes last when it has ended."""
+    """Pairs of what changed and the line that says so; a run's own state comes last when it has ended."""
     if isinstance(report, SweepReport):
         return [(report.sweep, f"{one_line(report.name)} {change_line(report)}")]
     steps = [

@@ -1,4 +1,4 @@
-"""`status`, `logs`, `trace`, `explain`, `compare`, `outputs`: what happened, read and never changed."""
+"""`status`, `logs`, `trace`, `explain`, `compare`, `outputs`: show what happened, and change nothing."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ _UNFINISHED = ("queued", "running", "waiting", "pausing")
 
 @click.command()
 @click.argument("run", required=False, metavar="[RUN]")
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="How many to list.")
-@click.option("--follow", "-f", "goes_on", is_flag=True, help="Show it again at every change until it has ended.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="Show at most this many.")
+@click.option("--follow", "-f", "goes_on", is_flag=True, help="Show every change until everything shown has ended.")
 @_JSON
 def status(run: str | None, limit: int, goes_on: bool, as_json: bool) -> None:
     """Show the latest runs and sweeps, or one RUN or sweep (an id, a unique part of one, or `last`).
 
-    With --follow a terminal is redrawn, and elsewhere each change is one line (with --json, one object). The exit
-    code is 0 when what was followed succeeded, else 1. Ctrl-C leaves.
+    With --follow, a terminal is redrawn; elsewhere each change prints one line (with --json, one object). The exit
+    code is 0 if everything followed succeeded, else 1. Ctrl-C stops watching.
     """
     if goes_on:
         from pipeline_queue.cli.follow import follow
@@ -89,14 +89,6 @@ def _look_at(client: Client, name: str | None, limit: int) -> Look:
     return Look(reports, show)
 
 
-@click.command("list")
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="How many to list.")
-@_JSON
-def list_sweeps(limit: int, as_json: bool) -> None:
-    """Show the latest runs and sweeps, one row each."""
-    _list(limit, as_json)
-
-
 def _list(limit: int, as_json: bool) -> None:
     with reading() as client:
         reports = _reports(client, None, limit)
@@ -117,7 +109,7 @@ def _list(limit: int, as_json: bool) -> None:
 
 def _print_rows(root: Path, reports: Sequence[RunRecord | SweepReport]) -> None:
     if not reports:
-        echo(f"no runs yet in {root}: pipeline-queue run FILE -p name=value")
+        echo(f"no runs yet in {root}; start one: pipeline-queue run FILE -p name=value")
         return
     from pipeline_queue.cli.sweep_display import print_rows
 
@@ -125,25 +117,25 @@ def _print_rows(root: Path, reports: Sequence[RunRecord | SweepReport]) -> None:
 
 
 def _tell_holds(client: Client) -> None:
-    """Workers that take no steps, on standard error: why nothing may go on."""
+    """Prints the workers that take no steps, and why, on standard error."""
     for name, hold in client.holds():
         echo(f"! worker {name} takes no steps: {hold}", err=True)
 
 
 def _tell_unserved(states: Sequence[str], served: bool) -> None:
-    """What is called running or queued does not go on while nobody executes it."""
+    """Says so when runs are unfinished and nothing executes them."""
     waiting = [state for state in states if state in _UNFINISHED]
     if served or not waiting:
         return
-    what = "it goes on" if len(waiting) == 1 else f"{len(waiting)} of these go on"
+    what = "it continues" if len(waiting) == 1 else f"{len(waiting)} of these continue"
     if is_local():
-        echo(f"no service runs; {what} with the next `pipeline-queue up` or `run` in this folder")
+        echo(f"no service is running; {what} with the next `pipeline-queue up` or `run` in this folder")
     else:
-        echo(f"no worker runs; {what} when one is started: pipeline-queue worker")
+        echo(f"no worker is running; {what} when you start one: pipeline-queue worker")
 
 
 def _print_report(report: RunRecord | SweepReport, as_json: bool, served: bool) -> None:
-    """JSON says of what has not ended whether anybody executes it."""
+    """Prints one report; JSON of an unfinished one has `served`: whether anything executes it."""
     if as_json:
         data = report.as_json() if isinstance(report, SweepReport) else report.model_dump(mode="json")
         more = {"served": served} if report.state in _UNFINISHED else {}
@@ -161,9 +153,9 @@ def _print_report(report: RunRecord | SweepReport, as_json: bool, served: bool) 
 @click.command()
 @_RUN
 @click.argument("step", required=False)
-@click.option("--follow", "-f", is_flag=True, help="Go on until the run has ended.")
+@click.option("--follow", "-f", is_flag=True, help="Keep printing until the run has ended.")
 def logs(run: str, step: str | None, follow: bool) -> None:
-    """Print what the steps of RUN wrote, byte for byte; with STEP, of that one alone."""
+    """Print the output of RUN's steps byte for byte; with STEP, only that step's."""
     with reading() as client:
         report = client.run(run)
         names = [one.name for one in report.steps]
@@ -185,7 +177,7 @@ def _print_log(client: Client, run: str, step: str, heading: bool) -> None:
         try:
             _write_log(path)
         except FileNotFoundError:
-            # It was published between the look and the read: the log lies in the step's folder now.
+            # The step was published meanwhile: its log is in the step's folder now.
             published = client.logs(run, step)
             if published:
                 _write_log(published)
@@ -217,7 +209,7 @@ def _follow(client: Client, run: str, step: str, heading: bool) -> None:
 
 
 def _opened(log: str | None) -> PatientReader | None:
-    """None while there is no log: of a step that has not begun, that printed nothing, or is just being published."""
+    """None while there is no log: the step has not begun, printed nothing, or is just being published."""
     try:
         return PatientReader(Path(log)) if log else None
     except FileNotFoundError:
@@ -225,7 +217,7 @@ def _opened(log: str | None) -> PatientReader | None:
 
 
 def _is_over(summary: StepSummary, shown: int) -> bool:
-    """Whether nothing of the step's log is still to come; `shown` is the attempt whose log was, -1 for none."""
+    """Whether the step's log is complete; `shown` is the attempt whose log was printed, -1 for none."""
     return summary.state in ("succeeded", "failed", "skipped") and (shown >= 0 or summary.log is None)
 
 
@@ -252,7 +244,7 @@ def _heading(step: str, wanted: bool) -> None:
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @_JSON
 def trace(runs: tuple[str, ...], as_json: bool) -> None:
-    """Show, row by row, what happened to each parameter of RUN (of several: one table)."""
+    """Show, row by row, what happened to each parameter of RUN; several RUNs share one table."""
     from pipeline_queue.reporting.trace import process_table
 
     with reading() as client:
@@ -271,10 +263,10 @@ def trace(runs: tuple[str, ...], as_json: bool) -> None:
 @click.command()
 @_RUN
 @click.argument("step")
-@click.option("--against", metavar="RUN", help="The run to compare with (default: the nearest).")
+@click.option("--against", metavar="RUN", help="Compare with this run (default: the nearest).")
 @_JSON
 def explain(run: str, step: str, against: str | None, as_json: bool) -> None:
-    """Say why STEP of RUN was executed or reused, and what differs from the nearest run."""
+    """Explain why STEP of RUN was executed or reused, and what differs from the nearest run."""
     with reading() as client:
         told = client.explain(run, step, against)
     if as_json:
@@ -289,7 +281,7 @@ def explain(run: str, step: str, against: str | None, as_json: bool) -> None:
 @click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...")
 @_JSON
 def compare(runs: tuple[str, ...], as_json: bool) -> None:
-    """Put runs side by side: parameter values, metrics and outputs."""
+    """Compare runs side by side: parameter values, metrics and outputs."""
     from pipeline_queue.reporting.trace import status_tracker
 
     with reading() as client:
@@ -317,12 +309,12 @@ def compare(runs: tuple[str, ...], as_json: bool) -> None:
 @click.command()
 @_RUN
 @click.argument("destination", required=False, type=click.Path(path_type=Path))
-@click.option("--failed", is_flag=True, help="What failed steps left, instead of published files.")
+@click.option("--failed", is_flag=True, help="Use the files that failed steps left, not published ones.")
 @_JSON
 def outputs(run: str, destination: Path | None, failed: bool, as_json: bool) -> None:
-    """List the output files of RUN, or copy them to the new or empty folder DESTINATION, one folder for each step.
+    """List the output files of RUN, or copy them to DESTINATION, a new or empty folder, with one subfolder per step.
 
-    Of a sweep, those of all its runs: one folder for each run, called by its index.
+    For a sweep, use the files of all its runs, with one subfolder per run, named by its index.
     """
     from pipeline_queue.cli.display import files_in
 
@@ -343,7 +335,10 @@ def outputs(run: str, destination: Path | None, failed: bool, as_json: bool) -> 
         echo_json(json.dumps({"runs": found} if is_sweep else found[0], indent=2))
         return
     if count := sum(map(len, gone.values())):
-        echo(f"what {counted(count, 'failed step')} left is removed by now: {KEEP_DAYS} and {KEEP_TOTAL}", err=True)
+        echo(
+            f"the files of {counted(count, 'failed step')} were removed; {KEEP_DAYS} and {KEEP_TOTAL} set what is kept",
+            err=True,
+        )
     files = [file for steps in listed.values() for paths in steps.values() for file in paths]
     if destination is not None:
         of = f" of {counted(len(reports), 'run')}" if is_sweep else ""
@@ -354,7 +349,7 @@ def outputs(run: str, destination: Path | None, failed: bool, as_json: bool) -> 
 
 
 def _below(run: str, step: str, is_sweep: bool) -> str:
-    """Where a step's files are copied to: of a sweep, below its run's index."""
+    """The subfolder for a step's files; for a sweep, below its run's index."""
     return f"{run.rpartition('.')[2]}/{step}" if is_sweep else step
 
 
@@ -365,13 +360,13 @@ def _folders_of(report: RunRecord, failed: bool) -> dict[str, Path]:
 
 
 def _removed_of(report: RunRecord) -> list[str]:
-    """The failed steps whose files were kept and are not any more."""
+    """The failed steps whose kept files have been removed."""
     return [step.name for step in report.steps if step.kept and not Path(step.kept).is_dir()]
 
 
 def _copy_outputs(folders: dict[str, Path], destination: Path) -> None:
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
-        raise InputError(f"{destination} is there already; name a new or an empty folder")
+        raise InputError(f"{destination} already exists; name a new or an empty folder")
     from pipeline_queue.storage.sparse_files import copy_tree
 
     try:
@@ -379,4 +374,4 @@ def _copy_outputs(folders: dict[str, Path], destination: Path) -> None:
             (destination / name).parent.mkdir(parents=True, exist_ok=True)
             copy_tree(folder, destination / name)
     except OSError as error:
-        raise StorageError(f"the outputs cannot be copied to {destination}: {error}") from error
+        raise StorageError(f"cannot copy the outputs to {destination}: {error}; name another folder") from error

@@ -87,14 +87,17 @@ def interruptible(name: str, cancelling: Cancelling, again_seconds: float = AGAI
         try:
             try:
                 presses.arm(after=0)
-                echo(f"{name} is accepted (Ctrl-C leaves it running, twice cancels it)", err=True)
+                echo(f"{name} accepted (Ctrl-C stops watching, Ctrl-C twice cancels it)", err=True)
                 yield
                 return
             finally:
                 presses.disarm()
         except KeyboardInterrupt:
             presses.disarm()  # the next press may have come just before the other one
-        echo(f"\n{name} goes on (pipeline-queue status {name}); Ctrl-C within {again_seconds:g} s cancels it", err=True)
+        echo(
+            f"\n{name} continues (pipeline-queue status {name}); Ctrl-C again within {again_seconds:g} s cancels it",
+            err=True,
+        )
         if presses.is_pressed_within(again_seconds, after=1):
             _cancel(name, cancelling, presses)
     sys.exit(_LEFT)
@@ -114,7 +117,7 @@ def _cancel(name: str, cancelling: Cancelling, presses: _Presses) -> None:
             presses.disarm()
     except (KeyboardInterrupt, TimeoutError):
         presses.disarm()
-        echo(f"\n{name} is being cancelled; pipeline-queue status {name} shows when that is done", err=True)
+        echo(f"\n{name} is being cancelled; pipeline-queue status {name} shows when it has ended", err=True)
     else:
         echo(f"{name} is cancelled", err=True)
 

@@ -23,16 +23,23 @@ _ROWS_ON_A_TERMINAL = 50
 
 @click.command()
 @click.argument("sweep")
-@click.option("--sort", metavar="NAME,…", help="Sort by these; with - in front the largest first: --sort -accuracy.")
+@click.option("--sort", metavar="NAME,…", help="Sort by these columns; a leading - sorts descending: --sort -accuracy.")
 @click.option(
-    "--where", multiple=True, metavar="CONDITION", help="Only these runs: 'accuracy>0.9 and optimizer in (sgd, adam)'."
+    "--where",
+    multiple=True,
+    metavar="CONDITION",
+    help="Show only matching runs: 'accuracy>0.9 and optimizer in (sgd, adam)'.",
 )
-@click.option("--columns", metavar="NAME,…", help="Only these columns.")
-@click.option("--limit", type=click.IntRange(1), help=f"How many runs (on a terminal {_ROWS_ON_A_TERMINAL}, else all).")
+@click.option("--columns", metavar="NAME,…", help="Show only these columns.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    help=f"Show at most this many runs (default: {_ROWS_ON_A_TERMINAL} on a terminal, else all).",
+)
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--parquet", type=_FILE, help="Write a Parquet file (needs pyarrow).")
-@click.option("--html", type=_FILE, help="Write one page with table and plots that opens offline.")
+@click.option("--html", type=_FILE, help="Write an HTML page with a table and plots that opens offline.")
 def results(
     sweep: str,
     sort: str | None,
@@ -44,7 +51,7 @@ def results(
     parquet: Path | None,
     html: Path | None,
 ) -> None:
-    """Show the runs of SWEEP that have ended: parameters that differ, state, metrics, seconds.
+    """Show the ended runs of SWEEP: parameters that differ, state, metrics, seconds.
 
     \b
     Examples:
@@ -53,7 +60,7 @@ def results(
       pipeline-queue results last --html results.html
     """
     if as_csv + as_json + bool(parquet) + bool(html) > 1:
-        raise InputError("give one of --csv, --json, --parquet and --html")
+        raise InputError("--csv, --json, --parquet and --html exclude each other; give one of them")
     ended = _read(sweep)
     keys = _names(sort)
     every, names = _selected(ended, keys, where, _names(columns))
@@ -69,7 +76,7 @@ def results(
     elif rows:
         _print_table(rows, every, names, keys, limit)
     else:
-        echo(f"none of the {counted(len(ended), 'ended run')} fits" if ended else "no run has ended yet", err=True)
+        echo(f"none of the {counted(len(ended), 'ended run')} matches" if ended else "no run has ended yet", err=True)
 
 
 def _read(sweep: str) -> list[Row]:
@@ -106,7 +113,7 @@ def _print(rows: list[Row], names: list[str] | None, as_csv: bool) -> None:
     if as_csv:
         # Bytes: the line ends of CSV are its own, not the platform's.
         text = to_csv(rows, names)
-        # To a terminal harmless, to a file or another program as it is.
+        # Escaped on a terminal, unchanged in a file or another program.
         if sys.stdout.isatty():
             text = harmless(text.replace("\r\n", "\n"))
         click.echo(text.encode(errors="replace"), nl=False)
@@ -123,12 +130,12 @@ def _page(rows: list[Row], names: list[str] | None, sweep: str, keys: list[str])
 
 def _write(path: Path, data: bytes, runs: int) -> None:
     if path.exists() and not path.is_file():
-        raise InputError(f"{path} is not a file that can be replaced")
+        raise InputError(f"{path} is not a regular file; name another file")
     try:
         replace_file(path, data)
     except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
-    echo(f"{counted(runs, 'run')} written to {path}")
+        raise InputError(f"cannot write {path}: {error.strerror or error}; name another file") from error
+    echo(f"wrote {counted(runs, 'run')} to {path}")
 
 
 def _print_table(
@@ -145,4 +152,4 @@ def _print_table(
     for line in failure_lines(grouped((row.run, row.cause, row.is_shared) for row in rows if row.cause)):
         echo(within_width(harmless(line)))
     if len(shown) < len(rows):
-        echo(f"{len(rows) - len(shown):,} more: --limit, --csv or --html shows them", err=True)
+        echo(f"{len(rows) - len(shown):,} more; --limit, --csv or --html shows them", err=True)

@@ -1,4 +1,4 @@
-"""The table of `results`: laid out by hand, since ten thousand rows must be there in a moment."""
+"""The table of `results`: laid out by hand, because ten thousand rows must appear at once."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def _remarks(alike: Sequence[str], left_out: Sequence[str], width: int | None) -
     """A line each on a terminal: what does not fit is counted."""
     lines = []
     if alike:
-        lines.append(_listed("the same in all:", alike, "", width))
+        lines.append(_listed("same in all runs:", alike, "", width))
     if left_out:
         lines.append(_listed("hidden:", left_out, " (see --columns, --csv, --html)", width))
     return ["", *(click.style(line, dim=True) for line in lines)] if lines else []

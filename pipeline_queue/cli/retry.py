@@ -1,4 +1,4 @@
-"""`retry` and `forget`: what becomes of sweeps that have ended."""
+"""`retry` and `forget`: re-run or delete what has ended."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline_queue.cli.printing import echo
 from pipeline_queue.cli.watch import json_of_run, json_of_sweep, watch_run, watch_sweep
 from pipeline_queue.client import Client
 from pipeline_queue.contract.errors import InputError
-from pipeline_queue.contract.wording import counted, is_are
+from pipeline_queue.contract.wording import counted
 from pipeline_queue.loading.steps import duration_seconds
 
 _SHOWN_AFTER_SECONDS = 0.5
@@ -21,15 +21,19 @@ _SHOWN_EACH_SECONDS = 0.1
 
 @click.command()
 @click.argument("sweep_name", metavar="SWEEP")
-@click.option("--failed", is_flag=True, help="Only what failed, not what was cancelled.")
-@click.option("--where", metavar="CONDITION", help="Only these runs: 'learning_rate>0.01 and state=failed'.")
-@click.option("--detach", is_flag=True, help="Return as soon as the runs wait again.")
-@click.option("--slots", type=click.IntRange(1, 1024), help="Steps at a time of the embedded worker (default: CPUs).")
+@click.option("--failed", is_flag=True, help="Re-run only failed runs, not cancelled ones.")
+@click.option("--where", metavar="CONDITION", help="Re-run only matching runs: 'learning_rate>0.01 and state=failed'.")
+@click.option("--detach", is_flag=True, help="Return as soon as the runs are queued again.")
+@click.option(
+    "--slots",
+    type=click.IntRange(1, 1024),
+    help="Steps that the embedded worker runs at a time (default: one per CPU).",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def retry(sweep_name: str, failed: bool, where: str | None, detach: bool, slots: int | None, as_json: bool) -> None:
-    """Do again what of SWEEP, or of one run, failed, was cancelled or was lost.
+    """Re-run the failed, cancelled or lost runs of SWEEP, or one such run.
 
-    A run goes on from its first unpublished step; what is published stays as it is.
+    Each run continues from its first unpublished step; published steps are not repeated.
 
     \b
     Examples:
@@ -53,13 +57,20 @@ def retry(sweep_name: str, failed: bool, where: str | None, detach: bool, slots:
 
 @click.command()
 @click.argument("sweep_name", metavar="[SWEEP]", required=False)
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--reused", is_flag=True, help="Instead of a sweep: steps with `reuse: always` that no run links to.")
-@click.option("--older-than", default="1h", show_default=True, help="With --reused: not made or used since; 30m, 7d.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.option(
+    "--reused", is_flag=True, help="Delete the steps with `reuse: always` that no run links to, instead of a sweep."
+)
+@click.option(
+    "--older-than",
+    default="1h",
+    show_default=True,
+    help="With --reused: delete only steps unused for this long, such as 30m or 7d.",
+)
 def forget(sweep_name: str | None, yes: bool, reused: bool, older_than: str) -> None:
-    """Remove SWEEP, or a single run, that has ended: its outputs, logs and records. There is no way back."""
+    """Delete SWEEP, or a single run, that has ended: its outputs, logs and records. This cannot be undone."""
     if reused == (sweep_name is not None):
-        raise InputError("name a sweep to remove, or give --reused")
+        raise InputError("name a sweep to delete, or pass --reused, but not both")
     if sweep_name is None:
         _forget_reused(yes, older_than)
         return
@@ -67,11 +78,11 @@ def forget(sweep_name: str | None, yes: bool, reused: bool, older_than: str) -> 
         report = client.sweep(sweep_name)
         if not yes:
             if not sys.stdin.isatty():
-                raise InputError("there is nobody to ask; give --yes to remove it")
+                raise InputError("stdin is not a terminal; pass --yes to delete without confirmation")
             runs = counted(report.total, "run")
-            click.confirm(f"Remove {report.sweep} ({runs}, {report.state}) with all its files?", abort=True, err=True)
+            click.confirm(f"Delete {report.sweep} ({runs}, {report.state}) with all its files?", abort=True, err=True)
         name = client.forget(sweep_name)
-    echo(f"{name} is removed")
+    echo(f"deleted {name}")
 
 
 def _forget_reused(yes: bool, older_than: str) -> None:
@@ -81,11 +92,11 @@ def _forget_reused(yes: bool, older_than: str) -> None:
     with reading() as client:
         if not yes:
             if not sys.stdin.isatty():
-                raise InputError("there is nobody to ask; give --yes to remove them")
-            click.confirm("Remove the reused steps that no run links to any more?", abort=True, err=True)
+                raise InputError("stdin is not a terminal; pass --yes to delete without confirmation")
+            click.confirm("Delete the reused steps that no run links to?", abort=True, err=True)
         removed, left = client.forget_reused(seconds)
-    what = "nothing is removed" if removed == 0 else f"{counted(removed, 'reused step')} {is_are(removed)} removed"
-    echo(f"{what}; {left:,} {'stays' if left == 1 else 'stay'}")
+    what = "deleted nothing" if removed == 0 else f"deleted {counted(removed, 'reused step')}"
+    echo(f"{what}; kept {left:,}")
 
 
 def _json(client: Client, asked: str, sweep: str) -> str:
@@ -93,35 +104,35 @@ def _json(client: Client, asked: str, sweep: str) -> str:
 
 
 class _Progress:
-    """How far a retry is: on a terminal, in a line that is written over while that takes long."""
+    """Shows on a terminal how far a slow retry is, in one line that is overwritten."""
 
     def __init__(self) -> None:
         self._next = time.monotonic() + _SHOWN_AFTER_SECONDS
         self._is_shown = False
 
     def show(self, count: int) -> None:
-        """So many runs are open again."""
+        """`count` runs have been reopened so far."""
         if time.monotonic() < self._next or not sys.stderr.isatty():
             return
         self._next = time.monotonic() + _SHOWN_EACH_SECONDS
         self._is_shown = True
-        sys.stderr.write(f"\r{counted(count, 'run')} {is_are(count)} open again")
+        sys.stderr.write(f"\rreopened {counted(count, 'run')}")
         sys.stderr.flush()
 
     def end(self, count: int) -> None:
-        """So many it was."""
+        """`count` runs have been reopened in all."""
         if self._is_shown:
             sys.stderr.write("\r\033[K")
         _say(count)
 
 
 def _say(count: int) -> None:
-    text = "nothing to retry" if count == 0 else f"{count:,} {'run is' if count == 1 else 'runs are'} retried"
+    text = "nothing to retry" if count == 0 else f"retrying {counted(count, 'run')}"
     echo(text, err=True)
 
 
 def _serve_queues(client: Client, sweep: str) -> None:
-    """The embedded worker serves only the queues that it was told of."""
+    """Has the embedded worker serve the sweep's queues; it serves only those it was asked to."""
     if is_local():
         client.serve_queues(client.queues(sweep))
 

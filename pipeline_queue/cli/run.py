@@ -21,10 +21,10 @@ from pipeline_queue.submitting.submission import prepare_run
 
 _FILE = click.argument("file", type=click.Path(path_type=Path))
 _VALUES = click.option(
-    "-p", "--param", "values", multiple=True, metavar="NAME=VALUE", help="A parameter's value; repeat for more."
+    "-p", "--param", "values", multiple=True, metavar="NAME=VALUE", help="Set a parameter; repeat for more."
 )
 _PARAMS_FILE = click.option(
-    "--params-file", type=click.Path(path_type=Path), help="YAML or JSON file of NAME: VALUE; -p wins over it."
+    "--params-file", type=click.Path(path_type=Path), help="Read values from a YAML or JSON file; -p overrides them."
 )
 
 
@@ -33,12 +33,16 @@ _PARAMS_FILE = click.option(
 @_VALUES
 @_PARAMS_FILE
 @click.option("--detach", is_flag=True, help="Return as soon as the run is accepted.")
-@click.option("--slots", type=click.IntRange(1, 1024), help="Steps at a time of the embedded worker (default: CPUs).")
+@click.option(
+    "--slots",
+    type=click.IntRange(1, 1024),
+    help="Steps that the embedded worker runs at a time (default: one per CPU).",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def run(
     file: Path, values: tuple[str, ...], params_file: Path | None, detach: bool, slots: int | None, as_json: bool
 ) -> None:
-    """Run the pipeline FILE once and wait for its end.
+    """Run the pipeline FILE once and wait until it has ended.
 
     \b
     Examples:
@@ -68,7 +72,7 @@ def run(
 @_PARAMS_FILE
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def validate(file: Path, values: tuple[str, ...], params_file: Path | None, as_json: bool) -> None:
-    """Check the pipeline FILE, and values if any are given, without running anything."""
+    """Check the pipeline FILE, and the values if you give any, without running anything."""
     try:
         loaded = load_pipeline(file)
         notes = check_sweep(loaded)
@@ -104,7 +108,7 @@ def _given(values: tuple[str, ...], params_file: Path | None) -> dict[str, Given
         one = given_on_command_line(name, value)
         if not equals or not name:
             problems.append(
-                Problem(Place(f"-p {text[:80]}"), "this is not NAME=VALUE", "for example -p learning_rate=0.01")
+                Problem(Place(f"-p {text[:80]}"), "expected NAME=VALUE", "for example -p learning_rate=0.01")
             )
         elif name in named:
             problems.append(Problem(one.place, f"'{name}' is given twice", "give each parameter once"))

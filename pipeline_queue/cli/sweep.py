@@ -37,29 +37,40 @@ _MAX_COUNTED = 200_000
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
-    "-p", "--param", "values", multiple=True, metavar="NAME=VALUES", help="Values, or a form such as range(0,9)."
+    "-p",
+    "--param",
+    "values",
+    multiple=True,
+    metavar="NAME=VALUES",
+    help="Set a parameter's values: a list, or a form such as range(0,9).",
 )
 @click.option(
-    "--params-file", type=click.Path(path_type=Path), help="YAML or JSON file of NAME: VALUE; -p wins over it."
+    "--params-file", type=click.Path(path_type=Path), help="Read values from a YAML or JSON file; -p overrides them."
 )
-@click.option("--zip", "zips", multiple=True, metavar="A,B", help="Let these go in step instead of crosswise.")
-@click.option("--points", type=click.Path(path_type=Path), help="CSV or JSONL file, a point a line.")
-@click.option("--random", "random_count", metavar="N", help="Draw N points of the distributions given with -p.")
-@click.option("--seed", metavar="N", help="Seed of --random (default 0).")
-@click.option("--repeat", metavar="N", help="Each point N times.")
-@click.option("--max-runs", metavar="N", help="The first N points only.")
-@click.option("--max-parallel", metavar="N", help="At most N runs at a time.")
-@click.option("--priority", metavar="high|normal|low", help="Against other sweeps.")
-@click.option("--on-failure", metavar="continue|stop", help="What a failed run does to the rest.")
-@click.option("--max-failures", metavar="N", help="With `stop`: how many may fail.")
-@click.option("--unused", metavar="allow|refuse", help="Whether a parameter may vary that no step uses.")
-@click.option("--name", default="", help="A name: submitting the same again under it finds the first.")
-@click.option("--dry-run", is_flag=True, help="Say what would run; touch nothing.")
+@click.option(
+    "--zip", "zips", multiple=True, metavar="A,B", help="Pair these parameters instead of taking their product."
+)
+@click.option("--points", type=click.Path(path_type=Path), help="Read points from a CSV or JSONL file, one per line.")
+@click.option("--random", "random_count", metavar="N", help="Draw N points from the distributions given with -p.")
+@click.option("--seed", metavar="N", help="Set the seed of --random (default: 0).")
+@click.option("--repeat", metavar="N", help="Run each point N times.")
+@click.option("--max-runs", metavar="N", help="Run only the first N points.")
+@click.option("--max-parallel", metavar="N", help="Run at most N runs at a time.")
+@click.option("--priority", metavar="high|normal|low", help="Set the priority among sweeps.")
+@click.option("--on-failure", metavar="continue|stop", help="Continue or stop the sweep when a run fails.")
+@click.option("--max-failures", metavar="N", help="With `--on-failure stop`: tolerate N failed runs.")
+@click.option("--unused", metavar="allow|refuse", help="Allow or refuse to vary a parameter that no step uses.")
+@click.option("--name", default="", help="Name the sweep; submitting it again under that name finds the first one.")
+@click.option("--dry-run", is_flag=True, help="Print what would run; change nothing.")
 @click.option("--detach", is_flag=True, help="Return as soon as the sweep is accepted.")
-@click.option("--slots", type=click.IntRange(1, 1024), help="Steps at a time of the embedded worker (default: CPUs).")
+@click.option(
+    "--slots",
+    type=click.IntRange(1, 1024),
+    help="Steps that the embedded worker runs at a time (default: one per CPU).",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def sweep(file: Path, dry_run: bool, detach: bool, slots: int | None, name: str, as_json: bool, **asked: Any) -> None:
-    """Run the pipeline FILE for many values and wait for the end of all.
+    """Run the pipeline FILE for many values and wait until all runs have ended.
 
     \b
     Examples:
@@ -146,18 +157,18 @@ def _print_plan(pipeline: Pipeline, space: Space, as_json: bool) -> None:
 @click.command()
 @click.argument("sweep_name", metavar="SWEEP")
 def pause(sweep_name: str) -> None:
-    """Start no more steps of SWEEP; those that execute go on to their end."""
+    """Pause SWEEP: start no more of its steps; steps that are running finish."""
     from pipeline_queue.cli.sweep_display import state_text
 
     with reading() as client:
         report = client.pause_sweep(sweep_name)
-    echo(f"{report.sweep} is {state_text(report)}; go on with: pipeline-queue resume {report.sweep}")
+    echo(f"{report.sweep} is {state_text(report)}; resume it: pipeline-queue resume {report.sweep}")
 
 
 @click.command()
 @click.argument("sweep_name", metavar="SWEEP")
 def resume(sweep_name: str) -> None:
-    """Go on with a paused SWEEP."""
+    """Resume a paused SWEEP."""
     with reading() as client:
         report = client.resume_sweep(sweep_name)
     echo(f"{report.sweep} is {report.state}")

@@ -1,4 +1,4 @@
-"""What a person sees of a sweep: a progress bar on a terminal, plain lines in a pipe, a summary."""
+"""Prints a sweep for people: a progress bar on a terminal, plain lines in a pipe, a summary."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def counts_line(report: SweepReport) -> str:
 
 
 def change_line(report: SweepReport) -> str:
-    """State and counts on one line, without what changes at every look."""
+    """State and counts on one line, without figures that change at every look."""
     facts = [counts_line(report), steps_line(report), activity_line(report), metric_line(report)]
     return f"{state_text(report)}: {', '.join(filter(None, facts))}"
 
@@ -63,7 +63,7 @@ def steps_line(report: SweepReport) -> str:
 
 
 def left_text(report: SweepReport) -> str:
-    """`2 min 10 s to 4 min 0 s left`, `about 3 min left`, or empty when nothing is known."""
+    """`2 min 10 s to 4 min 0 s left`, `about 3 min left`, or empty if unknown."""
     if report.seconds_left_range is None:
         return f"about {_duration(report.seconds_left)} left" if report.seconds_left else ""
     least, most = map(_duration, report.seconds_left_range)
@@ -76,7 +76,7 @@ def activity_line(report: SweepReport) -> str:
         return ""
     parts = [f"{counted(report.executing, 'step')} executing"]
     parts += [f"{counted(count, 'run')} waiting for {one_line(step)}" for step, count in report.waiting.items()]
-    parts += [f"{counted(report.retrying, 'run')} waiting to be tried again"] if report.retrying else []
+    parts += [f"{counted(report.retrying, 'run')} waiting to be retried"] if report.retrying else []
     parts += [f"{counted(report.held, 'run')} held until `resume`"] if report.held else []
     return ", ".join(parts)
 
@@ -110,7 +110,7 @@ def print_sweep(report: SweepReport) -> None:
     if activity := activity_line(report):
         out.print(safe_text(f"  {activity}"))
     if report.state in ("pausing", "paused"):
-        out.print(safe_text(f"  no more steps start; go on with: pipeline-queue resume {report.sweep}"))
+        out.print(safe_text(f"  no more steps start; resume it: pipeline-queue resume {report.sweep}"))
     if report.runs_per_second:
         left = f", {left_text(report)}" if left_text(report) else ""
         out.print(safe_text(f"  {report.runs_per_second:.1f} runs/s{left}"))
@@ -129,11 +129,11 @@ def failure_lines(groups: Sequence[FailureGroup]) -> list[str]:
     lines = []
     for group in groups[:_MAX_CAUSES]:
         executed = group.count - group.shared
-        shared = f": {executed:,} executed, {group.shared:,} share that failure" if group.shared else ""
+        shared = f": {executed:,} executed, {group.shared:,} share this failure" if group.shared else ""
         own = _own_words(group)
         lines.append(f"  {group.count:,} x {group.text}{shared} (for example {group.example}{own})")
     if len(groups) > _MAX_CAUSES:
-        lines.append(f"  and {counted(len(groups) - _MAX_CAUSES, 'more cause')}: --json has them")
+        lines.append(f"  and {counted(len(groups) - _MAX_CAUSES, 'more cause')}; --json lists them")
     return lines
 
 
@@ -202,7 +202,7 @@ def _best_of(report: SweepReport) -> list[str]:
 
 
 def _fitting(facts: Sequence[str], width: int | None) -> str:
-    """As many as fit, the last perhaps cut, and how many do not."""
+    """As many facts as fit, the last possibly cut, and the number of those left out."""
     whole = " ".join(facts)
     if width is None or cell_len(whole) <= width:
         return whole
@@ -227,8 +227,8 @@ def _cut(fact: str, width: int) -> str:
 
 
 def _watch_live(client: Client, sweep: str) -> SweepReport:
-    """A bar of steps (of runs, where those cannot be counted), and below it what the workers are at."""
-    # Here, as no other command needs them, and they take long to import on a busy machine.
+    """A bar of steps (of runs, if steps cannot be counted), and below it what the workers are doing."""
+    # Imported here: no other command needs them, and they are slow to import on a busy machine.
     from rich.console import Console, Group
     from rich.live import Live
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn

@@ -1,4 +1,4 @@
-"""What was just accepted: told at once, or watched to its end."""
+"""Reports a new run or sweep at once, or watches it to its end; Ctrl-C stops watching, Ctrl-C again cancels it."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def serve_queues(client: Client, loaded: LoadedPipeline) -> None:
     if unserved and is_local():
         client.serve_queues(set(unserved.values()))
     elif unserved and not client.workers():
-        echo("warning: no worker is running; the run waits until one starts", err=True)
+        echo("warning: no worker is running; the run waits until you start one (pipeline-queue worker)", err=True)
     else:
         for step, queue in unserved.items():
             echo(

@@ -119,11 +119,11 @@ def test_doctor_shows_and_clears_what_was_refused(clean: Place, tmp_path: Path, 
     (row,) = clean.refused(1)
     checks = {check["name"]: check for check in shell.json("doctor", "--json")["checks"]}
     assert checks["dead messages"]["state"] == "warn"
-    for part in ("1 refused message kept", row.reason, "--dead", "--clear-dead"):
+    for part in ("1 rejected message kept", row.reason, "--dead", "--clear-dead"):
         assert part in checks["dead messages"]["detail"]
     assert row.payload in shell("doctor", "--dead").stdout
     assert shell.json("doctor", "--dead", "--json")["dead"][0]["payload"] == row.payload
-    assert "1 refused message removed" in shell("doctor", "--clear-dead").stdout
+    assert "deleted 1 rejected message" in shell("doctor", "--clear-dead").stdout
     assert clean.run_index.dead.count() == 0
     checks = {check["name"]: check for check in shell.json("doctor", "--json")["checks"]}
     assert checks["dead messages"]["state"] == "ok"

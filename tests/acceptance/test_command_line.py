@@ -55,7 +55,7 @@ def test_a_failed_run_exits_1_and_names_cause_log_and_last_lines(shell: Shell) -
     done = shell("run", "pipeline.yaml", "-p", "learning_rate=0.01", exit_code=1)
     assert "step train_model failed with exit code 4" in done.stderr
     assert "about to fail" in done.stderr
-    log = done.stderr.partition("whole log: ")[2].strip()
+    log = done.stderr.partition("full log: ")[2].strip()
     assert Path(log).read_text() == "about to fail\n"
 
 

@@ -92,11 +92,11 @@ def test_a_pause_stops_new_steps_and_a_resume_goes_on(cluster: Cluster, folder: 
     (folder.parent / "wait-prepare").touch()
     sweep = shell("sweep", "pipeline.yaml", "-p", "n=range(0,8)", "--detach").stdout.strip()
     wait_until(lambda: begun(folder, "prepare"), "the shared step executes")
-    said = f"pausing (1 step still executing); go on with: pipeline-queue resume {sweep}"
+    said = f"pausing (1 step still executing); resume it: pipeline-queue resume {sweep}"
     assert shell("pause", sweep).stdout == f"{sweep} is {said}\n"
     status = shell("status", sweep).stdout
     assert "pausing (1 step still executing): 8 runs" in status
-    assert f"no more steps start; go on with: pipeline-queue resume {sweep}" in status
+    assert f"no more steps start; resume it: pipeline-queue resume {sweep}" in status
     assert json.loads(shell("status", sweep, "--json").stdout)["state"] == "pausing"
     (folder.parent / "wait-prepare").unlink()
     wait_until(lambda: cluster.client.sweep(sweep).executing == 0, "the step that executed has ended")

@@ -107,7 +107,7 @@ def test_a_terminal_is_redrawn_until_the_end_and_ctrl_c_leaves(
     terminal.wait_for("2 steps executing")
     terminal.press("\x03")
     assert terminal.finish(before) == 130
-    assert "goes on" in "\n".join(terminal.lines())
+    assert "unfinished runs continue" in "\n".join(terminal.lines())
     assert cluster.client.sweep(sweep).state == "running"
     for words, seen in (("--follow", "2 running"), (f"{sweep} --follow", "2 steps executing")):
         terminal.run("clear")
@@ -117,7 +117,7 @@ def test_a_terminal_is_redrawn_until_the_end_and_ctrl_c_leaves(
         shell("pause", sweep)
         terminal.wait_for("pausing")
         shell("resume", sweep)
-        terminal.wait(lambda: "pausing" not in "\n".join(terminal.lines()), "it goes on")
+        terminal.wait(lambda: "pausing" not in "\n".join(terminal.lines()), "it continues")
         if words == "--follow":
             terminal.press("\x03")
             terminal.finish(before)

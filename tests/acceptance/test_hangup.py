@@ -79,7 +79,7 @@ def test_up_stops_as_on_term_and_status_says_that_nothing_runs(folder: Path, how
         assert process.wait(timeout=60) == 0
     assert "got TERM" in shell("logs", run).stdout
     for words in (["status", run], ["status"]):
-        assert "no service runs; it goes on with the next" in shell(*words).stdout
+        assert "no service is running; it continues with the next" in shell(*words).stdout
         assert shell.json(*words, "--json")["served"] is False
     (folder.parent / "gate").touch()
     with _terminal(shell, "up", "--no-flower", "--slots", "1"):
@@ -97,7 +97,7 @@ def test_a_worker_hands_its_steps_back_when_its_terminal_goes_away(cluster: Clus
         os.close(terminal) if how == "terminal" else process.send_signal(signal.SIGHUP)
         assert process.wait(timeout=60) == 0
     assert "got TERM" in shell("logs", run).stdout
-    wait_until(lambda: "no worker runs; it goes on when" in shell("status", run).stdout, "status says so")
+    wait_until(lambda: "no worker is running; it continues when" in shell("status", run).stdout, "status says so")
     (folder.parent / "gate").touch()
     cluster.start_worker()
     assert cluster.client.wait(run, 120).state == "succeeded"

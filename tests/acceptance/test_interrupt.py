@@ -44,7 +44,7 @@ class Interrupted:
             self.process = subprocess.Popen(
                 command, cwd=shell.folder, env=shell.environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file
             )
-        self.wait_for("Ctrl-C leaves it running, twice cancels it")
+        self.wait_for("Ctrl-C stops watching, Ctrl-C twice cancels it")
         wait_until((shell.folder.parent / "begun").exists, "the step executes")
 
     def said(self) -> str:
@@ -62,7 +62,7 @@ def test_ctrl_c_leaves_the_run_and_says_so(shell: Shell) -> None:
     assert run.said().startswith("reading the pipeline")
     run.interrupt()
     assert run.process.wait(GENEROUS_SECONDS) == 130
-    assert "goes on (pipeline-queue status" in run.said()
+    assert "continues (pipeline-queue status" in run.said()
     assert shell.json("status", "last", "--json")["state"] == "running"
     (shell.folder.parent / "gate").unlink()
     wait_until(lambda: shell.json("status", "last", "--json")["state"] == "succeeded", "the run succeeds")

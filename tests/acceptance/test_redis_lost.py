@@ -174,9 +174,9 @@ def test_a_server_with_an_older_memory_counts_right_and_the_sweep_ends(
     (folder.parent / "fail-three").unlink()
     _restart_with(redis, memory)
     if emptied_after:
-        wait_until(lambda: cluster.client.sweep(sweep).done >= 35, "it goes on")
+        wait_until(lambda: cluster.client.sweep(sweep).done >= 35, "it continues")
         redis.flushall()
-    wait_until(lambda: cluster.client.sweep(sweep).done >= 50, "it goes on")
+    wait_until(lambda: cluster.client.sweep(sweep).done >= 50, "it continues")
     seen = cluster.client.sweep(sweep).counts
     assert min(seen.values()) >= 0 and sum(seen.values()) == 60
     report = cluster.client.wait_sweep(sweep, GENEROUS_SECONDS)

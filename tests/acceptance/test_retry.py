@@ -82,7 +82,7 @@ def test_exactly_what_failed_and_what_follows_runs_again(cluster: Cluster, folde
     assert _taken(folder) == _of((0, 3), "two")
     _flags(folder, BAD, present=False)
     done = shell("retry", report["sweep"], "--failed", "--json")
-    assert "7 runs are retried" in done.stderr
+    assert "retrying 7 runs" in done.stderr
     report = cluster.client.sweep(report["sweep"]).as_json()
     assert report["counts"]["succeeded"] == 40
     # The rate is that of what was done again, not of what had ended before.

@@ -94,7 +94,7 @@ def test_one_failed_execution_that_others_share_is_told_so(tmp_path: Path) -> No
     text = SWEEP.replace("    - train:", "    - prepare: {run: [sh, -c, 'echo no data; exit 1']}\n    - train:")
     shell = Shell(write_folder(tmp_path / "project", pipeline_yaml=text, train_py=""))
     done = shell("sweep", "pipeline.yaml", "-p", "n=range(0,5)", exit_code=1)
-    assert "5 x step prepare failed with exit code 1: no data: 1 executed, 4 share that failure" in done.stdout
+    assert "5 x step prepare failed with exit code 1: no data: 1 executed, 4 share this failure" in done.stdout
 
 
 def test_a_sweep_is_named_by_its_name_and_never_taken_for_its_first_run(failed: Shell) -> None:
@@ -105,7 +105,7 @@ def test_a_sweep_is_named_by_its_name_and_never_taken_for_its_first_run(failed: 
     assert "CUDA" in failed("logs", "night.4").stdout
     assert "of 6 runs copied" in failed("outputs", "night", "got").stdout
     assert "pipeline-queue-data" in failed("outputs", "nobody", exit_code=2).stderr
-    assert failed("forget", "night", "--yes").stdout.startswith(f"{sweep} is removed")
+    assert failed("forget", "night", "--yes").stdout.startswith(f"deleted {sweep}")
 
 
 def test_outputs_of_a_sweep_are_those_of_all_its_runs(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ sys.exit("loss is NaN")
 def test_what_a_failed_step_left_is_kept_and_can_be_copied(tmp_path: Path) -> None:
     shell = project(tmp_path, "run: train.py, args: '${{ parameters.n }}', retries: 1", FAILING)
     done = shell("run", "pipeline.yaml", exit_code=1)
-    assert "what train left: " in done.stdout
+    assert "files left by train: " in done.stdout
     assert not shell("outputs", "last").stdout
     assert "3 files copied" in shell("outputs", "last", "got", "--failed").stdout
     assert sorted(path.name for path in (shell.folder / "got").rglob("*.ckpt")) == ["0.ckpt", "1.ckpt", "2.ckpt"]

@@ -79,7 +79,7 @@ def test_a_failed_step_ends_its_run_and_later_steps_are_skipped(cluster: Cluster
 @pytest.mark.parametrize(
     ("code", "expected"),
     [
-        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "was ended by signal 11 (SIGSEGV)"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "was terminated by signal 11 (SIGSEGV)"),
         ("raise ValueError('so so')", "failed with exit code 1"),
         ("import os; os._exit(255)", "failed with exit code 255"),
         ("print('fine')", "did not write its declared outputs: model.pkl, sub/dir"),

@@ -49,7 +49,7 @@ def clear(terminal: Terminal) -> None:
 
 def watch_once_accepted(terminal: Terminal, seconds: float = 1.0) -> None:
     """Looks at a sweep that has been accepted, after a while."""
-    terminal.wait_for("is accepted")
+    terminal.wait_for(" accepted (")
     time.sleep(seconds)
 
 

@@ -109,7 +109,7 @@ def test_a_damaged_record_is_passed_over_with_a_note(storage: Storage, content: 
     _put(storage, "1", _record(1))
     notes: list[str] = []
     assert _indices(read_rows(storage, SWEEP, notes.append)) == [1]
-    assert len(notes) == 1 and "run.json is damaged and was passed over" in notes[0]
+    assert len(notes) == 1 and "skipped " in notes[0] and "run.json, which is damaged" in notes[0]
 
 
 def test_what_is_not_a_finite_number_is_no_metric_and_never_reaches_json(storage: Storage) -> None:
@@ -241,7 +241,7 @@ def test_the_table_marks_the_best_and_says_what_is_the_same() -> None:
         "          1  succeeded  1e-05     1e-09     1.00",
     ]
     assert "best" not in table_lines(rows, rows, None, ["lr"], None)[1]
-    assert "the same in all: text='same one'" in "\n".join(table_lines(rows, rows, None, [], None))
+    assert "same in all runs: text='same one'" in "\n".join(table_lines(rows, rows, None, [], None))
 
 
 def test_the_table_fits_the_terminal_and_keeps_what_it_is_sorted_by() -> None:
@@ -256,7 +256,7 @@ def test_what_the_table_leaves_out_takes_one_line_each() -> None:
     rows = [_row(n, {f"metric_{k}": n / (k + 1) for k in range(40)}, lr=n, **same) for n in range(2)]
     for width in (40, 80, 120):
         *_, same_line, hidden_line = map(click.unstyle, table_lines(rows, rows, None, [], width))
-        assert same_line.startswith("the same in all: ") and same_line.endswith(" more")
+        assert same_line.startswith("same in all runs: ") and same_line.endswith(" more")
         assert hidden_line.startswith("hidden: ") and " more (see --columns, --csv, --html)" in hidden_line
         assert max(len(same_line), len(hidden_line)) <= max(width, 60)
     assert "constant_29=29" in table_lines(rows, rows, None, [], None)[-1]
@@ -273,7 +273,7 @@ def test_of_many_columns_the_metric_has_one_and_what_is_the_same_has_none(width:
     lines = list(map(click.unstyle, table_lines(rows, rows, None, [], width)))
     head = lines[0].split()
     assert {"index", "state", "accuracy"} <= set(head) and "steps_taken" not in head
-    assert "the same in all: steps_taken=7" in lines
+    assert "same in all runs: steps_taken=7" in lines
     assert all(len(line) <= width for line in lines)
     assert "more (see --columns, --csv, --html)" in lines[-1]
     chosen = list(map(click.unstyle, table_lines(rows, rows, ["index", "text", "steps_taken"], [], width)))
@@ -335,8 +335,8 @@ def test_the_command_sorts_filters_and_prints(command: Callable[..., str]) -> No
     assert command("--csv", "--where", "loss<0.2", "--columns", "index,loss") == "index,loss\r\n1,0.1\r\n"
     assert command("--csv", "--columns", "index", "--sort=-loss", "--limit", "2") == "index\r\n0\r\n1\r\n"
     assert command("--csv", "--columns", "index", "--where", "lr>0", "--where", "not loss>0") == "index\r\n2\r\n"
-    assert "none of the 3 ended runs fits" in command("--where", "loss>5")
-    assert "the same in all: optimizer=sgd" in command("--limit", "1")
+    assert "none of the 3 ended runs matches" in command("--where", "loss>5")
+    assert "same in all runs: optimizer=sgd" in command("--limit", "1")
 
 
 @pytest.mark.parametrize(
@@ -351,6 +351,6 @@ def test_the_command_refuses_what_it_cannot_do(command: Callable[..., str], argu
 def test_the_page_replaces_a_file_whole(command: Callable[..., str], tmp_path: Path) -> None:
     path = tmp_path / "results.html"
     path.write_text("old")
-    assert command("--html", str(path)) == f"3 runs written to {path}\n"
+    assert command("--html", str(path)) == f"wrote 3 runs to {path}\n"
     assert path.read_text().startswith("<!doctype html>") and SWEEP in path.read_text()
     assert [one.name for one in tmp_path.iterdir() if one.name.startswith(".")] == []
