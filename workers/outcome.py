@@ -71,12 +71,12 @@ def failure_of(step: Step, result: ExecutionResult, found: Found | None) -> Fail
         case "timeout":
             assert step.timeout_seconds is not None
             limit = duration(step.timeout_seconds)
-            return Failure("timeout", f"step {name} was ended: it ran longer than its timeout of {limit}")
+            return Failure("timeout", f"step {name} was killed: it ran longer than its timeout of {limit}")
         case "memory":
             assert step.memory_bytes is not None
             used, limit = sizes(result.memory_bytes or 0, step.memory_bytes)
             return Failure(
-                "memory", f"step {name} was ended: its processes used {used} of memory, its limit is {limit}"
+                "memory", f"step {name} was killed: its processes used {used} of memory, its limit is {limit}"
             )
         case "out_of_memory":
             return Failure(
@@ -85,16 +85,16 @@ def failure_of(step: Step, result: ExecutionResult, found: Found | None) -> Fail
         case "stopped":
             return Failure("cancelled", f"step {name} was cancelled")
         case "lease_lost":
-            return Failure("lost", f"step {name} was ended: this worker lost touch with the broker", True)
+            return Failure("lost", f"step {name} was killed: this worker lost contact with the broker", True)
         case "signalled":
-            return Failure("signal", f"step {name} was ended by {signal_name(result.signal or 0)}")
+            return Failure("signal", f"step {name} was terminated by {signal_name(result.signal or 0)}")
     if result.exit_code != 0:
         return Failure("exit_code", f"step {name} failed with exit code {result.exit_code}")
     missing = found.missing(step.outputs) if found is not None else []
     if missing:
         return Failure(
             "missing_outputs",
-            f"step {name} ended with exit code 0 but did not write its declared outputs: {', '.join(missing)}",
+            f"step {name} exited with code 0 but did not write its declared outputs: {', '.join(missing)}",
         )
     return None
 
@@ -116,7 +116,7 @@ def too_large(step: str, file: str, size_bytes: int | None) -> Failure:
     size = "" if size_bytes is None else f" of {counted(size_bytes, 'byte')}"
     return Failure(
         "missing_outputs",
-        f"step {step} ended with exit code 0 but its output {file[:200]!r}{size} is larger than the storage takes "
+        f"step {step} exited with code 0 but its output {file[:200]!r}{size} is larger than the storage takes "
         "(File too large); write smaller files, or raise the limit of the file system or of the worker (ulimit -f)",
     )
 
@@ -144,7 +144,7 @@ def missing_link(step: str, links: Mapping[str, str]) -> Failure | None:
     there. Another machine may have it."""
     for name, target in links.items():
         if not os.path.exists(target):  # noqa: PTH110 - which raises for no error
-            text = f"step {step} was not started: {target}, to which its link {name} leads, is not there"
+            text = f"step {step} was not started: {target}, the target of its link {name}, does not exist"
             return Failure("not_started", f"{text} on {socket.gethostname()}; is it mounted?", infrastructure=True)
     return None
 

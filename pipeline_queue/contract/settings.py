@@ -211,13 +211,13 @@ def _checked_url(url: str) -> str:
             f"{parts.scheme}://:PASSWORD@host, and so does the end of a user without one, {parts.scheme}://USER:@host"
         )
     if parts.fragment or any(character.isspace() or not character.isprintable() for character in url):
-        raise SettingsError(f"{BROKER_URL} holds a '#' or a space; {_ESCAPES}")
+        raise SettingsError(f"{BROKER_URL} contains a '#' or a space; {_ESCAPES}")
     _check_options(parts.scheme, options)
     if parts.scheme == "redis+socket":
         if not parts.path.strip("/"):
             raise SettingsError(f"{BROKER_URL} names no socket: for example redis+socket:///run/redis/redis.sock")
         if parts.hostname or port is not None:
-            raise SettingsError(f"{BROKER_URL} names a host beside its socket: write three slashes; {_ESCAPES}")
+            raise SettingsError(f"{BROKER_URL} names a host as well as a socket: write three slashes; {_ESCAPES}")
         _check_database(options.get("virtual_host", "0"))
     else:
         _check_database(parts.path.lstrip("/") or "0")

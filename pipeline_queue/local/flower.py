@@ -48,11 +48,11 @@ class EmbeddedFlower:
                 _listen(listener, port)
             except OSError as error:
                 if not any_port:
-                    why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had: {error.strerror}"
+                    why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be opened: {error.strerror}"
                     raise InputError(
                         f"port {port} {why}, so Flower cannot start; choose another with --port, or --port 0 for any"
                     ) from error
-                say(f"port {port} is in use; Flower takes another (--port chooses one)")
+                say(f"port {port} is in use; Flower uses another one (--port chooses it)")
                 _listen(listener, 0)
             yield cls(listener, say)
 
@@ -80,10 +80,10 @@ class EmbeddedFlower:
         if self.process.poll() is not None:
             code, self.process = self.process.returncode, None
             if self._starts < _MAX_STARTS:
-                self.say(f"Flower ended with {code}; starting it again (see flower.log)")
+                self.say(f"Flower exited with {code}; restarting it (see flower.log)")
                 self._start()
             else:
-                self.say(f"Flower ended with {code} and is not started again; see flower.log. Runs go on without it")
+                self.say(f"Flower exited with {code} and is not restarted; see flower.log. Runs continue without it")
         elif not self._is_shown and self._answers():
             self._is_shown = True
             self.say(f"Flower: {self.url}")

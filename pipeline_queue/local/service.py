@@ -119,12 +119,12 @@ class Service:
                 run_index.server.note_complete(filling)
             if recovered.runs:
                 self._worker_serves(settings, recovered.queues)
-                self.say(f"going on with {counted(recovered.runs, 'unfinished run')} of earlier")
+                self.say(f"continuing {counted(recovered.runs, 'unfinished run')}")
             self.say(f"worker ready: {counted(self.wishes.slots, 'slot')}, storage {settings.storage}")
             while not self._is_over(server, run_index):
                 self._look_after(storage)
                 if worker.poll() is not None:
-                    self.say(f"the worker ended with {worker.returncode}; starting another (see its log)")
+                    self.say(f"the worker exited with {worker.returncode}; starting another (see its log)")
                     time.sleep(_RESTART_SECONDS)
                     # What it had taken from the queue is gone with it, and only it knew which queues to serve.
                     queues = recover_unfinished(storage, run_index).queues
@@ -146,7 +146,7 @@ class Service:
             return
         self._next_look = time.monotonic() + _LOOK_SECONDS
         if self._watch.is_gone():
-            self.say(f"{self.folder.root} was removed or emptied; this service ends")
+            self.say(f"{self.folder.root} was removed or emptied; this service stops")
             self.stopping = True
             return
         if self._flower:
@@ -163,7 +163,7 @@ class Service:
         if self.stopping:
             return True
         if server.process.poll() is not None:
-            raise BrokerError(f"the embedded server ended; see {self.folder.log('server')}")
+            raise BrokerError(f"the embedded server stopped; see {self.folder.log('server')}")
         if not self.wishes.while_needed or run_index.active():
             return False
         with self.folder.without_clients() as alone:

@@ -50,13 +50,13 @@ def own_because(pipeline: Pipeline, space: Space, name: str) -> str | None:
         if step.reuse == "never":
             return f"step {step.name} says `reuse: never`"
         if None in _references(step):
-            return f"step {step.name} is given the run's own id or index"
+            return f"step {step.name} uses the run's own id or index"
     if step_named(pipeline, name).reuse == "always":
         return None
     if len(space) == 1:
-        return "this sweep has one run only, and `reuse: always` is not set"
+        return "this sweep has only one run, and `reuse: always` is not set"
     if set(space.varied) <= _parameters_up_to(pipeline, name):
-        return f"with the steps before it, step {name} is given every parameter that varies"
+        return f"step {name} and the steps before it use every parameter that varies"
     return None
 
 

@@ -41,7 +41,9 @@ class Sweep:
     def run_id(self, index: int) -> RunId:
         """Raises NotFoundError when the sweep has no such run."""
         if not 0 <= index < len(self.space):
-            raise NotFoundError(f"sweep '{self.record.id}' has {counted(len(self.space), 'run')}, so no run {index}")
+            raise NotFoundError(
+                f"sweep '{self.record.id}' has {counted(len(self.space), 'run')}; there is no run {index}"
+            )
         return RunId(self.record.id, index)
 
     def shared_step_key(self, step: str, run: RunId) -> str | None:

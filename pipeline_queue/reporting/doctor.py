@@ -49,7 +49,7 @@ def examine(settings: Settings | None, storage: Path, embedded: bool, adopt: boo
     """
     checks = [*_versions(), *_storage(storage), *_kept(storage, settings)]
     if settings is None:
-        return [*checks, Check("broker", "ok", "none configured; `run` starts an embedded server when it needs one")]
+        return [*checks, Check("broker", "ok", "none configured; `run` starts an embedded server if needed")]
     run_index = RunIndex(settings.broker_url, timeout_seconds=3.0)
     try:
         started = time.time()
@@ -78,7 +78,7 @@ def _versions() -> Iterator[Check]:
 def _storage(root: Path) -> Iterator[Check]:
     try:
         if not root.exists() or (root.is_dir() and not any(root.iterdir())):
-            yield Check("storage", "ok", f"{root} is not there yet; the first submission makes it")
+            yield Check("storage", "ok", f"{root} does not exist yet; the first submission creates it")
             return
         storage = Storage(root)
         storage.token()
@@ -88,7 +88,7 @@ def _storage(root: Path) -> Iterator[Check]:
             yield Check("storage", "fail", describe_denied(denied, root))
             return
         room = room_of(root)
-        yield Check("storage", "ok", f"{root} can be written ({room})", room.figures())
+        yield Check("storage", "ok", f"{root} is writable ({room})", room.figures())
     except StorageError as error:
         yield Check("storage", "fail", str(error))
     except OSError as error:
@@ -108,7 +108,7 @@ def _kept(root: Path, settings: Settings | None) -> Iterator[Check]:
     if total.attempts:
         limit_bytes = settings.keep_total_bytes if settings else DEFAULT_KEEP_TOTAL_BYTES
         of = counted(total.attempts, "failed attempt")
-        most = f"at most {size_text(limit_bytes)}, the oldest goes first"
+        most = f"at most {size_text(limit_bytes)}; the oldest are removed first"
         figures = {"kept_bytes": total.size_bytes, "kept_attempts": total.attempts, "limit_bytes": limit_bytes}
         yield Check("kept files", "ok", f"{size_text(total.size_bytes)} of {of} ({most})", figures)
 
@@ -119,12 +119,12 @@ def _belonging(run_index: RunIndex, root: Path, adopt: bool) -> Iterator[Check]:
         if adopt:
             storage = Storage.open(root)
             run_index.server.agree_on_storage(storage.token(), anew=True)
-            yield Check("storage of the broker", "ok", f"it is {root} ({storage.token()}) from now on")
+            yield Check("storage of the broker", "ok", f"now {root} ({storage.token()})")
             return
         expected = run_index.server.storage_token()
         if expected is not None:
             Storage(root).check(expected)
-            yield Check("storage of the broker", "ok", f"it is this one ({expected})")
+            yield Check("storage of the broker", "ok", f"this storage ({expected})")
     except StorageError as error:
         yield Check("storage of the broker", "fail", str(error))
 
@@ -140,26 +140,32 @@ def _keeping(run_index: RunIndex, info: dict[str, object], embedded: bool) -> It
     if policy == "noeviction":
         yield Check("eviction", "ok", "maxmemory-policy is noeviction")
     elif policy == "unknown":
-        yield Check("eviction", "warn", "the server does not tell its maxmemory-policy; it must be noeviction")
+        yield Check("eviction", "warn", "the server does not report its maxmemory-policy; it must be noeviction")
     else:
         yield Check("eviction", "fail", f"maxmemory-policy is {policy}: queues may be deleted; set noeviction")
     if embedded:
-        yield Check("persistence", "ok", "the embedded server keeps nothing; a new one is filled from the storage")
+        yield Check(
+            "persistence", "ok", "the embedded server keeps nothing on disk; a new one is filled from the storage"
+        )
     elif info.get("aof_enabled"):
         yield Check("persistence", "ok", "the append-only file is on")
     else:
-        yield Check("persistence", "warn", "the append-only file is off: a restart of Redis forgets what is queued")
+        yield Check(
+            "persistence",
+            "warn",
+            "the append-only file is off, so a restart of Redis loses what is queued; set appendonly yes",
+        )
 
 
 def _clock(name: str, seconds: float, between: str) -> Check:
     state: Literal["ok", "warn"] = "ok" if abs(seconds) < _CLOCK_SECONDS else "warn"
-    return Check(name, state, f"{abs(seconds):.1f} s apart ({between}; only shown times depend on it)")
+    return Check(name, state, f"{abs(seconds):.1f} s apart ({between}; only displayed times depend on it)")
 
 
 def _workers(run_index: RunIndex) -> Iterator[Check]:
     workers = run_index.workers.live()
     if not workers:
-        yield Check("workers", "warn", "none is running; start one with `pipeline-queue worker`")
+        yield Check("workers", "warn", "none running; start one with `pipeline-queue worker`")
         return
     queues: dict[str, int] = {}
     for worker in workers:
@@ -191,10 +197,10 @@ def shown_dead(dead: DeadLetter) -> str:
 def _dead(run_index: RunIndex) -> Check:
     count = run_index.dead.count()
     if not count:
-        return Check("dead messages", "ok", "none was refused")
+        return Check("dead messages", "ok", "none")
     latest = "; ".join(shown_dead(dead) for dead in run_index.dead.latest(_DEAD_SHOWN))
-    how = "`doctor --dead` shows them, `doctor --clear-dead` removes them"
-    return Check("dead messages", "warn", f"{counted(count, 'refused message')} kept: {how}. The latest: {latest}")
+    how = "`doctor --dead` shows them, `doctor --clear-dead` deletes them"
+    return Check("dead messages", "warn", f"{counted(count, 'rejected message')} kept: {how}. The latest: {latest}")
 
 
 def _signing(settings: Settings) -> Iterator[Check]:

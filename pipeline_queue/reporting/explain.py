@@ -204,7 +204,7 @@ def _sources(storage: Storage, here: Sweep, there: Sweep, step: str) -> str:
     """Which files are other ones, by name."""
     mine, theirs = _seen(storage, here, step), _seen(storage, there, step)
     if mine is None or theirs is None:
-        return "the folder has changed (the other snapshot is not kept any more)"
+        return "the folder has changed (the other snapshot no longer exists)"
     parts = {
         "changed": [name for name in mine if name in theirs and mine[name] != theirs[name]],
         "added": [name for name in mine if name not in theirs],

@@ -102,7 +102,7 @@ def read_rows(storage: Storage, sweep: str, note: Callable[[str], None] | None =
     """
     folder = storage.sweep(sweep)
     if not is_there(folder / SWEEP):
-        raise NotFoundError(f"there is no sweep '{sweep}' in {storage.root}")
+        raise NotFoundError(f"no sweep '{sweep}' in {storage.root}; `pipeline-queue status` lists them")
     rows = []
     try:
         ends = (f"{path}/{RUN_END}" for path in _run_folders(str(folder / RUNS)))
@@ -113,7 +113,7 @@ def read_rows(storage: Storage, sweep: str, note: Callable[[str], None] | None =
                 rows.append(_to_row(sweep, data))
             except (ValueError, RecursionError) as error:
                 if note:
-                    note(f"{path} is damaged and was passed over: {error}")
+                    note(f"skipped {path}, which is damaged: {error}")
     except OSError as error:
         raise StorageError(f"the runs in {folder} cannot be read: {error.strerror or error}") from error
     rows.sort(key=lambda row: row.index)
@@ -236,7 +236,7 @@ def check_names(names: Iterable[str], known: Sequence[str], asked_by: str) -> No
     for name in names:
         if name not in known:
             hint = suggestion(name, known, "columns")
-            raise InputError(f"{asked_by}: there is no column {quoted(name)} ({hint})")
+            raise InputError(f"{asked_by}: unknown column {quoted(name)} ({hint})")
 
 
 def only_columns(rows: Iterable[Row], names: Sequence[str]) -> list[Row]:

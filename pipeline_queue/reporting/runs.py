@@ -25,7 +25,7 @@ from pipeline_queue.storage.storage import (
     read_visible,
 )
 
-_NO_MANIFEST = "its manifest is not there: its metrics are not known"
+_NO_MANIFEST = "its manifest is missing, so its metrics are unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def find_ended_steps(sweep: Sweep, paths: RunPaths, is_whole: bool) -> list[Step
                     read_published_step(paths.step(step.name))
                     return find()
             elif is_whole and not step.published:
-                raise FileNotFoundError(errno.ENOENT, "a step that was published is not there", str(paths.folder))
+                raise FileNotFoundError(errno.ENOENT, "a published step is missing", str(paths.folder))
         return steps
 
     try:

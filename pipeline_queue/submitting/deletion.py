@@ -31,7 +31,7 @@ def remove_sweep(storage: Storage, record: SweepRecord) -> None:
     try:
         _remove_snapshot(storage, record.snapshot)
     except OSError as error:
-        raise StorageError(f"{storage.snapshot(record.snapshot)} cannot be removed: {error.strerror}") from error
+        raise StorageError(f"cannot remove {storage.snapshot(record.snapshot)}: {error.strerror}") from error
 
 
 def remove_reused(storage: Storage, older_than_seconds: float) -> tuple[int, int]:
@@ -60,7 +60,7 @@ def remove_reused(storage: Storage, older_than_seconds: float) -> tuple[int, int
                 _remove(hidden)
                 removed += 1
     except OSError as error:
-        raise StorageError(f"{folder} cannot be tidied: {error.strerror}") from error
+        raise StorageError(f"cannot clean up {folder}: {error.strerror}") from error
     return removed, len(names) - removed
 
 

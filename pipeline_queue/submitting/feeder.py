@@ -80,7 +80,7 @@ def _enqueue_again(run_index: RunIndex, storage: Storage, sweep: Sweep, runs: It
             todo = remaining(sweep.pipeline, run, sweep.parameters(run), names)
         except (StorageError, OSError) as error:
             # In flight without a message: the reconciler comes to it again.
-            logger.warning("not enqueued run=%s: %s", run, error)
+            logger.warning("skip enqueue run=%s: %s", run, error)
             continue
         if end is not None:
             run_index.close_run(run, end.state)

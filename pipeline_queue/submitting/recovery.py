@@ -42,11 +42,11 @@ def recover_unfinished(storage: Storage, run_index: RunIndex) -> Recovered:
         except NotFoundError:
             continue  # its submitter was stopped before the commit point: it does not exist
         except (StorageAwayError, OSError) as error:
-            logger.error("passed over for now sweep=%s: %s", name, error)
+            logger.error("skip sweep=%s for now: %s", name, error)
             recovered.failed += 1
             continue
         except StorageError as error:
-            logger.error("passed over: %s", error)
+            logger.error("skip sweep: %s", error)
             continue
         if unfinished:
             recovered.runs += unfinished
@@ -148,6 +148,6 @@ def _end_of(run: tuple[int, RunPaths]) -> tuple[int, str | None, Mapping[str, fl
     except StorageAwayError:
         raise
     except StorageError as error:
-        logger.error("counted as failed: %s", error)
+        logger.error("count run as failed: %s", error)
         return index, "failed", {}
     return (index, end.state, end.metrics) if end else (index, None, {})

@@ -80,7 +80,7 @@ def retry(
 
     `reopened` is called when there are any, once the storage has them open and before they are enqueued; `progress`
     with how many of them the storage has open so far.
-    Raises InputError for a condition that cannot be read and for a sweep that is just being ended.
+    Raises InputError for a condition that cannot be read and for a sweep that is still stopping.
     """
     names = [parameter_column(parameter.name) for parameter in sweep.pipeline.parameters]
     choice = _Choice(sweep, only, parse(where, ["index", "state", *names]) if where else None)
@@ -104,7 +104,7 @@ def _wait_until_settled(run_index: RunIndex, storage: Storage, sweep: Sweep) -> 
         if time.monotonic() > until:
             if live.ended_at is not None:
                 return live
-            raise InputError(f"sweep {name} is being ended; retry it when its last runs have ended")
+            raise InputError(f"sweep {name} is still stopping; retry it when its last runs have ended")
         time.sleep(_INTERVAL_SECONDS)
 
 
@@ -181,6 +181,6 @@ def _look_at(run: tuple[int, RunPaths]) -> _Known:
         end = paths.end() if RUN_END in names else None
         former = end or paths.former_end(names)
     except OSError as error:
-        raise StorageError(f"{paths.folder} cannot be read: {error.strerror}") from error
+        raise StorageError(f"cannot read {paths.folder}: {error.strerror}") from error
     state = former.state if former else "cancelled" if CANCELLED in names else ""
     return _Known(index, paths, state, end is not None, former is not None and end is None)

@@ -53,7 +53,9 @@ class Submission:
                     return Sweep(record, self.loaded.pipeline, self.space, self.settings)
         except OSError as error:
             raise StorageError(f"the submission cannot be written to {storage.root}: {error.strerror}") from error
-        raise StorageError(f"no free name for a sweep of '{self.loaded.pipeline.name}' in {storage.root}")
+        raise StorageError(
+            f"found no free name for a sweep of '{self.loaded.pipeline.name}' in {storage.root}; try again"
+        )
 
     def notes(self) -> list[str]:
         """What whoever submits this should know beforehand."""
@@ -124,7 +126,7 @@ def _snapshot(loaded: LoadedPipeline, storage_root: Path | None) -> Snapshot:
             snapshot.tar.close()
             raise SnapshotError(
                 f"{loaded.path}: step {step.name}: nothing in the pipeline's folder matches its source "
-                f"'{missing[0][:100]}' (what {IGNORE_FILE} names is not there for steps)"
+                f"'{missing[0][:100]}' (steps do not get what {IGNORE_FILE} names)"
             )
     return snapshot
 

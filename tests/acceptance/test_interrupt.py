@@ -71,7 +71,7 @@ def test_ctrl_c_leaves_the_run_and_says_so(shell: Shell) -> None:
 def test_ctrl_c_twice_cancels_it(shell: Shell) -> None:
     run = Interrupted(shell)
     run.interrupt()
-    run.wait_for("Ctrl-C within")
+    run.wait_for("Ctrl-C again within")
     run.interrupt()
     assert run.process.wait(GENEROUS_SECONDS) == 130
     # A slow machine may still be at it when the command gives up waiting.

@@ -320,7 +320,7 @@ def test_a_lease_given_up_at_the_end_of_an_attempt_is_not_said_to_be_lost(
     monkeypatch.setattr(worker.leases._run_index, "renew", noting_renew)
     monkeypatch.setattr(worker.workspaces, "discard", late_discard)
     assert run.attempt(worker, "one").kind == ("failed" if exit_code else "go_on")
-    assert "lease lost" not in caplog.text
+    assert "lose lease" not in caplog.text
 
 
 def _request_cancel(run: SubmittedRun) -> None:

@@ -163,7 +163,7 @@ def test_every_command_answers_while_our_keys_hold_garbage_and_the_sweep_ends(cl
     _check_end(place, sweep)
     assert shell.json("sweep", "pipeline.yaml", "-p", "n=8,9", "-p", f"gate={gate}", "--json")["state"] == "succeeded"
     log = (tmp_path / "worker-two.log").read_text()
-    assert "reconciler waits" not in log and "not fed" not in log and "leases not renewed" not in log, log
+    assert "reconciliation" not in log and "feeding" not in log and "lease renewal" not in log, log
 
 
 def _commands_answer(shell: Shell, sweep: str) -> None:

@@ -47,7 +47,7 @@ def test_a_stopping_worker_takes_nothing_more_and_finishes_what_it_runs(
     wait_until(lambda: len(_lines(witness)) == 2, "both slots run")
     worker.send_signal(signal.SIGTERM)
     log = tmp_path / "worker-one.log"
-    wait_until(lambda: "takes no steps: it was told to stop" in log.read_text(), "it was told")
+    wait_until(lambda: "take no steps: it was told to stop" in log.read_text(), "it was told")
     redis = connect(cluster.settings.broker_url)
     # What it had asked for before came back.
     lists = ["default", *(f"default\x06\x16{priority}" for priority in (3, 6, 9))]

@@ -496,5 +496,5 @@ def test_a_worker_without_the_mount_refuses_to_start_and_says_why(cluster: Clust
     shell = replace(cluster.shell(folder), environment=plain_environment(**settings.environment()))
     assert "storage of the broker" in shell("doctor", exit_code=3).stdout
     assert names_in(tmp_path / "empty") == []
-    assert "from now on" in shell("doctor", "--adopt-storage", exit_code=None).stdout
+    assert "storage of the broker: now " in shell("doctor", "--adopt-storage", exit_code=None).stdout
     assert shell("run", "pipeline.yaml", "--detach").returncode == 0

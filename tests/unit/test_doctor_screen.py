@@ -20,7 +20,7 @@ from pipeline_queue.storage.storage import Storage
 def test_room_is_told_in_units_and_counted_in_bytes(tmp_path: Path) -> None:
     Storage.open(tmp_path / "storage")
     (found,) = [check for check in examine(None, tmp_path / "storage", embedded=True) if check.name == "storage"]
-    assert re.search(r"can be written \([0-9.,]+ (bytes|[KMGTP]iB)( and [0-9,]+ inodes?)? free\)$", found.detail)
+    assert re.search(r"is writable \([0-9.,]+ (bytes|[KMGTP]iB)( and [0-9,]+ inodes?)? free\)$", found.detail)
     assert found.figures["free_bytes"] > 0
     assert str(Room(252 * 1024**3 + 1, 1)) == "252 GiB and 1 inode free"
     assert Room(5, None).figures() == {"free_bytes": 5}

@@ -104,8 +104,8 @@ def test_a_message_gives_its_cause() -> None:
         == "step train failed with exit code 1: RuntimeError: CUDA out of memory. Tried to allocate N GiB"
     )
     assert cause_of("step train failed with exit code 3; its log is empty") == "step train failed with exit code 3"
-    assert cause_of("step a was ended: its processes used 2.1 GB of memory, its limit is 2 GB; its log is empty") == (
-        "step a was ended: its processes used N of memory, its limit is 2 GB"
+    assert cause_of("step a was killed: its processes used 2.1 GB of memory, its limit is 2 GB; its log is empty") == (
+        "step a was killed: its processes used N of memory, its limit is 2 GB"
     )
     gone = "step a was given up: 3 attempts ended for no fault of its own, last on worker-7@host: that worker was lost"
     assert cause_of(gone) == cause_of(gone.replace("worker-7@host", "worker-9@other"))

@@ -103,8 +103,8 @@ def test_one_press_leaves_it_and_says_so(capsys: pytest.CaptureFixture[str]) -> 
     watched = Watched()
     watched.interrupt()
     said = capsys.readouterr().err
-    assert "Ctrl-C leaves it running, twice cancels it" in said
-    assert "a-run goes on (pipeline-queue status a-run); Ctrl-C within 0 s cancels it" in said
+    assert "Ctrl-C stops watching, Ctrl-C twice cancels it" in said
+    assert "a-run continues (pipeline-queue status a-run); Ctrl-C again within 0 s cancels it" in said
     assert watched.asked == []
 
 

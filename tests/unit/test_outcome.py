@@ -37,7 +37,7 @@ def _result(cause: Cause, exit_code: int | None = None, signal: int | None = Non
         (_result(Cause.MEMORY, signal=9, memory_bytes=1_200_000_000), None, "memory", "1.2 GB of memory, its limit is 1 GB", False),
         (_result(Cause.OUT_OF_MEMORY, signal=9), None, "memory", "the machine or its container ran out of memory", False),
         (_result(Cause.STOPPED, signal=15), None, "cancelled", "was cancelled", False),
-        (_result(Cause.LEASE_LOST, signal=9), None, "lost", "lost touch with the broker", True),
+        (_result(Cause.LEASE_LOST, signal=9), None, "lost", "lost contact with the broker", True),
         (_result(Cause.NOT_STARTED, error="no such program"), None, "not_started", "no such program", False),
         (_result(Cause.NOT_STARTED, error="no log", infrastructure=True), None, "not_started", "no log", True),
         (_result(Cause.EXITED, 0), NOTHING, "missing_outputs", "model.pkl, sub", False),

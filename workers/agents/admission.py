@@ -41,14 +41,14 @@ class Admission:
             is_new = key not in self._holds
             self._holds[key] = text
         if is_new:
-            logger.warning("takes no steps: %s", text)
+            logger.warning("take no steps: %s", text)
 
     def release(self, key: str) -> None:
         with self._lock:
             if self._holds.pop(key, None) is None:
                 return
             left = len(self._holds)
-        logger.info("no longer held by %s%s", key, "" if left else ": takes steps again")
+        logger.info("release hold=%s%s", key, "" if left else ": take steps again")
 
     def note_death(self, step: str, why: str) -> None:
         """A step died here of infrastructure. Several in a row, with none that ran to its end, and nothing is taken."""
@@ -57,7 +57,7 @@ class Admission:
             count = len(self._dead)
         if count >= _MAX_DEATHS:
             steps = counted(count, "step")
-            text = f"{steps} in a row died here for no fault of theirs, the last: {why}; mend that and start again"
+            text = f"{steps} in a row died here through no fault of their own; last: {why}; fix that and restart"
             self.hold("deaths", text)
 
     def note_end(self) -> None:

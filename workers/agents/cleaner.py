@@ -56,9 +56,9 @@ class Cleaner:
                     self._storage.remove_kept(before=datetime.now(UTC).date() - timedelta(days=self._keep_days))
                     is_kept_due = False
             except (OSError, StorageError) as error:
-                logger.warning("tidying failed: %s", error)
+                logger.warning("skip cleanup: %s", error)
             except Exception:
-                logger.exception("tidying failed")
+                logger.exception("abort cleanup")
             rounds += 1
             if self._stopped.wait(_ABANDONED_SECONDS):
                 return

@@ -108,7 +108,7 @@ class DiskMonitor:
             _PASSING_SECONDS,
             away_seconds=away_seconds,
             check=check,
-            notice=lambda error: logger.warning("waits: %s", self.explain(error)),
+            notice=lambda error: logger.warning("wait for storage: %s", self.explain(error)),
             is_away=lambda: bool(self.trouble("storage", is_suspect=True)),
         )
 
@@ -129,7 +129,7 @@ class DiskMonitor:
                     if not is_waiting:
                         is_waiting = True
                         stack.enter_context(self._counted_as_waiting())
-                        logger.warning("waits: %s", self.explain(error))
+                        logger.warning("wait for storage: %s", self.explain(error))
                 time.sleep(_INTERVAL_SECONDS)
                 check()
 
@@ -149,7 +149,7 @@ class DiskMonitor:
                 for key in self._places:
                     self._look(key)
             except Exception:
-                logger.exception("the disks were not looked at")
+                logger.exception("abort disk check")
 
     def _look(self, key: str) -> None:
         is_held = self._admission.is_held(key)

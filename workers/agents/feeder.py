@@ -61,9 +61,9 @@ class Feeder:
                     enqueue_begun(self._run_index, *wanted)
             except PipelineQueueError as error:
                 # The reconciler looks after every sweep again, and enqueues parked runs after a while.
-                logger.warning("not fed: %s", error)
+                logger.warning("skip feeding: %s", error)
             except Exception:
-                logger.exception("not fed")
+                logger.exception("abort feeding")
 
     def _live(self) -> list[LiveWorker]:
         if time.monotonic() - self._workers_at > _WORKERS_SECONDS:

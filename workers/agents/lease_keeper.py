@@ -99,9 +99,9 @@ class LeaseKeeper:
                 self._renew(held)
                 self._announce(self._run_index, len(held))
             except BrokerError as error:
-                logger.warning("leases not renewed: %s", error)
+                logger.warning("skip lease renewal: %s", error)
             except Exception:
-                logger.exception("leases not renewed")
+                logger.exception("abort lease renewal")
             if self._stopping.wait(_INTERVAL_SECONDS):
                 return
 
@@ -115,7 +115,7 @@ class LeaseKeeper:
             if answer == "lost" and one.is_ending:
                 continue  # given up; and had it been lost before, the index has said so to who told it of the end
             if answer == "lost":
-                logger.warning("lease lost run=%s step=%s attempt=%d", one.lease.run, one.lease.step, one.lease.attempt)
+                logger.warning("lose lease run=%s step=%s attempt=%d", one.lease.run, one.lease.step, one.lease.attempt)
                 one.lost = True
                 self._orders.kill(uid, "lease lost")
                 continue

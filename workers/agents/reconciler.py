@@ -73,9 +73,9 @@ class Reconciler:
                 self._start_submitted()
                 self._sweep_monitor.look_after_all(self._goes_on)
             except PipelineQueueError as error:
-                logger.warning("reconciler waits: %s", error)
+                logger.warning("skip reconciliation: %s", error)
             except Exception:
-                logger.exception("reconciler waits")
+                logger.exception("abort reconciliation")
 
     def _is_active(self) -> bool:
         self._held_at = time.monotonic()
@@ -107,18 +107,18 @@ class Reconciler:
         # Emptied again meanwhile, or not filled whole, it is looked at again after the same time.
         self._incomplete_since = None
         if recovered.runs:
-            logger.warning("the server had lost its memory: %d unfinished runs are restored", recovered.runs)
+            logger.warning("restore runs=%d: the server had lost its memory", recovered.runs)
 
     def _start_submitted(self) -> None:
         """Restores what a submitter committed and could not make known any more."""
         for name in self._run_index.sweeps.submissions_before(self._run_index.time() - _SUBMIT_SECONDS):
             try:
                 count = restore_sweep(self._run_index, self._storage, self._sweeps.get(name))
-                logger.warning("its submitter was lost sweep=%s: %d runs are restored", name, count)
+                logger.warning("restore sweep=%s runs=%d: its submitter was lost", name, count)
             except NotFoundError:
                 pass  # lost before the commit point: it does not exist
             except (StorageError, OSError) as error:
-                logger.warning("not restored sweep=%s: %s", name, error)
+                logger.warning("skip restore sweep=%s: %s", name, error)
                 continue
             self._run_index.sweeps.forget_submission(name)
 
@@ -134,7 +134,7 @@ class Reconciler:
         try:
             self._enqueue(run, step, queued)
         except (StorageError, OSError) as error:
-            logger.warning("not enqueued run=%s step=%s: %s", run, step, error)
+            logger.warning("skip enqueue run=%s step=%s: %s", run, step, error)
 
     def _enqueue(self, run: RunId, step: str, queued: Queued) -> None:
         """Enqueues the run from its first unpublished step, or closes it when there is nothing to do."""

@@ -99,7 +99,7 @@ class Rescuer:
             self._run_index.sweeps.leave_flight(run)  # forgotten just now, or never one of its runs
             return False
         except (StorageError, OSError) as error:
-            logger.warning("not enqueued run=%s: %s", run, error)
+            logger.warning("skip enqueue run=%s: %s", run, error)
             return False
 
 

@@ -53,7 +53,7 @@ class SweepMonitor:
                 self._look_after(name, workers)
             except (StorageError, OSError) as error:
                 # One that cannot be read now must not keep the others waiting.
-                logger.warning("passed over sweep=%s: %s", name, error)
+                logger.warning("skip sweep=%s: %s", name, error)
         self._lost.enqueue()
 
     def _look_after(self, name: str, workers: list[LiveWorker]) -> None:
@@ -110,7 +110,7 @@ class SweepMonitor:
         is_whole = is_cancelled or is_stopped or live.succeeded + live.failed + live.cancelled == total
         if live.adds_up and live.total == total and is_whole:
             return live
-        logger.warning("counts do not add up, read from the storage sweep=%s", name)
+        logger.warning("read counts from storage sweep=%s: they did not add up", name)
         counts = ends().counts
         is_stopped = allowed is not None and counts["failed"] > allowed
         # What a retry passed over has no end there.
