@@ -63,7 +63,7 @@ def test_a_failed_run_exits_1_and_names_cause_log_and_last_lines(shell: Shell) -
     ("words", "expected"),
     [
         (["run", "absent.yaml"], "absent.yaml"),
-        (["run", "pipeline.yaml", "-p", "learning_rate"], "not NAME=VALUE"),
+        (["run", "pipeline.yaml", "-p", "learning_rate"], "expected NAME=VALUE"),
         (["run", "pipeline.yaml", "-p", "learning_rate=nan"], "learning_rate"),
         (["run", "pipeline.yaml", "-p", "learning_rate=1", "-p", "learning_rate=2"], "given twice"),
         (["run", "pipeline.yaml", "-p", "learning_rat=1"], "did you mean"),
@@ -176,7 +176,7 @@ def test_outputs_are_listed_and_copied_to_a_new_folder_only(shell: Shell) -> Non
         "metrics.json",
         "model.json",
     ]
-    assert "there already" in shell("outputs", run, "copy", exit_code=2).stderr
+    assert "already exists" in shell("outputs", run, "copy", exit_code=2).stderr
 
 
 def test_logs_of_one_step_are_the_bytes_alone(shell: Shell) -> None:
