@@ -69,7 +69,7 @@ def following(
         return None
     wanted = messages_for(steps, received.run, point)
     links = tuple(link for link in received.links[1:] if link.message.step not in published)
-    misfit = _misfit(pipeline, links, wanted, key)
+    misfit = _misfit(pipeline, links, wanted, key) or _id_used_twice((received.first, *links))
     if misfit:
         logger.warning("made the chain anew run=%s step=%s: %s", received.run, steps[0], misfit)
         return chain(pipeline, wanted, BEGUN_PRIORITY, received.as_parent(), key)
@@ -88,6 +88,11 @@ def _misfit(pipeline: Pipeline, links: Sequence[Link], wanted: Sequence[StepMess
     if key and not key.has_signed(links[0].signature, wanted[0], links[0].queue):
         return f"its step {wanted[0].step} is not signed with this worker's key"
     return ""
+
+
+def _id_used_twice(links: Sequence[Link]) -> str:
+    """A worker that holds two messages of one id would take them for one."""
+    return "two of its links have the same id" if len({link.id for link in links}) < len(links) else ""
 
 
 def _link(pipeline: Pipeline, message: StepMessage, shown: str, key: SigningKey | None) -> Link:

@@ -123,6 +123,7 @@ CHANGES: dict[str, Callable[[Link, Link, Link], tuple[Link, ...]]] = {
     "another type": lambda two, three, four: (_with(two, parameters={**POINT, "count": True}), three, four),
     "a value too many": lambda two, three, four: (_with(two, parameters={**POINT, "more": 1}), three, four),
     "no values": lambda two, three, four: (_with(two, parameters={}), three, four),
+    "the same id twice": lambda two, three, four: (two, replace(three, id=two.id), four),
     "another queue": lambda two, three, four: (replace(two, queue="default"), three, four),
     "another queue later": lambda two, three, four: (two, three, replace(four, queue="_kombu.binding.celeryev")),
 }  # fmt: skip
@@ -140,7 +141,7 @@ def test_a_chain_that_does_not_fit_is_made_anew_and_that_is_logged(
     assert [(link.message, link.queue) for link in sent_on.links] == [
         (link.message, link.queue) for link in (two, three, four)
     ]
-    assert not {link.id for link in sent_on.links} & {link.id for link in received.links}
+    assert len({link.id for link in (*sent_on.links, *received.links)}) == 7
     (record,) = caplog.records
     assert record.levelno == logging.WARNING and f"run={RUN} step=two" in record.getMessage()
 
