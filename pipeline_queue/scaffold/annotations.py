@@ -8,7 +8,8 @@ from typing import Any
 
 from pipeline_queue.model.pipeline import ParameterType
 from pipeline_queue.scaffold.constants import is_known
-from pipeline_queue.scaffold.interpretation import External, Interpreter, Scope, ScriptClass
+from pipeline_queue.scaffold.interpretation import Interpreter
+from pipeline_queue.scaffold.script_values import External, Scope, ScriptClass
 from pipeline_queue.scaffold.values import type_of
 
 _TYPES: dict[str, ParameterType] = {"int": "int", "float": "float", "bool": "bool", "str": "string"}

@@ -10,8 +10,8 @@ from typing import Any
 from pipeline_queue.model.pipeline import ParameterType
 from pipeline_queue.scaffold.arguments import NO_DEFAULT, Argument, CommandLine
 from pipeline_queue.scaffold.constants import UNKNOWN, is_known
-from pipeline_queue.scaffold.interpretation import External, Function, ScriptClass
 from pipeline_queue.scaffold.parsers import Exclusive, Parser, Registration
+from pipeline_queue.scaffold.script_values import External, Function, ScriptClass
 from pipeline_queue.scaffold.values import fitting, text_in_script, type_of, with_choices, with_default
 
 _NO_VALUE = ("store_const", "append_const", "count")

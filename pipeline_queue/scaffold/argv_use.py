@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 from pipeline_queue.model.pipeline import ParameterType
 from pipeline_queue.scaffold.arguments import Argument, CommandLine
-from pipeline_queue.scaffold.interpretation import External, Function, Interpreter
+from pipeline_queue.scaffold.interpretation import Interpreter
+from pipeline_queue.scaffold.script_values import External, Function
 from pipeline_queue.scaffold.values import with_default
 
 MAX_ARGUMENTS = 100

@@ -9,7 +9,9 @@ from typing import Any
 from pipeline_queue.model.pipeline import ParameterType
 from pipeline_queue.scaffold.arguments import NO_DEFAULT, Argument, CommandLine
 from pipeline_queue.scaffold.constants import UNKNOWN, is_known
-from pipeline_queue.scaffold.interpretation import Call, External, Function, Interpreter, ScriptClass
+from pipeline_queue.scaffold.expressions import read_call
+from pipeline_queue.scaffold.interpretation import Interpreter
+from pipeline_queue.scaffold.script_values import Call, External, Function, ScriptClass
 from pipeline_queue.scaffold.values import type_of, with_choices, with_default
 
 _ENDS = ("help_option", "version_option", "confirmation_option")
@@ -63,7 +65,7 @@ def find_commands(interpreter: Interpreter) -> list[Command]:
 
 def _command(interpreter: Interpreter, function: Function, decorator: ast.expr) -> Command | None:
     target = decorator.func if isinstance(decorator, ast.Call) else decorator
-    call = interpreter.read_call(decorator, function.scope) if isinstance(decorator, ast.Call) else None
+    call = read_call(interpreter, decorator, function.scope) if isinstance(decorator, ast.Call) else None
     name = _command_name(function, call)
     if isinstance(target, ast.Attribute) and target.attr in ("command", "group"):
         owner = interpreter.evaluate(target.value, function.scope)
@@ -129,7 +131,7 @@ def _arguments(interpreter: Interpreter, command: Command) -> tuple[Argument, ..
             continue
         kind = interpreter.evaluate(decorator.func, command.function.scope)
         if kind in (External("click.option"), External("click.argument")):
-            call = interpreter.read_call(decorator, command.function.scope)
+            call = read_call(interpreter, decorator, command.function.scope)
             argument = _read(call, kind == External("click.option"))
             found += [argument] if argument is not None else []
     return tuple(found)

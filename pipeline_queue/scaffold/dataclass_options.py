@@ -10,7 +10,9 @@ from typing import Any
 from pipeline_queue.scaffold.annotations import read_annotation
 from pipeline_queue.scaffold.arguments import Argument, CommandLine
 from pipeline_queue.scaffold.constants import UNKNOWN, is_known
-from pipeline_queue.scaffold.interpretation import Call, External, Function, Interpreter, ScriptClass, source_text
+from pipeline_queue.scaffold.expressions import read_call
+from pipeline_queue.scaffold.interpretation import Interpreter
+from pipeline_queue.scaffold.script_values import Call, External, Function, ScriptClass, source_text
 from pipeline_queue.scaffold.values import with_choices, with_default
 
 PARSER = "transformers.HfArgumentParser"
@@ -59,7 +61,7 @@ def _default(interpreter: Interpreter, one: ScriptClass, node: ast.AnnAssign) ->
     """Default, whether there is one, help and choices, of `= value` or `= field(default=…, metadata={…})`."""
     if not isinstance(node.value, ast.Call) or interpreter.evaluate(node.value.func, one.body) != _FIELD:
         return interpreter.evaluate(node.value, one.body), node.value is not None, "", None
-    call = interpreter.read_call(node.value, one.body)
+    call = read_call(interpreter, node.value, one.body)
     metadata = call.keywords.get("metadata")
     data = metadata if isinstance(metadata, dict) else {}
     text = data.get("help")

@@ -8,130 +8,28 @@ module only as names: what a call of one of them makes is decided by the `makers
 from __future__ import annotations
 
 import ast
-import builtins
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from pipeline_queue.scaffold import constants
-from pipeline_queue.scaffold.constants import UNKNOWN, EnumMember, NotComputedError, is_known
+from pipeline_queue.scaffold.constants import UNKNOWN, NotComputedError, is_known
+from pipeline_queue.scaffold.expressions import EXPRESSIONS, bind_parameters, read_call
+from pipeline_queue.scaffold.script_values import (
+    Call,
+    External,
+    Function,
+    Instance,
+    Made,
+    Maker,
+    Modules,
+    Scope,
+    ScriptClass,
+    attribute_of,
+)
 
 _MAX_STEPS = 200_000
 _MAX_DEPTH = 25
-_ENUMS = ("enum.Enum", "enum.StrEnum", "enum.IntEnum")
 _REGISTERING = ("add_argument", "add_option", "add_parser")
-
-Node = ast.expr | ast.stmt
-
-
-@dataclass(eq=False)
-class Scope:
-    """Names and their values; those that are not here are looked up in `outer`."""
-
-    outer: Scope | None = None
-    names: dict[str, Any] = field(default_factory=dict)
-
-    def get(self, name: str) -> Any:
-        scope: Scope | None = self
-        while scope is not None:
-            if name in scope.names:
-                return scope.names[name]
-            scope = scope.outer
-        return External(f"builtins.{name}") if hasattr(builtins, name) else UNKNOWN
-
-
-@dataclass(frozen=True)
-class External:
-    """Something of a module that is not followed into, by its full name."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class Made:
-    """What a call of something external gave."""
-
-    by: str
-
-
-@dataclass(eq=False)
-class Function:
-    """A function of the script; `instance` is what it is a method of."""
-
-    node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
-    scope: Scope
-    instance: Any = None
-
-
-@dataclass(eq=False)
-class ScriptClass:
-    """A class of the script with its bases and whatever its body assigned."""
-
-    node: ast.ClassDef
-    scope: Scope
-    bases: list[Any]
-    body: Scope
-
-    def find(self, name: str) -> Any:
-        if name in self.body.names:
-            return self.body.names[name]
-        found = (base.find(name) for base in self.bases if isinstance(base, ScriptClass))
-        return next((one for one in found if one is not UNKNOWN), UNKNOWN)
-
-    def externals(self) -> list[str]:
-        """The full names of what it derives from."""
-        names = [base.name for base in self.bases if isinstance(base, External)]
-        return names + [name for base in self.bases if isinstance(base, ScriptClass) for name in base.externals()]
-
-    @property
-    def is_enum(self) -> bool:
-        return any(name in _ENUMS for name in self.externals())
-
-
-@dataclass(eq=False)
-class Instance:
-    """An object of a class of the script."""
-
-    of: ScriptClass
-    names: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Call:
-    """A call with its values; `complete` is false when there were `*args` or `**kwargs` that are not known."""
-
-    node: ast.Call
-    arguments: list[Any]
-    keywords: dict[str, Any]
-    complete: bool
-
-    def source(self, keyword: str) -> str:
-        """The text of a keyword argument, shortened."""
-        for one in self.node.keywords:
-            if one.arg == keyword:
-                text = source_text(one.value)
-                return text
-        return ""
-
-
-class Modelled(Protocol):
-    """An object that a maker gave: it is told the calls of its methods."""
-
-    def call_method(self, name: str, call: Call, uncertain: bool) -> Any: ...
-
-
-def source_text(node: ast.expr) -> str:
-    """The source of an expression in one line, shortened."""
-    try:
-        text = " ".join(ast.unparse(node).split())
-    except RecursionError:
-        return "..."
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-Maker = Callable[[Call], Any]
-Modules = Callable[[str], ast.Module | None]
-"""The tree of a module beside the script, by its dotted name; None for any other."""
 
 
 class _ReturnError(Exception):
@@ -232,11 +130,11 @@ class Interpreter:
     def _assign(self, node: ast.Assign, scope: Scope) -> None:
         value = self.evaluate(node.value, scope)
         for target in node.targets:
-            self._bind(target, value, scope)
+            self.bind(target, value, scope)
 
     def _annotated(self, node: ast.AnnAssign, scope: Scope) -> None:
         if node.value is not None:
-            self._bind(node.target, self.evaluate(node.value, scope), scope)
+            self.bind(node.target, self.evaluate(node.value, scope), scope)
 
     def _augmented(self, node: ast.AugAssign, scope: Scope) -> None:
         value = self.evaluate(node.value, scope)
@@ -245,9 +143,9 @@ class Interpreter:
             new = constants.binary(type(node.op), old, value) if is_known([old, value]) else UNKNOWN
         except NotComputedError:
             new = UNKNOWN
-        self._bind(node.target, new, scope)
+        self.bind(node.target, new, scope)
 
-    def _bind(self, target: ast.expr, value: Any, scope: Scope) -> None:
+    def bind(self, target: ast.expr, value: Any, scope: Scope) -> None:
         if isinstance(target, ast.Name):
             scope.names[target.id] = value
         elif isinstance(target, ast.Attribute):
@@ -258,7 +156,7 @@ class Interpreter:
             parts = list(value) if isinstance(value, (tuple, list)) and len(value) == len(target.elts) else None
             for number, part in enumerate(target.elts):
                 one = part.value if isinstance(part, ast.Starred) else part
-                self._bind(one, parts[number] if parts and one is part else UNKNOWN, scope)
+                self.bind(one, parts[number] if parts and one is part else UNKNOWN, scope)
         elif isinstance(target, ast.Subscript):
             owner = self.evaluate(target.value, scope)
             key = self.evaluate(target.slice, scope)
@@ -293,20 +191,20 @@ class Interpreter:
                     scope.names[name] = UNKNOWN
 
     def _for(self, node: ast.For | ast.AsyncFor, scope: Scope) -> None:
-        items = self._items(node.iter, scope)
+        items = self.items(node.iter, scope)
         if items is not None and _registers(node.body):
             for item in items:
-                self._bind(node.target, item, scope)
+                self.bind(node.target, item, scope)
                 self.run(node.body, scope)
         else:
-            self._bind(node.target, UNKNOWN, scope)
+            self.bind(node.target, UNKNOWN, scope)
             self._run_uncertainly(node.body, scope)
         self.run(node.orelse, scope)
 
-    def _items(self, node: ast.expr, scope: Scope) -> list[Any] | None:
+    def items(self, node: ast.expr, scope: Scope) -> list[Any] | None:
         value = self.evaluate(node, scope)
         if isinstance(value, ScriptClass) and value.is_enum:
-            return _members(value)
+            return value.members()
         try:
             return constants.items_of(value)
         except NotComputedError:
@@ -320,7 +218,7 @@ class Interpreter:
         for item in node.items:
             self.evaluate(item.context_expr, scope)
             if item.optional_vars is not None:
-                self._bind(item.optional_vars, UNKNOWN, scope)
+                self.bind(item.optional_vars, UNKNOWN, scope)
         self.run(node.body, scope)
 
     def _try(self, node: ast.Try, scope: Scope) -> None:
@@ -381,35 +279,17 @@ class Interpreter:
         return scope.get(node.id)
 
     def _attribute(self, node: ast.Attribute, scope: Scope) -> Any:
-        return self.attribute(self.evaluate(node.value, scope), node.attr)
-
-    def attribute(self, owner: Any, name: str) -> Any:
-        if isinstance(owner, External):
-            value = constants.attribute(f"{owner.name}.{name}")
-            return External(f"{owner.name}.{name}") if value is UNKNOWN else value
-        if isinstance(owner, Scope):
-            return owner.get(name)
-        if isinstance(owner, ScriptClass):
-            found = owner.find(name)
-            return EnumMember(name, found) if owner.is_enum and is_known(found) else found
-        if isinstance(owner, EnumMember):
-            return {"value": owner.value, "name": owner.name}.get(name, UNKNOWN)
-        if isinstance(owner, Instance):
-            found = owner.names[name] if name in owner.names else owner.of.find(name)
-            if isinstance(found, Function) and found.instance is None and name not in owner.names:
-                return Function(found.node, found.scope, owner)
-            return found
-        return UNKNOWN
+        return attribute_of(self.evaluate(node.value, scope), node.attr)
 
     def _call(self, node: ast.Call, scope: Scope) -> Any:
-        call = self.read_call(node, scope)
+        call = read_call(self, node, scope)
         if isinstance(node.func, ast.Attribute):
             receiver = self._super(node.func.value, scope) or self.evaluate(node.func.value, scope)
             if hasattr(receiver, "call_method"):
                 return receiver.call_method(node.func.attr, call, self._uncertain > 0)
             if not isinstance(receiver, (External, Scope, ScriptClass, Instance, Made)):
                 return constants.method(receiver, node.func.attr, call.arguments, call.keywords)
-            target = self.attribute(receiver, node.func.attr)
+            target = attribute_of(receiver, node.func.attr)
         else:
             target = self.evaluate(node.func, scope)
         return self._call_value(target, call)
@@ -424,29 +304,6 @@ class Interpreter:
         bases = [base for base in instance.of.bases if isinstance(base, ScriptClass)]
         return Instance(bases[0], instance.names) if bases else None
 
-    def read_call(self, node: ast.Call, scope: Scope) -> Call:
-        """The values that a call is given."""
-        arguments: list[Any] = []
-        keywords: dict[str, Any] = {}
-        complete = True
-        for one in node.args:
-            value = self.evaluate(one.value if isinstance(one, ast.Starred) else one, scope)
-            if not isinstance(one, ast.Starred):
-                arguments.append(value)
-            elif isinstance(value, (list, tuple)):
-                arguments.extend(value)
-            else:
-                complete = False
-        for keyword in node.keywords:
-            value = self.evaluate(keyword.value, scope)
-            if keyword.arg is not None:
-                keywords[keyword.arg] = value
-            elif isinstance(value, dict) and all(isinstance(key, str) for key in value):
-                keywords.update(value)
-            else:
-                complete = False
-        return Call(node, arguments, keywords, complete)
-
     def _call_value(self, target: Any, call: Call) -> Any:
         if isinstance(target, Function):
             if self._depth == 0:
@@ -458,7 +315,7 @@ class Interpreter:
             if target.name in self._makers:
                 return self._makers[target.name](call)
             if target.name == "builtins.list" and call.arguments and isinstance(call.arguments[0], ScriptClass):
-                return _members(call.arguments[0])
+                return call.arguments[0].members()
             self.calls.append((target.name, call))
             if is_known(call.arguments) and is_known(call.keywords) and call.complete:
                 try:
@@ -473,7 +330,7 @@ class Interpreter:
         if maker is not None:
             return maker(call)
         if of.is_enum:
-            return next((one for one in _members(of) if call.arguments and one.value == call.arguments[0]), UNKNOWN)
+            return next((one for one in of.members() if call.arguments and one.value == call.arguments[0]), UNKNOWN)
         made = Instance(of)
         initializer = of.find("__init__")
         if isinstance(initializer, Function):
@@ -489,7 +346,7 @@ class Interpreter:
             isinstance(one, ast.Name) and one.id == "staticmethod" for one in getattr(node, "decorator_list", ())
         )
         first = [function.instance] if function.instance is not None and not is_static else []
-        self._bind_parameters(node.args, [*first, *arguments], keywords, function.scope, scope)
+        bind_parameters(self, function, [*first, *arguments], keywords, scope)
         self._depth += 1
         try:
             if isinstance(node, ast.Lambda):
@@ -500,138 +357,6 @@ class Interpreter:
         finally:
             self._depth -= 1
         return None
-
-    def _bind_parameters(
-        self, given: ast.arguments, arguments: list[Any], keywords: dict[str, Any], outer: Scope, scope: Scope
-    ) -> None:
-        positional = [*given.posonlyargs, *given.args]
-        defaults: dict[str, ast.expr | None] = dict.fromkeys((one.arg for one in positional), None)
-        defaults.update(zip([one.arg for one in positional][len(positional) - len(given.defaults) :], given.defaults,
-                            strict=True))  # fmt: skip
-        defaults.update({one.arg: default for one, default in zip(given.kwonlyargs, given.kw_defaults, strict=True)})
-        values = dict(zip((one.arg for one in positional), arguments, strict=False))
-        for name, default in defaults.items():
-            if name in keywords:
-                scope.names[name] = keywords[name]
-            elif name in values:
-                scope.names[name] = values[name]
-            else:
-                scope.names[name] = UNKNOWN if default is None else self.evaluate(default, outer)
-        if given.vararg:
-            scope.names[given.vararg.arg] = tuple(arguments[len(positional) :])
-        if given.kwarg:
-            scope.names[given.kwarg.arg] = {key: value for key, value in keywords.items() if key not in defaults}
-
-    def _constant(self, node: ast.Constant, scope: Scope) -> Any:
-        return node.value if is_known(node.value) else UNKNOWN
-
-    def _list(self, node: ast.List | ast.Tuple | ast.Set, scope: Scope) -> Any:
-        items: list[Any] = []
-        for one in node.elts:
-            value = self.evaluate(one.value if isinstance(one, ast.Starred) else one, scope)
-            items += constants.items_of(value) if isinstance(one, ast.Starred) else [value]
-        if isinstance(node, ast.Set):
-            return set(items) if all(isinstance(one, (str, int, float, bool)) for one in items) else UNKNOWN
-        return items if isinstance(node, ast.List) else tuple(items)
-
-    def _dict(self, node: ast.Dict, scope: Scope) -> Any:
-        made: dict[Any, Any] = {}
-        for key, value in zip(node.keys, node.values, strict=True):
-            item = self.evaluate(value, scope)
-            if key is None:
-                made.update(item if isinstance(item, dict) else {UNKNOWN: UNKNOWN})
-                continue
-            name = self.evaluate(key, scope)
-            made[name if isinstance(name, (str, int, float, bool, EnumMember)) else UNKNOWN] = item
-        return made
-
-    def _binary(self, node: ast.BinOp, scope: Scope) -> Any:
-        left, right = self.evaluate(node.left, scope), self.evaluate(node.right, scope)
-        return constants.binary(type(node.op), left, right) if is_known([left, right]) else UNKNOWN
-
-    def _unary(self, node: ast.UnaryOp, scope: Scope) -> Any:
-        value = self.evaluate(node.operand, scope)
-        return constants.unary(type(node.op), value) if is_known(value) else UNKNOWN
-
-    def _boolean(self, node: ast.BoolOp, scope: Scope) -> Any:
-        values = [self.evaluate(one, scope) for one in node.values]
-        for value in values[:-1]:
-            if value is UNKNOWN or isinstance(value, (Made, External)):
-                return UNKNOWN
-            truth = bool(value) if is_known(value) else True
-            if truth is isinstance(node.op, ast.Or):
-                return value
-        return values[-1]
-
-    def _compare(self, node: ast.Compare, scope: Scope) -> Any:
-        left = self.evaluate(node.left, scope)
-        for operation, other in zip(node.ops, node.comparators, strict=True):
-            right = self.evaluate(other, scope)
-            if not is_known([left, right]):
-                return UNKNOWN
-            if not constants.compare(type(operation), left, right):
-                return False
-            left = right
-        return True
-
-    def _conditional(self, node: ast.IfExp, scope: Scope) -> Any:
-        test = self.evaluate(node.test, scope)
-        if is_known(test):
-            return self.evaluate(node.body if test else node.orelse, scope)
-        one, other = self.evaluate(node.body, scope), self.evaluate(node.orelse, scope)
-        return one if is_known([one, other]) and one == other else UNKNOWN
-
-    def _text(self, node: ast.JoinedStr, scope: Scope) -> Any:
-        parts: list[str] = []
-        for part in node.values:
-            if not isinstance(part, ast.FormattedValue):
-                parts.append(str(self.evaluate(part, scope)))
-                continue
-            value = self.evaluate(part.value, scope)
-            spec = self.evaluate(part.format_spec, scope) if part.format_spec else ""
-            if not is_known(value) or not isinstance(spec, str):
-                return UNKNOWN
-            parts.append(constants.formatted(value, part.conversion, spec))
-        return "".join(parts)
-
-    def _subscript(self, node: ast.Subscript, scope: Scope) -> Any:
-        owner = self.evaluate(node.value, scope)
-        if isinstance(node.slice, ast.Slice):
-            bounds = [self.evaluate(one, scope) if one else None
-                      for one in (node.slice.lower, node.slice.upper, node.slice.step)]  # fmt: skip
-            fits = isinstance(owner, (list, tuple, str)) and all(one is None or type(one) is int for one in bounds)
-            return owner[slice(*bounds)] if fits and bounds[2] != 0 else UNKNOWN
-        key = self.evaluate(node.slice, scope)
-        if isinstance(owner, ScriptClass) and owner.is_enum and isinstance(key, str):
-            return self.attribute(owner, key)
-        try:
-            return owner[key] if isinstance(owner, (list, tuple, str, dict)) and is_known(key) else UNKNOWN
-        except (IndexError, KeyError, TypeError):
-            return UNKNOWN
-
-    def _comprehension(self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp, scope: Scope) -> Any:
-        first = node.generators[0]
-        items = self._items(first.iter, scope)
-        if items is None or len(node.generators) > 1:
-            return UNKNOWN
-        inner = Scope(scope)
-        made: list[Any] = []
-        for item in items:
-            self._bind(first.target, item, inner)
-            tests = [self.evaluate(test, inner) for test in first.ifs]
-            if not is_known(tests):
-                return UNKNOWN
-            if all(tests):
-                made.append(self.evaluate(node.elt, inner))
-        return made
-
-    def _lambda(self, node: ast.Lambda, scope: Scope) -> Any:
-        return Function(node, scope)
-
-    def _walrus(self, node: ast.NamedExpr, scope: Scope) -> Any:
-        value = self.evaluate(node.value, scope)
-        self._bind(node.target, value, scope)
-        return value
 
 
 _STATEMENTS: dict[type[ast.stmt], Callable[[Interpreter, Any, Scope], None]] = {
@@ -656,31 +381,11 @@ _STATEMENTS: dict[type[ast.stmt], Callable[[Interpreter, Any, Scope], None]] = {
     ast.ImportFrom: Interpreter._import_from,
 }
 _EXPRESSIONS: dict[type[ast.expr], Callable[[Interpreter, Any, Scope], Any]] = {
+    **EXPRESSIONS,
     ast.Name: Interpreter._name,
     ast.Attribute: Interpreter._attribute,
     ast.Call: Interpreter._call,
-    ast.Constant: Interpreter._constant,
-    ast.List: Interpreter._list,
-    ast.Tuple: Interpreter._list,
-    ast.Set: Interpreter._list,
-    ast.Dict: Interpreter._dict,
-    ast.BinOp: Interpreter._binary,
-    ast.UnaryOp: Interpreter._unary,
-    ast.BoolOp: Interpreter._boolean,
-    ast.Compare: Interpreter._compare,
-    ast.IfExp: Interpreter._conditional,
-    ast.JoinedStr: Interpreter._text,
-    ast.Subscript: Interpreter._subscript,
-    ast.ListComp: Interpreter._comprehension,
-    ast.SetComp: Interpreter._comprehension,
-    ast.GeneratorExp: Interpreter._comprehension,
-    ast.Lambda: Interpreter._lambda,
-    ast.NamedExpr: Interpreter._walrus,
 }
-
-
-def _members(enum: ScriptClass) -> list[Any]:
-    return [EnumMember(name, value) for name, value in enum.body.names.items() if is_known(value) and name[0] != "_"]
 
 
 def _registers(body: list[ast.stmt]) -> bool:

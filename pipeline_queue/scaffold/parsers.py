@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline_queue.scaffold.constants import UNKNOWN
-from pipeline_queue.scaffold.interpretation import Call, Maker
+from pipeline_queue.scaffold.script_values import Call, Maker
 
 _MODULES = ("argparse", "configargparse", "argparse_dataclass")
 _PARSERS = ("ArgumentParser", "ArgParser", "argparse.ArgumentParser")

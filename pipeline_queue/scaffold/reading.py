@@ -17,9 +17,10 @@ from pipeline_queue.scaffold import (
     typer_options,
 )
 from pipeline_queue.scaffold.arguments import Argument, CommandLine
-from pipeline_queue.scaffold.interpretation import Interpreter, source_text
+from pipeline_queue.scaffold.interpretation import Interpreter
 from pipeline_queue.scaffold.parsers import Group, Parser, Parsers
 from pipeline_queue.scaffold.script import Script, read_script
+from pipeline_queue.scaffold.script_values import source_text
 
 _MAX_MODULES = 50
 _KEY_VALUE = "write its overrides as words of args, such as `lr=${{ parameters.lr }}`"

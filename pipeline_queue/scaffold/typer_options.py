@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from pipeline_queue.scaffold.annotations import read_annotation
 from pipeline_queue.scaffold.arguments import NO_DEFAULT, Argument, CommandLine
 from pipeline_queue.scaffold.constants import UNKNOWN
-from pipeline_queue.scaffold.interpretation import Call, External, Function, Interpreter, Made, source_text
+from pipeline_queue.scaffold.expressions import read_call
+from pipeline_queue.scaffold.interpretation import Interpreter
+from pipeline_queue.scaffold.script_values import Call, External, Function, Made, source_text
 from pipeline_queue.scaffold.values import with_choices, with_default
 
 _OPTION, _ARGUMENT = External("typer.Option"), External("typer.Argument")
@@ -44,7 +46,7 @@ def find_commands(interpreter: Interpreter) -> Apps:
                 continue
             has_callback |= target.attr == "callback"
             if target.attr == "command" and isinstance(decorator, ast.Call):
-                found.append(Command(_name(function, interpreter.read_call(decorator, function.scope)), function))
+                found.append(Command(_name(function, read_call(interpreter, decorator, function.scope)), function))
     return Apps(tuple(found), has_callback)
 
 
@@ -106,7 +108,7 @@ def _info(interpreter: Interpreter, function: Function, candidates: list[ast.exp
         if isinstance(node, ast.Call):
             kind = interpreter.evaluate(node.func, function.scope)
             if kind in (_OPTION, _ARGUMENT):
-                return interpreter.read_call(node, function.scope), kind == _OPTION
+                return read_call(interpreter, node, function.scope), kind == _OPTION
     return None
 
 
