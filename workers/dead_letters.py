@@ -1,4 +1,4 @@
-"""Refuses bad messages: says so in the worker's log and keeps them in the dead list."""
+"""Rejects bad messages: logs them and adds them to the dead letters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ends what a dead supervisor left to its worker: step processes that are now the worker's own children."""
+"""Kills what a dead supervisor left to its worker: step processes that are now the worker's own children."""
 
 from __future__ import annotations
 

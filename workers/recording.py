@@ -1,4 +1,4 @@
-"""Writes how an attempt ended: on the storage first, which is the truth, then in the index.
+"""Publishes or fails an attempt: on the storage first, which is the truth, then in the index, with the next message.
 
 Promises kept here: outputs appear whole or not at all and from one attempt (the rename of `publish`); a worker whose
 lease is gone writes nothing.

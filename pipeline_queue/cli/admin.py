@@ -1,4 +1,4 @@
-"""`cancel`, `worker`, `up`, `doctor`: control runs and machines."""
+"""`cancel`, `worker`, `up`, `doctor` with the rejected messages: control runs and machines."""
 
 from __future__ import annotations
 

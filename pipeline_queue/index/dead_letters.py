@@ -1,4 +1,4 @@
-"""Messages that were refused, kept in Redis for a person to look at: never executed, never decoded again."""
+"""Dead letters: rejected messages, kept in Redis for a person to read; never executed, never decoded again."""
 
 from __future__ import annotations
 

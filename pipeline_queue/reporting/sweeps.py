@@ -1,4 +1,4 @@
-"""What is known of a sweep: its end on the storage, else what the index counts, else what lies there."""
+"""Reports a sweep with its counts, rate and time left: from its end, else the index, else what lies on the storage."""
 
 from __future__ import annotations
 

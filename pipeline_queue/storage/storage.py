@@ -20,7 +20,7 @@
     <root>/kept/<day>/<name>                       links to attempts with kept/, by the day they were kept
 
 `<run>` is the index and the parameters that are not defaults, `0-learning_rate=0.01`, so that a person
-finds outputs by browsing. Everything that assumes a file system (local or NFS) is in this package.
+finds outputs by browsing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether this worker takes messages, and if not, why: closed by whoever finds a reason, open again without any."""
+"""Whether this worker takes messages, and if not, why: paused for reasons, open again once there is none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The storage and the scratch disk of a worker: work waits while one of them is full, fails or is not there."""
+"""Watches the storage and the scratch disk: the worker pauses while one of them is full, fails or is missing."""
 
 from __future__ import annotations
 

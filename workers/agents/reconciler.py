@@ -1,4 +1,4 @@
-"""Compares what should be running with what is, and enqueues. One is active at a time, in any worker."""
+"""Enqueues what should be running and is not: expired leases, due retries. One is active at a time, in any worker."""
 
 from __future__ import annotations
 

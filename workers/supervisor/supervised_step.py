@@ -1,4 +1,4 @@
-"""One execution in the supervisor: its process, its output, its deadlines and its tree."""
+"""One execution in the supervisor: its process, its output, its deadlines, and how its process tree is killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starts step processes, copies their output to log files, and ends their whole trees.
+"""The supervisor's loop: starts step processes, copies their output to log files, has their trees killed.
 
 One small single-threaded process per worker: `python -m workers.supervisor FD`, where FD is its end of a
 socket pair. The frames on it are described in `workers.supervisor.protocol`. When the other end closes, or the worker

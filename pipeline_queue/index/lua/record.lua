@@ -1,5 +1,5 @@
--- Records how an attempt ended, or with token '*' what the storage has decided already, whoever holds the lease; and
--- puts the message of the run's next step on its queue, unless that step is under way or done.
+-- Records how an attempt ended, and puts the message of the run's next step on its queue, unless that step is under way
+-- or done. With token '*': what the storage has decided already, whoever holds the lease.
 -- KEYS   1 run_key      pq1:run:<run>                          hash
 --        2 leases_key   pq1:leases                             sorted set: `<run> <step>` by ms of expiry
 --        3 retries_key  pq1:retries                            sorted set: `<run> <step>` by ms when it is due
