@@ -126,11 +126,21 @@ def cli() -> None:
 def main() -> None:
     """The console script: prints a PipelineQueueError as plain text and exits with its code."""
     gc.set_threshold(*_COLLECTION_THRESHOLDS)
-    from pipeline_queue.contract.errors import PipelineQueueError
-
     if os.environ.get(_COMPLETES):
         _complete()
     survive_any_stream()
+    try:
+        _run_command()
+    finally:
+        # After a KeyboardInterrupt that left an exec() of text (an import makes dataclasses by it) `python -m` ends by
+        # SIGINT, although it was handled and the exit code is 130. The next exec() has CPython forget it.
+        exec("")  # noqa: S102
+
+
+def _run_command() -> None:
+    """Errors of ours become plain text and an exit code."""
+    from pipeline_queue.contract.errors import PipelineQueueError
+
     try:
         cli.main(standalone_mode=False)
     except PipelineQueueError as error:

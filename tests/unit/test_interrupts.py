@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 
 from pipeline_queue.cli import interrupts
 from pipeline_queue.cli.interrupts import Cancelling, interruptible, submission_told_of
+from tests.conftest import GENEROUS_SECONDS
 
 
 class Watched:
@@ -166,3 +169,26 @@ def test_ctrl_c_while_submitting_says_how_to_find_out(capsys: pytest.CaptureFixt
         time.sleep(60)
     assert left.value.code == 130
     assert "`pipeline-queue status` shows whether it was accepted" in capsys.readouterr().err
+
+
+INTERRUPTED_IMPORT = """
+import subprocess
+import sys
+from pipeline_queue import cli
+
+def command(**_):
+    try:
+        exec("raise KeyboardInterrupt")  # as in the import of a module with a dataclass
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+cli.cli.main = command
+cli.main()
+"""
+
+
+def test_an_interrupt_that_comes_while_a_class_is_made_leaves_the_exit_code_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "interrupted.py").write_text(INTERRUPTED_IMPORT)
+    command = [sys.executable, "-m", "interrupted"]
+    done = subprocess.run(command, cwd=tmp_path, timeout=GENEROUS_SECONDS, check=False)
+    assert done.returncode == 130
