@@ -51,6 +51,19 @@ def _told(folder: Path, what: str) -> Counter[str]:
     return Counter(line.removeprefix(f"{what} ") for line in lines if line.startswith(what))
 
 
+def _begun_after_an_end(folder: Path) -> set[str]:
+    """The executions that began when the same step had ended: not those of two workers at once, as a server with an
+    older memory may bring about, of which one is published."""
+    ended, found = set(), set()
+    for line in (folder.parent / "witness").read_text().splitlines():
+        what, _, name = line.partition(" ")
+        if what == "end":
+            ended.add(name)
+        elif name in ended:
+            found.add(name)
+    return found
+
+
 def _once(runs: range) -> dict[str, int]:
     return {f"{step} {n}": 1 for n in runs for step in ("one", "two", "three")}
 
@@ -186,6 +199,5 @@ def test_a_server_with_an_older_memory_counts_right_and_the_sweep_ends(
     assert sum(end.counts.values()) == 60 and ends["failed"] >= 3
     assert sum(group.count for group in end.failures) == ends["failed"]
     assert report.counts["succeeded"] + report.counts["failed"] == 60
-    repeated = {name: count for name, count in _told(folder, "end").items() if count > 1}
-    assert repeated == {}, "nothing published is executed again"
+    assert _begun_after_an_end(folder) == set(), "nothing published is executed again"
     assert all(worker.poll() is None for worker in workers)

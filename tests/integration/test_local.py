@@ -107,7 +107,7 @@ def test_when_the_service_is_killed_server_and_worker_die_and_the_next_one_tidie
 def test_two_services_cannot_serve_one_folder(shell: Shell) -> None:
     with _serving(shell, "--no-flower") as (_, note):
         refused = shell("up", "--no-flower", exit_code=2)
-        assert "a service is running" in refused.stderr and str(shell.folder) in refused.stderr
+        assert "a service is already running" in refused.stderr and str(shell.folder) in refused.stderr
         assert running_service(_data(shell)) == note and answers(note.broker_url)
 
 
