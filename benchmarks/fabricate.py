@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from benchmarks.site import Site
 from pipeline_queue.contract.ids import RunId
@@ -18,17 +19,8 @@ from pipeline_queue.model.failure_causes import cause_of, grouped
 from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.reporting.runs import StepFiles, end_of_run
 from pipeline_queue.storage.access import make_folder
-from pipeline_queue.storage.storage import (
-    LOG,
-    OUTPUTS,
-    RUN_END,
-    STEP_RECORD,
-    RunPaths,
-    Storage,
-    create_exclusive,
-    publish,
-    replace_file,
-)
+from pipeline_queue.storage.run_store import StoredRun
+from pipeline_queue.storage.storage import Storage
 from pipeline_queue.submitting.submission import prepare_sweep
 
 _METRICS = "metrics.json"
@@ -53,8 +45,8 @@ def fabricate_ended(
     with (submission := prepare_sweep(pipeline, built, "", None)).snapshot:
         sweep = submission.commit(storage)
     name, total = sweep.record.id, len(sweep.space)
-    runs = sweep.paths(storage, sweep.run_id(0)).folder
-    make_folder(runs, exist_ok=True)
+    runs = sweep.paths(storage, sweep.run_id(0)).where()
+    make_folder(Path(runs), exist_ok=True)
     failed = [index for index in range(total) if _end(storage, sweep, index, fails(index))]
     succeeded = total - len(failed)
     groups = grouped((f"{name}.{index}", cause_of(_message(sweep, index)), False) for index in failed)
@@ -81,17 +73,18 @@ def _end(storage: Storage, sweep: Sweep, index: int, fails: bool) -> bool:
     """Whether it failed."""
     run, step = sweep.run_id(index), sweep.pipeline.steps[0].name
     paths, uid = sweep.paths(storage, run), secrets.token_hex(6)
-    attempt = paths.attempt(step, 1, uid)
-    make_folder(attempt, exist_ok=True)
+    slot = paths.begin_attempt(step, 1, uid)
+    slot.make()
     record = _record(sweep, run, step, uid, fails)
-    (attempt / LOG).write_text(f"epoch {index}\n")
+    slot.append_to_log(f"epoch {index}\n".encode())
     if not fails:
-        (attempt / OUTPUTS).mkdir()
-        (attempt / OUTPUTS / _METRICS).write_text(f'{{"loss": 0.{index}, "accuracy": {index}}}\n')
-    replace_file(attempt / STEP_RECORD, record.model_dump_json().encode())
+        outputs = Path(slot.where()) / "outputs"
+        outputs.mkdir()
+        (outputs / _METRICS).write_text(f'{{"loss": 0.{index}, "accuracy": {index}}}\n')
+    slot.write_record(record)
     if not fails:
-        publish(attempt, paths.step(step), uid)
-    _write_end(sweep, run, paths, StepFiles(step, attempt.name if fails else step, not fails, record))
+        slot.publish(paths.step(step))
+    _write_end(sweep, run, paths, StepFiles(step, slot.name if fails else step, not fails, record))
     return fails
 
 
@@ -116,12 +109,12 @@ def _record(sweep: Sweep, run: RunId, step: str, uid: str, fails: bool) -> StepR
     )
 
 
-def _write_end(sweep: Sweep, run: RunId, paths: RunPaths, first: StepFiles) -> None:
+def _write_end(sweep: Sweep, run: RunId, paths: StoredRun, first: StepFiles) -> None:
     rest = [StepFiles(step.name, None, False, None) for step in sweep.pipeline.steps[1:]]
     state: RunState = "succeeded" if first.published else "failed"
     message = first.record.message if first.record else ""
     record = end_of_run(sweep, run, [first, *rest], state, message)
-    create_exclusive(paths.folder / RUN_END, record.model_dump_json().encode())
+    paths.write_end(record)
 
 
 def _message(sweep: Sweep, index: int) -> str:

@@ -50,10 +50,9 @@ from pipeline_queue.reporting.runs import end_of_run, find_steps, read_run, with
 from pipeline_queue.reporting.sweep_progress import StepCounter
 from pipeline_queue.reporting.sweeps import ENDED_SWEEP, SweepReport, add_reasons, read_sweep
 from pipeline_queue.reporting.trace import Traced
-from pipeline_queue.storage.access import describe_failed, make_folder
-from pipeline_queue.storage.files import is_there
-from pipeline_queue.storage.patience import WAITING, patient, repeat_until_done
-from pipeline_queue.storage.storage import CANCELLED, RUN_END, SWEEP, Storage, create_exclusive
+from pipeline_queue.storage.access import describe_failed
+from pipeline_queue.storage.patience import WAITING, patient
+from pipeline_queue.storage.storage import Storage
 from pipeline_queue.storage.submitted_environment import EnvironmentFolder, SubmittedEnvironment
 
 if TYPE_CHECKING:
@@ -263,8 +262,6 @@ class Client:
         A snapshot that no other sweep names goes too. Raises NotFoundError, InputError when it has not ended, and
         StorageError.
         """
-        from pipeline_queue.submitting.deletion import remove_sweep
-
         found = self._find_sweep(text)
         name = found.record.id
         if len(found.space) > 1 and not self.is_sweep(text):
@@ -277,7 +274,7 @@ class Client:
             raise InputError(f"{name} has not ended ({state}); cancel it first")
         if self._run_index:
             self._run_index.sweeps.note_forgotten(name)
-        remove_sweep(self._writable(), found.record)
+        self._writable().delete_sweep(found.record)
         return name
 
     def forget_reused(self, older_than_seconds: float) -> tuple[int, int]:
@@ -285,9 +282,7 @@ class Client:
 
         What was made or used within the last `older_than_seconds` stays. Raises StorageError.
         """
-        from pipeline_queue.submitting.deletion import remove_reused
-
-        return remove_reused(self._writable(), older_than_seconds)
+        return self._writable().remove_reused(older_than_seconds)
 
     def pause_sweep(self, sweep: str) -> SweepReport:
         """No more steps are started; those that execute go on. Raises InputError when the sweep is not running."""
@@ -334,7 +329,7 @@ class Client:
     def runs_of(self, sweep: str) -> Iterator[RunRecord]:
         """The runs of a sweep that have been begun, by index; what is damaged is passed over. Raises NotFoundError."""
         found = self._find_sweep(sweep)
-        indexes = sorted(index for index, _ in self._storage().run_folders(found.record.id))
+        indexes = sorted(index for index, _ in self._storage().runs(found.record.id))
         for index in indexes:
             with _damage_passed_over():
                 yield self._run_of(found, found.run_id(index))
@@ -449,14 +444,12 @@ class Client:
         paths = sweep.paths(storage, run_id)
         if paths.end() is None:
             try:
-                make_folder(paths.folder, exist_ok=True)
-                create_exclusive(paths.folder / CANCELLED, b"", durable=True)
+                paths.request_cancel()
                 if run_index.cancel(run_id) == "idle":
                     steps = find_steps(sweep, paths, paths.names())
-                    record = end_of_run(sweep, run_id, steps, "cancelled", "cancelled")
-                    create_exclusive(paths.folder / RUN_END, record.model_dump_json().encode())
+                    paths.write_end(end_of_run(sweep, run_id, steps, "cancelled", "cancelled"))
             except OSError as error:
-                raise StorageError(describe_failed(paths.folder, error)) from error
+                raise StorageError(describe_failed(Path(paths.where()), error)) from error
         return self.run(run)
 
     def unfinished(self) -> int:
@@ -591,7 +584,7 @@ class Client:
         if self._environments is None:
             return
         mine = SubmittedEnvironment.of_this_process()
-        is_accepted = keeps is not None and is_there(self._writable().sweep(sweep) / SWEEP)
+        is_accepted = keeps is not None and self._writable().has_sweep(sweep)
         known = self._environments.read(sweep) if is_accepted else None
         if known is None or keeps is None:
             self._environments.write(sweep, mine)
@@ -620,11 +613,12 @@ class Client:
         return self._opened
 
     def _storage(self) -> Storage:
-        if not repeat_until_done((self._root / "sweeps").is_dir):
+        storage = Storage(self._root)
+        if not storage.is_made():
             if self._settings is None:
                 raise NotFoundError(f"there are no runs yet in {self._root}")
             return self._writable()
-        return Storage(self._root)
+        return storage
 
 
 __all__ = ["Client", "Event", "PipelineQueueError", "RunRecord"]

@@ -13,14 +13,12 @@ from dataclasses import replace
 from pipeline_queue.broker.message import Message
 from pipeline_queue.contract.errors import BrokerError, NotFoundError, StorageAwayError, StorageError, SupervisorError
 from pipeline_queue.contract.records import StepRecord
-from pipeline_queue.storage.access import inherit_access
-from pipeline_queue.storage.patience import patient, repeat_until_done
-from pipeline_queue.storage.storage import OUTPUTS, read_step
+from pipeline_queue.storage.patience import patient
+from pipeline_queue.storage.run_store import TooLargeError
 from workers.agents.lease_keeper import Held
 from workers.blame import blame_interpreter, doubt_success, find_blame
 from workers.claiming import Claim, claim
 from workers.context import WorkerContext
-from workers.file_tree import remove_tree
 from workers.job import Attempt, Job, LeaseLostError, Publication, job_of
 from workers.keeping import keep_files
 from workers.launch import command_of, complete_log, run_step
@@ -35,7 +33,7 @@ from workers.outcome import (
     storage_failure,
     too_large,
 )
-from workers.outputs import TooLargeError, find_outputs
+from workers.outputs import find_outputs
 from workers.recording import (
     CancelledError,
     check_going_on,
@@ -105,7 +103,7 @@ def _begin(worker: WorkerContext, job: Job, claimed: Claim, held: Held) -> Attem
         started_at=time.time(),
         notes=base.notes,
     )
-    return Attempt(job, lease, held, uid, job.paths.attempt(job.step, lease.attempt, uid), started, base)
+    return Attempt(job, lease, held, uid, job.paths.begin_attempt(job.step, lease.attempt, uid), started, base)
 
 
 def _carry_out(worker: WorkerContext, attempt: Attempt) -> Outcome:
@@ -135,9 +133,9 @@ def stage(worker: WorkerContext, attempt: Attempt) -> Attempt:
     if attempt.lease.attempt > 1:
         attempt.check_lease()
         job.paths.fence_off(step.name, attempt.lease.attempt)
-        if read_step(job.target) is not None:
+        if job.target.record() is not None:
             return replace(attempt, publication=Publication(is_own=False))
-    _make_folder(worker, attempt)
+    attempt.slot.make()
     links = job.sweep.pipeline.links
     missing = missing_link(step.name, links)
     if missing is not None:
@@ -219,35 +217,26 @@ def _failure_by(worker: WorkerContext, attempt: Attempt, error: Exception) -> Fa
     step = attempt.job.step
     match error:
         case TooLargeError():
-            remove_tree(attempt.folder / OUTPUTS)
+            attempt.slot.drop_outputs()
             return too_large(step, error.path, error.size_bytes)
         case SupervisorError() if worker.executor.is_closing():
-            remove_tree(attempt.folder / OUTPUTS)
+            attempt.slot.drop_outputs()
             return handed_back(step, str(error))
         case SupervisorError():
             lost = Failure("lost", f"step {step} was ended: {error}", infrastructure=True)
             return blame_interpreter(worker, attempt, time.monotonic()) or lost
         case CancelledError():
-            remove_tree(attempt.folder / OUTPUTS)
+            attempt.slot.drop_outputs()
             return cancelled(step)
         case DamagedError():
             # Another worker would find it so, too.
             return replace(storage_failure(step, str(error), error), is_of_worker=False)
         case _:
             attempt.check_lease()
-            remove_tree(attempt.folder / OUTPUTS)  # half of them, and perhaps what fills the disk
+            attempt.slot.drop_outputs()  # half of them, and perhaps what fills the disk
             text = worker.disks.explain(error)
             trouble = worker.disks.trouble("storage", is_suspect=True)
             return storage_failure(step, text, error, trouble)
-
-
-def _make_folder(worker: WorkerContext, attempt: Attempt) -> None:
-    try:
-        # Its name is this attempt's alone: one that is there was made by a request that was sent twice.
-        repeat_until_done(lambda: attempt.folder.mkdir(exist_ok=True))
-        inherit_access(attempt.folder)
-    except FileNotFoundError:
-        worker.storage.make_run_folder(attempt.job.run.sweep, attempt.folder)
 
 
 def _with_result(attempt: Attempt, result: ExecutionResult, failure: Failure | None) -> StepRecord:

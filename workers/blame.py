@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 from pipeline_queue.model.failure_causes import meaningful_line
-from pipeline_queue.storage.storage import LOG
 from workers import suspicion
 from workers.context import WorkerContext
 from workers.job import Attempt
@@ -57,7 +56,7 @@ def _blamed_on_machine(
     worker: WorkerContext, attempt: Attempt, result: ExecutionResult, failure: Failure, begun_at: float
 ) -> Failure:
     lines = (
-        lines_at_end(attempt.folder / LOG)
+        lines_at_end(attempt.slot.log_end)
         if result.log_bytes and result.seconds <= suspicion.MAX_LOADING_SECONDS
         else []
     )

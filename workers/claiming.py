@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass
 
 from pipeline_queue.index.leases import Lease, Refusal
-from pipeline_queue.storage.storage import CANCELLED, RUN_END, read_step
+from pipeline_queue.storage.layout import CANCELLED, RUN_END
 from workers.context import WorkerContext
 from workers.job import Job
 from workers.outcome import Outcome
@@ -86,7 +86,7 @@ def _refused(worker: WorkerContext, job: Job, refusal: Refusal) -> Outcome:
     match refusal.reason:
         case "published":
             # The storage decides; a network file system may show this machine a publication late.
-            if read_step(job.paths.step(job.step)) is None:
+            if job.paths.step(job.step).record() is None:
                 return _untrue(worker, job, refusal) or _out_of_turn(worker, job, job.step)
             return record_published(worker, job)
         case "ended" if job.paths.end() is None and (untrue := _untrue(worker, job, refusal)):

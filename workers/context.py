@@ -13,7 +13,7 @@ from pipeline_queue.contract.settings import DEFAULT_KEEP_TOTAL_BYTES
 from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.model.pipeline import Pipeline
 from pipeline_queue.planning.sweep import Sweep
-from pipeline_queue.storage.storage import Storage
+from pipeline_queue.storage.run_store import RunStore
 from pipeline_queue.storage.submitted_environment import EnvironmentFolder
 from workers.agents.admission import Admission
 from workers.agents.disk_monitor import DiskMonitor
@@ -33,7 +33,7 @@ class SweepCache:
     Those used last are kept: up to 64, of large ones fewer.
     """
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: RunStore) -> None:
         self._storage = storage
         self._sweeps: OrderedDict[str, tuple[Sweep, int]] = OrderedDict()
         self._lock = Lock()
@@ -65,7 +65,7 @@ class WorkerContext:
     service only)."""
 
     name: str
-    storage: Storage
+    storage: RunStore
     run_index: RunIndex
     executor: Executor
     leases: LeaseKeeper

@@ -6,10 +6,12 @@ import os
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from pipeline_queue.contract.errors import SupervisorError
 from pipeline_queue.contract.settings import RESERVED_PREFIX
+from pipeline_queue.storage.files import read_end
 from workers.executor import Executor
 from workers.outcome import duration, last_lines, signal_name
 from workers.supervisor.protocol import ExecutionResult, StartOrder
@@ -46,7 +48,7 @@ def find_fault(executor: Executor, python: Path, variables: Mapping[str, str], f
     )
     try:
         result = executor.run(request)
-        said = last_lines(log)[-1:]
+        said = last_lines(partial(read_end, log))[-1:]
     except SupervisorError as error:
         return "" if executor.is_closing() else f"the interpreter {python} does not work: {error}"
     finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from pipeline_queue.broker.message import Message
 from pipeline_queue.contract.errors import MessageError, StorageError
@@ -15,7 +14,8 @@ from pipeline_queue.model.pipeline import Step
 from pipeline_queue.planning.planner import StepPlan, plan_step, step_named
 from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.space import Point
-from pipeline_queue.storage.storage import RunPaths, attempt_number, read_step
+from pipeline_queue.storage.layout import attempt_number
+from pipeline_queue.storage.run_store import AttemptSlot, StoredRun, StoredStep
 from workers.agents.lease_keeper import Held
 from workers.context import WorkerContext
 from workers.outcome import Failure
@@ -33,11 +33,11 @@ class LeaseLostError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SharedStep:
-    """A step that several runs may have in common: of the sweep `scope`, or of all. `path`: where it is published."""
+    """A step that several runs may have in common: of the sweep `scope`, or of all; `published` in the store."""
 
     name: str
     scope: str
-    path: Path
+    published: StoredStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +48,14 @@ class Job:
     run: RunId
     sweep: Sweep
     plan: StepPlan
-    paths: RunPaths
+    paths: StoredRun
     names: frozenset[str]
     shared: SharedStep | None = None
 
     @property
-    def target(self) -> Path:
+    def target(self) -> StoredStep:
         """Where this step is published."""
-        return self.shared.path if self.shared else self.paths.step(self.step)
+        return self.shared.published if self.shared else self.paths.step(self.step)
 
     @property
     def step(self) -> str:
@@ -69,8 +69,8 @@ class Job:
         """Whether the run is done once this step is published."""
         return self.sweep.pipeline.is_complete(self.published())
 
-    def earlier(self) -> list[Path]:
-        """The published folders of the steps before this one, in order."""
+    def earlier(self) -> list[StoredStep]:
+        """Of the steps before this one, in order."""
         return [self.paths.step(name) for name in self.sweep.pipeline.before(self.step)]
 
     def missing(self) -> str | None:
@@ -86,7 +86,7 @@ class Job:
         attempts = sorted((number, name) for name in self.names if (number := attempt_number(self.step, name)))
         failures = 0
         for _, name in reversed(attempts):
-            record = read_step(self.paths.folder / name)
+            record = self.paths.attempt_record(name)
             if record is not None and record.state != "retrying":
                 break
             failures += record is not None and record.cause not in ("lost", "storage") and not record.is_handed_on
@@ -103,7 +103,7 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A job with its lease, and the folder and record that this attempt writes; stages add what they found.
+    """A job with its lease, and the slot and record that this attempt writes; stages add what they found.
 
     It is decided once it has a `failure` or a `publication`. `begun_at`: when its process was started, by
     `time.monotonic()`.
@@ -113,7 +113,7 @@ class Attempt:
     lease: Lease
     held: Held
     uid: str
-    folder: Path
+    slot: AttemptSlot
     record: StepRecord
     base: Base
     workspace: Workspace | None = None

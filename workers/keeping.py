@@ -10,15 +10,13 @@ from datetime import UTC, datetime
 from pipeline_queue.contract.errors import StorageError
 from pipeline_queue.contract.records import OutputFile
 from pipeline_queue.contract.wording import counted, size_text
-from pipeline_queue.storage.disk import room_of
-from pipeline_queue.storage.kept_files import remove_kept_above
+from pipeline_queue.storage.layout import attempt_number
 from pipeline_queue.storage.patience import repeat_until_done
+from pipeline_queue.storage.run_store import TooLargeError
 from pipeline_queue.storage.sparse_files import taken_bytes
-from pipeline_queue.storage.storage import KEPT, attempt_number
 from workers.context import WorkerContext
-from workers.file_tree import remove_tree
 from workers.job import Attempt
-from workers.outputs import Found, TooLargeError, Workspace, find_outputs, move_outputs
+from workers.outputs import Found, Workspace, find_outputs
 
 logger = logging.getLogger(__name__)
 
@@ -46,18 +44,18 @@ def keep_files(worker: WorkerContext, attempt: Attempt, workspace: Workspace) ->
         if attempt.job.plan.step.keep == "on_failure" and chosen.outputs:
             attempt.check_lease()
             # First, so that they are found when they are old even if this worker is killed meanwhile.
-            worker.storage.note_kept(attempt.folder, datetime.now(UTC).date(), size_bytes)
-            move_outputs(workspace, chosen, attempt.folder / KEPT)
+            worker.storage.note_kept(attempt.slot, datetime.now(UTC).date(), size_bytes)
+            attempt.slot.put_kept(workspace.folder, chosen.outputs)
             kept = chosen.outputs
             _drop_earlier(attempt)
             if size_bytes * _PARTS_AT_ONCE >= worker.keep_total_bytes:
                 with suppress(OSError, StorageError):  # the cleaner tries again
-                    remove_kept_above(worker.storage, worker.keep_total_bytes)
+                    worker.storage.remove_kept_above(worker.keep_total_bytes)
         if attempt.job.plan.step.keep == "on_failure" and left_out:
             notes = (*notes, f"not kept of what it left: {counted(left_out, 'file')} ({why})")
     except (OSError, StorageError, TooLargeError) as error:
         logger.warning("not kept run=%s step=%s: %s", attempt.job.run, attempt.job.step, error)
-        remove_tree(attempt.folder / KEPT)
+        attempt.slot.drop_kept()
         why = error.strerror or str(error) if isinstance(error, OSError) else str(error)
         kept, notes = (), (*notes, f"what it left could not be kept: {why}")
     record = attempt.record.model_copy(update={"kept": kept, "notes": (*attempt.record.notes, *notes)})
@@ -69,7 +67,7 @@ def _limit(worker: WorkerContext) -> tuple[int, str]:
 
     Raises OSError.
     """
-    free = repeat_until_done(lambda: room_of(worker.storage.root)).free_bytes
+    free = repeat_until_done(worker.storage.room).free_bytes
     spare = max(0, free - MIN_FREE_BYTES) // SHARE_OF_FREE
     limit_bytes = min(worker.keep_limit_bytes, worker.keep_total_bytes)
     if spare < limit_bytes:
@@ -102,4 +100,4 @@ def _drop_earlier(attempt: Attempt) -> None:
     for name in paths.names():
         number = attempt_number(attempt.job.step, name)
         if number is not None and number < attempt.lease.attempt:
-            remove_tree(paths.folder / name / KEPT)
+            paths.drop_kept(name)

@@ -13,7 +13,6 @@ from pipeline_queue.contract.settings import RESERVED_PREFIX
 from pipeline_queue.planning.planner import StepPlan, plan_step
 from pipeline_queue.storage.disk import is_passing
 from pipeline_queue.storage.patience import repeat_until_done
-from pipeline_queue.storage.storage import LOG
 from workers.agents.lease_keeper import TRUSTED_SECONDS
 from workers.context import WorkerContext
 from workers.interpreter import inherited_variables
@@ -47,22 +46,12 @@ def run_step(worker: WorkerContext, attempt: Attempt, workspace: Workspace) -> E
 def complete_log(attempt: Attempt, result: ExecutionResult) -> None:
     """Writes what the supervisor could not write to the log."""
     if result.log_left:
-        _append_to_log(attempt.folder / LOG, base64.b64decode(result.log_left))
-
-
-def _append_to_log(log: Path, left: bytes) -> None:
-    """Never raises OSError or StorageError: a step whose log is cut short has ended as it has."""
-
-    def append() -> None:
-        nonlocal left
-        with log.open("ab", buffering=0) as file:
-            while left:
-                left = left[os.write(file.fileno(), left) :]
-
-    try:
-        repeat_until_done(append)
-    except (OSError, StorageError) as error:
-        logger.warning("not written to the log: %d bytes: %s", len(left), error)
+        left = base64.b64decode(result.log_left)
+        try:
+            attempt.slot.append_to_log(left)
+        except (OSError, StorageError) as error:
+            # A step whose log is cut short has ended as it has.
+            logger.warning("not written whole to the log: %d bytes: %s", len(left), error)
 
 
 def _request(worker: WorkerContext, attempt: Attempt, workspace: Workspace) -> StartOrder:
@@ -73,7 +62,7 @@ def _request(worker: WorkerContext, attempt: Attempt, workspace: Workspace) -> S
         argv=attempt.record.argv,
         cwd=str(workspace.folder),
         env=env,
-        log=str(attempt.folder / LOG),
+        log=attempt.slot.log_sink(),
         log_limit_bytes=worker.log_limit_bytes,
         timeout_seconds=step.timeout_seconds,
         memory_bytes=step.memory_bytes,

@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline_queue.contract.wording import counted, was_were
 from pipeline_queue.model.problems import quoted, shown
-from workers.file_tree import make_readable
+from pipeline_queue.storage.file_tree import make_readable
 
 MAX_BYTES = 32 * 1024 * 1024
 MAX_VALUE_BYTES = 8 * 1024 * 1024

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from pipeline_queue.contract.errors import StorageAwayError, StorageError
@@ -16,8 +15,6 @@ from pipeline_queue.contract.wording import counted
 from pipeline_queue.model.failure_causes import LOG_FOLLOWS, LOG_IS_EMPTY, meaningful_line
 from pipeline_queue.model.pipeline import Step
 from pipeline_queue.storage.disk import is_full, is_passing
-from pipeline_queue.storage.files import read_end
-from pipeline_queue.storage.patience import repeat_until_done
 from workers.outputs import Found
 from workers.supervisor.protocol import ExecutionResult
 
@@ -28,6 +25,10 @@ _LINE_CHARACTERS = 500
 _FULL_DELAY_SECONDS = 5.0
 # Longer than workers need to notice that a whole storage fails.
 _PASSING_DELAY_SECONDS = 10.0
+
+
+ReadEnd = Callable[[int], bytes]
+"""Reads the last bytes of a log, at most so many; raises OSError or StorageError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,12 +192,12 @@ def sizes(used: int, limit: int) -> tuple[str, str]:
     return f"{shown if shown != f'{limit / size:.3g}' else f'{used / size:.6g}'} {unit}", f"{limit / size:.10g} {unit}"
 
 
-def with_tail(message: str, log: Path) -> str:
-    """The message and the log's last lines."""
-    shown = last_lines(log)
+def with_tail(message: str, read_end: ReadEnd) -> str:
+    """The message and the last lines of a log."""
+    shown = last_lines(read_end)
     if not shown:
         return f"{message}{LOG_IS_EMPTY}"
-    telling = meaningful_line(lines_at_end(log))
+    telling = meaningful_line(lines_at_end(read_end))
     if telling and not any(telling in line for line in shown):
         shown = [telling, "…", *shown]
     return "\n".join([f"{message}{LOG_FOLLOWS}", *(f"  {_shortened(line)}" for line in shown)])
@@ -206,15 +207,15 @@ def _shortened(line: str) -> str:
     return line if len(line) <= _LINE_CHARACTERS else f"{line[:_LINE_CHARACTERS]}… ({counted(len(line), 'character')})"
 
 
-def last_lines(log: Path) -> list[str]:
+def last_lines(read_end: ReadEnd) -> list[str]:
     """What the log ends with, without empty lines; what a carriage return begins is a line of its own."""
-    return lines_at_end(log, _TAIL_BYTES)[-_TAIL_LINES:]
+    return lines_at_end(read_end, _TAIL_BYTES)[-_TAIL_LINES:]
 
 
-def lines_at_end(log: Path, size_bytes: int = _SEARCHED_BYTES) -> list[str]:
+def lines_at_end(read_end: ReadEnd, size_bytes: int = _SEARCHED_BYTES) -> list[str]:
     """The lines of a log's last bytes that are not empty; none of a log that cannot be read."""
     try:
-        block = repeat_until_done(lambda: read_end(log, size_bytes))
+        block = read_end(size_bytes)
     except (OSError, StorageError):
         return []
     lines = block.decode(errors="replace").replace("\r", "\n").split("\n")

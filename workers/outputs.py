@@ -1,8 +1,7 @@
-"""What a step left in its folder: found afterwards, and moved to where it is published."""
+"""What a step left in its folder."""
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import itertools
 import os
@@ -14,8 +13,15 @@ from pathlib import Path
 from pipeline_queue.contract.records import OutputFile
 from pipeline_queue.contract.wording import was_were
 from pipeline_queue.planning.inputs import WILDCARDS, unmatched_patterns
-from pipeline_queue.storage.patience import repeat_until_done
-from workers.file_tree import MAX_NAME_BYTES, FileStamp, is_closed, make_readable, move_entry, names_in, stamp_of, walk
+from pipeline_queue.storage.file_tree import (
+    MAX_NAME_BYTES,
+    FileStamp,
+    is_closed,
+    make_readable,
+    names_in,
+    stamp_of,
+    walk,
+)
 
 _NEVER_PUBLISHED_FOLDERS = frozenset({"__pycache__", ".ipynb_checkpoints"})
 _MAX_NOTES = 20
@@ -27,18 +33,6 @@ _MAX_CHECKED_BYTES_TOGETHER = 256 * 1024 * 1024
 
 WITHIN = ("above", "work", "step")
 """From the outermost folder of an attempt to the step's own: so many `..` lead to nothing of another run."""
-
-
-class TooLargeError(Exception):
-    """A file is larger than the storage takes (EFBIG)."""
-
-    def __init__(self, path: str, size_bytes: int | None) -> None:
-        super().__init__(path, size_bytes)
-        self.path = path
-        self.size_bytes = size_bytes
-
-    def __str__(self) -> str:
-        return f"{self.path} is larger than the storage takes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,30 +154,6 @@ def sha256_of(path: Path) -> str:
     """Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def move_outputs(workspace: Workspace, found: Found, target: Path) -> None:
-    """Moves what was found below `target`, which is created if there is anything; safe to repeat after an error.
-
-    Raises TooLargeError, OSError, StorageError.
-    """
-    if not found.outputs:
-        return
-    repeat_until_done(lambda: target.mkdir(exist_ok=True))
-    made: set[Path] = {target}
-    for file in found.outputs:
-        destination = target / file.path
-        parent = destination if file.path.endswith("/") else destination.parent
-        if parent not in made:
-            repeat_until_done(lambda parent=parent: parent.mkdir(parents=True, exist_ok=True))  # type: ignore[misc]
-            made.add(parent)
-        if not file.path.endswith("/"):
-            try:
-                move_entry(workspace.folder / file.path, destination, workspace.folder)
-            except OSError as error:
-                if error.errno == errno.EFBIG:
-                    raise TooLargeError(file.path, file.size) from error
-                raise
 
 
 def _refused(name: str, path: Path, status: os.stat_result, root: Path) -> str:

@@ -11,7 +11,6 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Literal, TypeVar
 
 from pipeline_queue.broker.message import Message
@@ -23,26 +22,15 @@ from pipeline_queue.index.leases import LEASE_SECONDS, Ending, Lease
 from pipeline_queue.model.failure_causes import cause_of
 from pipeline_queue.planning.planner import messages_for, retry_delay_seconds
 from pipeline_queue.reporting.runs import StepFiles, end_of_run, find_ended_steps
-from pipeline_queue.storage.access import inherit_access_below, make_folder
 from pipeline_queue.storage.patience import Patience, patient
-from pipeline_queue.storage.storage import (
-    LOG,
-    OUTPUTS,
-    RUN_END,
-    STEP_RECORD,
-    create_exclusive,
-    link_step,
-    publish,
-    replace_file,
-)
+from pipeline_queue.storage.run_store import AttemptSlot
 from pipeline_queue.submitting.canvas import following
 from workers.agents.lease_keeper import Held
 from workers.context import WorkerContext
-from workers.file_tree import remove_tree
 from workers.job import Attempt, Job, LeaseLostError, Publication
 from workers.metrics import read_metrics
 from workers.outcome import Failure, Outcome, with_tail
-from workers.outputs import Found, Workspace, move_outputs, with_checksums
+from workers.outputs import Found, Workspace, with_checksums
 from workers.suspicion import OPINION_ELSEWHERE_SECONDS, RETRY_ELSEWHERE_SECONDS, Tried, to_avoid
 
 logger = logging.getLogger(__name__)
@@ -82,14 +70,14 @@ def publish_outputs(worker: WorkerContext, attempt: Attempt, workspace: Workspac
     attempt.check_lease()
     found = with_checksums(workspace, found)
     record = record.model_copy(update={"outputs": found.outputs})
-    when_writable(lambda: move_outputs(workspace, found, attempt.folder / OUTPUTS))
+    when_writable(lambda: attempt.slot.put_outputs(workspace.folder, found.outputs))
     if record.silent:
-        when_writable(lambda: (attempt.folder / LOG).unlink(missing_ok=True))
-    inherit_access_below(attempt.folder)
-    when_writable(lambda: replace_file(attempt.folder / STEP_RECORD, record.model_dump_json().encode()))
-    if not when_writable(lambda: _published(attempt)):
+        when_writable(attempt.slot.drop_log)
+    attempt.slot.share_access()
+    when_writable(lambda: attempt.slot.write_record(record))
+    if not when_writable(lambda: attempt.slot.publish(job.target)):
         logger.info("publication lost run=%s step=%s attempt=%d", job.run, job.step, attempt.lease.attempt)
-        remove_tree(attempt.folder)
+        attempt.slot.discard()
         return replace(attempt, publication=Publication(is_own=False))
     end = worker.disks.when_writable(lambda: check_ending(worker, attempt), lambda: _finish_run(job, record))
     return replace(attempt, record=record, publication=Publication(is_own=True, end=end))
@@ -139,18 +127,10 @@ def check_ending(worker: WorkerContext, attempt: Attempt) -> None:
         raise SupervisorError("the worker is stopping; the end of the run could not be written yet")
 
 
-def _published(attempt: Attempt) -> bool:
-    """False when another attempt was first."""
-    job = attempt.job
-    if job.shared:
-        make_folder(job.shared.path.parent, exist_ok=True)
-    return publish(attempt.folder, job.target, attempt.uid)
-
-
 def _finish_run(job: Job, record: StepRecord) -> RunRecord | None:
     """What follows a publication on the storage; safe to repeat. The end of the run, if this was its last step."""
     if job.shared:
-        link_step(job.shared.path, job.paths.step(job.step))
+        job.paths.link(job.step, job.shared.published)
     if job.ends_run():
         return _end_run(job, "succeeded", "", StepFiles(job.step, job.step, True, record))
     return None
@@ -168,7 +148,7 @@ def record_failure(worker: WorkerContext, attempt: Attempt, failure: Failure) ->
     said = (
         f"{failure.message} on {worker.name}, and another worker tries it" if failure.is_handed_on else failure.message
     )
-    text = said if cancelled else with_tail(said, attempt.folder / LOG)
+    text = said if cancelled else with_tail(said, attempt.slot.log_end)
     state = "cancelled" if cancelled else "retrying" if again else "failed"
     record = attempt.record.model_copy(
         update={
@@ -179,11 +159,11 @@ def record_failure(worker: WorkerContext, attempt: Attempt, failure: Failure) ->
             "ended_at": attempt.record.ended_at or time.time(),
         }
     )
-    inherit_access_below(attempt.folder)
+    attempt.slot.share_access()
     is_hopeless = failure.cause == "storage"  # what made it fail would make this fail, too
     quiet = Patience(_QUIET_SECONDS, check=attempt.check_lease)
     with patient(quiet if is_hopeless else worker.disks.patience(attempt.check_lease, _AWAY_SECONDS)):
-        _write_quietly(attempt.folder / STEP_RECORD, record)
+        _write_quietly(attempt.slot, record)
     logger.info("%s run=%s step=%s attempt=%d: %s", state, job.run, job.step, lease.attempt, said)
     handed_on = int(failure.is_handed_on)
     tried = Tried(lease.failed_on, lease.handed_on)
@@ -204,11 +184,11 @@ def record_failure(worker: WorkerContext, attempt: Attempt, failure: Failure) ->
         avoid_seconds=OPINION_ELSEWHERE_SECONDS if handed_on else RETRY_ELSEWHERE_SECONDS,
     )
     if not again:
-        last = StepFiles(job.step, attempt.folder.name, False, record)
+        last = StepFiles(job.step, attempt.slot.name, False, record)
         # From the attempt's folder, which is taken away once somebody else has the lease.
         worker.disks.when_writable(
             lambda: check_ending(worker, attempt),
-            lambda: _end_run(job, ending.run_state, text, last, attempt.folder),
+            lambda: _end_run(job, ending.run_state, text, last, attempt.slot),
             _away_seconds(record.seconds),
         )
     attempt.held.is_ending = True
@@ -237,7 +217,7 @@ def hand_back(worker: WorkerContext, job: Job, lease: Lease, held: Held, text: s
 
 def record_published(worker: WorkerContext, job: Job) -> Outcome:
     if job.shared:
-        link_step(job.shared.path, job.paths.step(job.step))
+        job.paths.link(job.step, job.shared.published)
     end = _end_run(job, "succeeded", "", None) if job.ends_run() else None
     state: RunState = "succeeded" if job.ends_run() else "running"
     ending = Ending("succeeded", state, published=len(job.published()), metrics=end.metrics if end else {})
@@ -319,15 +299,16 @@ def _following(worker: WorkerContext, job: Job) -> Message | None:
     return following(job.sweep.pipeline, job.message, point, job.published(), worker.run_index.signing_key)
 
 
-def _end_run(job: Job, state: RunState, message: str, last: StepFiles | None, within: Path | None = None) -> RunRecord:
+def _end_run(
+    job: Job, state: RunState, message: str, last: StepFiles | None, within: AttemptSlot | None = None
+) -> RunRecord:
     """Writes `run.json` unless it is there; its content. `last` is this attempt's step, already known."""
     steps = [
         last if last and step.name == last.name else step
         for step in find_ended_steps(job.sweep, job.paths, is_whole=state == "succeeded")
     ]
     record = end_of_run(job.sweep, job.run, steps, state, message)
-    make_folder(job.paths.folder, exist_ok=True)
-    create_exclusive(job.paths.folder / RUN_END, record.model_dump_json().encode(), within=within)
+    job.paths.write_end(record, within)
     return record
 
 
@@ -337,8 +318,8 @@ def _feed_next(worker: WorkerContext, job: Job) -> None:
         worker.feed_soon(job.run.sweep)
 
 
-def _write_quietly(path: Path, record: StepRecord) -> None:
+def _write_quietly(slot: AttemptSlot, record: StepRecord) -> None:
     try:
-        replace_file(path, record.model_dump_json().encode())
+        slot.write_record(record)
     except (OSError, StorageError) as error:
-        logger.warning("not written %s: %s", path, error)
+        logger.warning("not written in %s: %s", slot.where(), error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pipeline_queue.storage.storage import read_step
 from workers.context import WorkerContext
 from workers.job import Job
 from workers.outcome import Outcome
@@ -17,7 +16,7 @@ def join_shared(worker: WorkerContext, job: Job) -> Outcome | None:
         return None
     joined = worker.run_index.sweeps.shared.join(job.run, job.step, job.shared.name, job.shared.scope)
     # Asked after joining: whoever published before has released its parked runs by then, or will enqueue this one.
-    if read_step(job.shared.path) is not None:
+    if job.shared.published.record() is not None:
         return record_published(worker, job)
     if joined.answer == "failed":
         return record_shared_failure(worker, job, joined.detail)

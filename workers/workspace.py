@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import io
 import os
 import shutil
 import stat
@@ -13,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from threading import Lock
 from typing import TypeVar
@@ -23,9 +23,8 @@ from pipeline_queue.contract.wording import counted
 from pipeline_queue.model.pipeline import Step
 from pipeline_queue.planning.inputs import select_sources
 from pipeline_queue.storage.disk import is_passing
-from pipeline_queue.storage.files import RawReader, read_awaited
-from pipeline_queue.storage.storage import OUTPUTS, Storage, read_published_step
-from workers.file_tree import FileStamp, copy_entry, names_in, remove_entry, remove_tree, stamp_of, walk
+from pipeline_queue.storage.file_tree import FileStamp, copy_entry, names_in, remove_entry, remove_tree, stamp_of, walk
+from pipeline_queue.storage.run_store import RunStore, StoredStep
 from workers.outputs import WITHIN, Workspace, sha256_of
 
 _YOUNG_SECONDS = 60.0
@@ -49,7 +48,7 @@ class Workspaces:
     locked while its worker lives: what a killed worker left has no lock.
     """
 
-    def __init__(self, scratch: Path, storage: Storage) -> None:
+    def __init__(self, scratch: Path, storage: RunStore) -> None:
         self._storage = storage
         # Resolved, so that an absolute link which a step makes is seen to stay in its folder.
         self._scratch = private_folder(scratch).resolve()
@@ -65,7 +64,7 @@ class Workspaces:
         self,
         uid: str,
         snapshot: str,
-        earlier: Iterable[Path],
+        earlier: Iterable[StoredStep],
         step: Step | None = None,
         links: Mapping[str, str] | None = None,
     ) -> Workspace:
@@ -171,23 +170,23 @@ class Workspaces:
         return self._extracted(digest)
 
     def _extract(self, digest: str, folder: Path) -> None:
-        archive = self._storage.snapshot(digest)
         try:
-            read_awaited(archive, lambda: self._extract_once(archive, digest, folder))
+            self._storage.read_snapshot(digest, lambda file: self._extract_once(file, digest, folder))
         except FileNotFoundError as error:
-            raise StorageError(f"the snapshot {archive} is not there: is this the storage of the submitter?") from error
+            where = self._storage.where_snapshot(digest)
+            raise StorageError(f"the snapshot {where} is not there: is this the storage of the submitter?") from error
 
-    def _extract_once(self, archive: Path, digest: str, folder: Path) -> None:
+    def _extract_once(self, file: BufferedReader, digest: str, folder: Path) -> None:
         self.make_again()
         temporary = Path(tempfile.mkdtemp(dir=self._snapshots, prefix="."))
         try:
-            with io.BufferedReader(RawReader(archive)) as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != digest:
-                    raise DamagedError(f"{archive} is damaged: its content is not what its name says")
-                file.seek(0)
-                with tarfile.open(fileobj=file, mode="r:") as tar:
-                    for member in tar:
-                        _extract_member(tar, member, temporary)
+            if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+                where = self._storage.where_snapshot(digest)
+                raise DamagedError(f"{where} is damaged: its content is not what its name says")
+            file.seek(0)
+            with tarfile.open(fileobj=file, mode="r:") as tar:
+                for member in tar:
+                    _extract_member(tar, member, temporary)
             temporary.rename(folder)
         except OSError:
             # Another worker on this machine may have been first; its folder is as good.
@@ -229,12 +228,12 @@ def _link(folder: Path, links: Mapping[str, str], staged: _Staged) -> None:
         staged[name] = stamp_of((folder / name).lstat())
 
 
-def _apply(step: Path, folder: Path, staged: _Staged) -> None:
+def _apply(step: StoredStep, folder: Path, staged: _Staged) -> None:
     """Does to the folder what the published step did to its own."""
     try:
-        record = read_published_step(step)
+        record = step.published_record()
     except FileNotFoundError as error:
-        raise DamagedError(f"{step} has no manifest; was something deleted from the storage?") from error
+        raise DamagedError(f"{step.where()} has no manifest; was something deleted from the storage?") from error
     except StorageError as error:
         if isinstance(error, StorageAwayError) or is_passing(error.__cause__):
             raise
@@ -250,10 +249,10 @@ def _apply(step: Path, folder: Path, staged: _Staged) -> None:
         _make_parents(name, folder, staged)
         if name in staged and not file.path.endswith("/"):
             remove_entry(target)
-        staged[name] = _copy_published(step / OUTPUTS / name, target)
+        staged[name] = step.fetch(name, target)
         damage = _damage(target, file)
         if damage:
-            raise DamagedError(f"{step / OUTPUTS / name} is damaged: it is not what its step published ({damage})")
+            raise DamagedError(f"{step.where(name)} is damaged: it is not what its step published ({damage})")
 
 
 def _damage(copied: Path, file: OutputFile) -> str:
@@ -268,27 +267,13 @@ def _damage(copied: Path, file: OutputFile) -> str:
     return "sha256" if file.sha256 is not None and sha256_of(copied) != file.sha256 else ""
 
 
-def _copy_published(source: Path, target: Path) -> FileStamp | None:
-    """As `copy_entry`, from the storage. Raises OSError, StorageError."""
-    is_repeated = False
-
-    def copy() -> FileStamp | None:
-        nonlocal is_repeated
-        if is_repeated and not target.is_dir():
-            target.unlink(missing_ok=True)  # half of it
-        is_repeated = True
-        return copy_entry(source, target)
-
-    return read_awaited(source, copy)
-
-
-def _check_name(step: Path, name: str, folder: Path) -> None:
+def _check_name(step: StoredStep, name: str, folder: Path) -> None:
     """A manifest that was damaged or forged must lead nowhere else. Raises StorageError."""
     parts = name.split("/")
     is_inside = not name.startswith("/") and not {"", ".", ".."} & set(parts) and "\0" not in name
     above = (folder.joinpath(*parts[:depth]) for depth in range(1, len(parts)))
     if not is_inside or any(path.is_symlink() for path in above):
-        raise DamagedError(f"the manifest of {step} holds the name {name[:200]!r}, which leads outside")
+        raise DamagedError(f"the manifest of {step.where()} holds the name {name[:200]!r}, which leads outside")
 
 
 def _make_parents(name: str, folder: Path, staged: _Staged) -> None:

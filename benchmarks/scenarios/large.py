@@ -99,7 +99,7 @@ def _loaded(site: Site, side: int) -> list[Figure]:
 
 def _inodes(site: Site, sweep: str) -> float:
     """Of runs that succeeded, on average."""
-    paths = [paths for _, paths in Storage(site.settings.storage).run_folders(sweep)]
+    paths = [paths for _, paths in Storage(site.settings.storage).runs(sweep)]
     ends = [(one, one.end()) for one in paths]
     taken = [1 + len(list(one.folder.rglob("*"))) for one, end in ends if end is not None and end.state == "succeeded"]
     if not taken:

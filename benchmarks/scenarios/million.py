@@ -114,7 +114,7 @@ def _cancelled(site: Site, sweep: str, total: int) -> list[Figure]:
 
 def _ends(site: Site, sweep: str) -> list[RunRecord]:
     """How each run ended that was ever started, read from the files."""
-    ends = (paths.end() for _, paths in Storage(site.settings.storage).run_folders(sweep))
+    ends = (paths.end() for _, paths in Storage(site.settings.storage).runs(sweep))
     return [end for end in ends if end is not None]
 
 

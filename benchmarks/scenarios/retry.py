@@ -58,9 +58,9 @@ def _files(known: int, changed: int) -> list[Figure]:
 def _published(site: Site, sweep: str) -> _Inodes:
     """Every file of the runs that succeeded, and of the published steps of those that failed."""
     files: _Inodes = {}
-    for _, paths in Storage(site.settings.storage).run_folders(sweep):
+    for _, paths in Storage(site.settings.storage).runs(sweep):
         end = paths.end()
-        kept = paths.folder if end and end.state == "succeeded" else paths.step("one")
+        kept = paths.folder if end and end.state == "succeeded" else paths.folder / "one"
         for path in (path for path in kept.rglob("*") if path.is_file()):
             status = path.stat()
             files[str(path)] = (status.st_ino, status.st_mtime_ns)

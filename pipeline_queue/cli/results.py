@@ -15,7 +15,7 @@ from pipeline_queue.contract.errors import InputError
 from pipeline_queue.contract.wording import counted
 from pipeline_queue.model.conditions import Condition, parse
 from pipeline_queue.reporting.results import Row, check_names, find_columns, only_columns, sort_rows
-from pipeline_queue.storage.storage import replace_file
+from pipeline_queue.storage.atomic import replace_file
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _ROWS_ON_A_TERMINAL = 50

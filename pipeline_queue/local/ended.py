@@ -8,14 +8,14 @@ from contextlib import suppress
 from pipeline_queue.contract.errors import NotFoundError, StorageError
 from pipeline_queue.contract.ids import RunId, is_sweep_id
 from pipeline_queue.planning.sweep import Sweep
-from pipeline_queue.storage.storage import Storage
+from pipeline_queue.storage.run_store import RunStore
 from pipeline_queue.storage.submitted_environment import EnvironmentFolder
 
 _YOUNG_SECONDS = 3600.0
 """A submitter writes the environment first and commits a moment later."""
 
 
-def remove_ended_environments(folder: EnvironmentFolder, storage: Storage) -> None:
+def remove_ended_environments(folder: EnvironmentFolder, storage: RunStore) -> None:
     """What cannot be read just now stays, as does that of a sweep which is not committed yet."""
     for sweep, written_at in folder.sweeps():
         with suppress(StorageError, OSError):
@@ -23,7 +23,7 @@ def remove_ended_environments(folder: EnvironmentFolder, storage: Storage) -> No
                 folder.remove(sweep)
 
 
-def _has_ended(storage: Storage, name: str, is_old: bool) -> bool:
+def _has_ended(storage: RunStore, name: str, is_old: bool) -> bool:
     if not is_sweep_id(name):
         return is_old
     try:

@@ -14,7 +14,7 @@ from pipeline_queue.model.optional_words import chosen_words
 from pipeline_queue.model.parameters import argument_of
 from pipeline_queue.model.pipeline import OptionalWords, Pipeline, Step, Template, Value
 from pipeline_queue.space import Point
-from pipeline_queue.storage.storage import RUN_END
+from pipeline_queue.storage.layout import RUN_END
 
 MAX_ELEMENT_BYTES = 131_071
 """One argv element or `NAME=value` on Linux (MAX_ARG_STRLEN less its end)."""

@@ -14,7 +14,7 @@ from pipeline_queue.model.pipeline import Pipeline
 from pipeline_queue.model.sweep_settings import SweepSettings
 from pipeline_queue.planning.step_key import StepKey, shareable_steps, step_keys
 from pipeline_queue.space import Point, Space, space_from_json
-from pipeline_queue.storage.storage import SWEEP, RunPaths, Storage
+from pipeline_queue.storage.run_store import RunStore, StoredRun
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Sweep:
     settings: SweepSettings
 
     @classmethod
-    def read(cls, storage: Storage, sweep: str) -> Sweep:
+    def read(cls, storage: RunStore, sweep: str) -> Sweep:
         """Raises NotFoundError when there is no such sweep, StorageError when its record is damaged."""
         record = storage.read_sweep(sweep)
         try:
@@ -35,7 +35,7 @@ class Sweep:
             return cls(record, Pipeline.from_json(record.pipeline), space_from_json(record.space), settings)
         except (ValueError, StorageError) as error:
             raise StorageError(
-                f"{storage.sweep(sweep) / SWEEP} is damaged, or was written by another version of pipeline_queue"
+                f"{storage.where_sweep(sweep)} is damaged, or was written by another version of pipeline_queue"
             ) from error
 
     def run_id(self, index: int) -> RunId:
@@ -69,7 +69,7 @@ class Sweep:
         self.run_id(run.index)
         return self.space[run.index]
 
-    def paths(self, storage: Storage, run: RunId) -> RunPaths:
+    def paths(self, storage: RunStore, run: RunId) -> StoredRun:
         return storage.run(run, self._label(self.parameters(run)), len(self.space))
 
     def _label(self, point: Point) -> dict[str, str]:

@@ -18,9 +18,8 @@ from pipeline_queue.contract.settings import DEFAULT_KEEP_TOTAL_BYTES, Settings,
 from pipeline_queue.contract.wording import counted, size_text
 from pipeline_queue.index.dead_letters import DeadLetter
 from pipeline_queue.index.run_index import RunIndex
-from pipeline_queue.storage.access import describe_denied, find_denied, is_denied
-from pipeline_queue.storage.disk import is_full, room_of, try_to_write
-from pipeline_queue.storage.kept_files import kept_total
+from pipeline_queue.storage.access import describe_denied, is_denied
+from pipeline_queue.storage.disk import is_full
 from pipeline_queue.storage.storage import Storage
 
 _PACKAGES = ("celery", "redis", "kombu", "flower", "pydantic", "pyyaml")
@@ -76,18 +75,15 @@ def _versions() -> Iterator[Check]:
 
 
 def _storage(root: Path) -> Iterator[Check]:
+    storage = Storage(root)
     try:
-        if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        if storage.is_new():
             yield Check("storage", "ok", f"{root} does not exist yet; the first submission creates it")
             return
-        storage = Storage(root)
         storage.token()
-        try_to_write(root)
-        denied = find_denied((root / "sweeps", root / "snapshots")) or storage.find_denied_sweep(_SWEEPS_LOOKED_AT)
-        if denied is not None:
-            yield Check("storage", "fail", describe_denied(denied, root))
-            return
-        room = room_of(root)
+        storage.try_to_write()
+        storage.check_access(_SWEEPS_LOOKED_AT)
+        room = storage.room()
         yield Check("storage", "ok", f"{root} is writable ({room})", room.figures())
     except StorageError as error:
         yield Check("storage", "fail", str(error))
@@ -95,14 +91,14 @@ def _storage(root: Path) -> Iterator[Check]:
         if is_denied(error):
             yield Check("storage", "fail", describe_denied(root, root))
             return
-        figures = f" ({room_of(root)})" if is_full(error) else ""
+        figures = f" ({storage.room()})" if is_full(error) else ""
         yield Check("storage", "fail", f"{root} cannot be written: {error.strerror}{figures}")
 
 
 def _kept(root: Path, settings: Settings | None) -> Iterator[Check]:
     """What failed attempts left there; nothing where none is kept, or that cannot be seen."""
     try:
-        total = kept_total(Storage(root))
+        total = Storage(root).kept_total()
     except OSError:
         return
     if total.attempts:

@@ -17,8 +17,8 @@ from pipeline_queue.planning.planner import step_named
 from pipeline_queue.planning.step_key import StepKey, own_because
 from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.reporting.runs import StepFiles, find_steps
+from pipeline_queue.storage.run_store import RunStore
 from pipeline_queue.storage.snapshot import read_contents
-from pipeline_queue.storage.storage import Storage, read_step
 
 _MAX_NEIGHBOURS = 50
 _MAX_SWEEPS = 20
@@ -64,7 +64,7 @@ class Explanation:
         return asdict(self)
 
 
-def explain(storage: Storage, sweep: Sweep, run: RunId, step: str, against: tuple[Sweep, RunId] | None) -> Explanation:
+def explain(storage: RunStore, sweep: Sweep, run: RunId, step: str, against: tuple[Sweep, RunId] | None) -> Explanation:
     """`against` is the run to compare with, None for the nearest. Raises InputError for an unknown step."""
     declared = step_named(sweep.pipeline, step)
     paths = sweep.paths(storage, run)
@@ -87,7 +87,7 @@ def explain(storage: Storage, sweep: Sweep, run: RunId, step: str, against: tupl
 
 
 def compare(
-    storage: Storage, here: tuple[Sweep, RunId], there: tuple[Sweep, RunId], step: str
+    storage: RunStore, here: tuple[Sweep, RunId], there: tuple[Sweep, RunId], step: str
 ) -> tuple[Difference, ...]:
     """Every component in which the identities of the step, or of one before it, differ."""
     mine, theirs = _step_keys(*here, step), _step_keys(*there, step)
@@ -122,7 +122,7 @@ def _because(sweep: Sweep, step: str, files: StepFiles, run: RunId) -> str:
     return "no run with the same identity had executed it before"
 
 
-def _others(storage: Storage, sweep: Sweep, run: RunId) -> Iterator[tuple[Sweep, RunId]]:
+def _others(storage: RunStore, sweep: Sweep, run: RunId) -> Iterator[tuple[Sweep, RunId]]:
     """Runs worth comparing with: neighbours of the sweep, then of earlier sweeps of the same pipeline."""
     before = range(run.index - 1, max(-1, run.index - 1 - _MAX_NEIGHBOURS), -1)
     after = range(run.index + 1, min(len(sweep.space), run.index + 1 + _MAX_NEIGHBOURS))
@@ -140,7 +140,7 @@ def _others(storage: Storage, sweep: Sweep, run: RunId) -> Iterator[tuple[Sweep,
 
 
 def _nearest(
-    storage: Storage, here: tuple[Sweep, RunId], others: Iterable[tuple[Sweep, RunId]], step: str
+    storage: RunStore, here: tuple[Sweep, RunId], others: Iterable[tuple[Sweep, RunId]], step: str
 ) -> Comparison | None:
     """The run whose step was executed and differs in the fewest parts; a later sweep before an earlier one."""
     best: tuple[int, tuple[Sweep, RunId]] | None = None
@@ -156,8 +156,8 @@ def _nearest(
     return Comparison(str(best[1][1]), compare(storage, here, best[1], step))
 
 
-def _is_executed(storage: Storage, sweep: Sweep, run: RunId, step: str) -> bool:
-    return read_step(sweep.paths(storage, run).step(step)) is not None
+def _is_executed(storage: RunStore, sweep: Sweep, run: RunId, step: str) -> bool:
+    return sweep.paths(storage, run).step(step).record() is not None
 
 
 def _step_keys(sweep: Sweep, run: RunId, step: str) -> dict[str, StepKey]:
@@ -200,7 +200,7 @@ def _different(step: str, mine: StepKey, theirs: StepKey) -> list[Difference]:
     return differences
 
 
-def _sources(storage: Storage, here: Sweep, there: Sweep, step: str) -> str:
+def _sources(storage: RunStore, here: Sweep, there: Sweep, step: str) -> str:
     """Which files are other ones, by name."""
     mine, theirs = _seen(storage, here, step), _seen(storage, there, step)
     if mine is None or theirs is None:
@@ -214,10 +214,10 @@ def _sources(storage: Storage, here: Sweep, there: Sweep, step: str) -> str:
     return "; ".join(told) or "the step declares other sources"
 
 
-def _seen(storage: Storage, sweep: Sweep, step: str) -> dict[str, str] | None:
+def _seen(storage: RunStore, sweep: Sweep, step: str) -> dict[str, str] | None:
     """Name -> digest of what the step sees of its snapshot, None when that is gone."""
     try:
-        contents = read_contents(storage.snapshot(sweep.record.snapshot))
+        contents = read_contents(storage, sweep.record.snapshot)
     except StorageError:
         return None
     return {name: contents[name] for name in select_sources(step_named(sweep.pipeline, step), sorted(contents))}

@@ -8,23 +8,18 @@ from __future__ import annotations
 
 import json
 import math
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline_queue.contract.errors import InputError, NotFoundError, StorageError
+from pipeline_queue.contract.errors import InputError
 from pipeline_queue.contract.records import Scalar
 from pipeline_queue.model.failure_causes import cause_of
 from pipeline_queue.model.problems import quoted, suggestion
-from pipeline_queue.storage.at_once import at_once
-from pipeline_queue.storage.files import is_there, names_in, read_bytes
-from pipeline_queue.storage.storage import RUN_END, RUNS, SWEEP, Storage
+from pipeline_queue.storage.run_store import RunStore
 
 OWN_NAMES = ("run", "index", "state", "seconds")
 
-_RUN_FOLDER = re.compile(r"(?:0|[1-9][0-9]*)(?:-.*)?", re.ASCII | re.DOTALL)
-_THOUSAND_FOLDER = re.compile(r"[0-9]{6,}-[0-9]{6,}", re.ASCII)
 _PREFIXES = ("parameters.", "metrics.")
 
 
@@ -95,42 +90,20 @@ def metric_column(name: str, parameters: Iterable[str]) -> str:
     return f"metrics.{name}" if taken else name
 
 
-def read_rows(storage: Storage, sweep: str, note: Callable[[str], None] | None = None) -> list[Row]:
+def read_rows(storage: RunStore, sweep: str, note: Callable[[str], None] | None = None) -> list[Row]:
     """The ended runs of a sweep by index; `note` is told of each `run.json` that had to be passed over.
 
     Raises NotFoundError when there is no such sweep, StorageError when it cannot be read.
     """
-    folder = storage.sweep(sweep)
-    if not is_there(folder / SWEEP):
-        raise NotFoundError(f"no sweep '{sweep}' in {storage.root}; `pipeline-queue status` lists them")
     rows = []
-    try:
-        ends = (f"{path}/{RUN_END}" for path in _run_folders(str(folder / RUNS)))
-        for path, data in at_once(lambda path: (path, read_bytes(path)), ends):
-            if data is None:
-                continue  # a run that has not ended
-            try:
-                rows.append(_to_row(sweep, data))
-            except (ValueError, RecursionError) as error:
-                if note:
-                    note(f"skipped {path}, which is damaged: {error}")
-    except OSError as error:
-        raise StorageError(f"the runs in {folder} cannot be read: {error.strerror or error}") from error
+    for path, data in storage.run_ends(sweep):
+        try:
+            rows.append(_to_row(sweep, data))
+        except (ValueError, RecursionError) as error:
+            if note:
+                note(f"skipped {path}, which is damaged: {error}")
     rows.sort(key=lambda row: row.index)
     return rows
-
-
-def _run_folders(path: str, depth: int = 0) -> Iterator[str]:
-    """Texts, not paths: with a million runs this is where the time goes."""
-    try:
-        names = names_in(path)
-    except NotADirectoryError:
-        return
-    for name in names:
-        if depth == 0 and _THOUSAND_FOLDER.fullmatch(name):
-            yield from _run_folders(f"{path}/{name}", depth=1)
-        elif _RUN_FOLDER.fullmatch(name):
-            yield f"{path}/{name}"
 
 
 def _not_a_number(_: str) -> None:

@@ -13,17 +13,8 @@ from pipeline_queue.index.live_runs import LiveRun, LiveStep
 from pipeline_queue.index.shared_steps import Wait
 from pipeline_queue.model.pipeline import Pipeline
 from pipeline_queue.planning.sweep import Sweep
-from pipeline_queue.storage.storage import (
-    CANCELLED,
-    KEPT,
-    LOG,
-    OUTPUTS,
-    RunPaths,
-    Storage,
-    read_published_step,
-    read_step,
-    read_visible,
-)
+from pipeline_queue.storage.layout import CANCELLED, KEPT, LOG, OUTPUTS, latest_attempt
+from pipeline_queue.storage.run_store import RunStore, StoredRun
 
 _NO_MANIFEST = "its manifest is missing, so its metrics are unknown"
 
@@ -38,18 +29,18 @@ class StepFiles:
     record: StepRecord | None
 
 
-def find_steps(sweep: Sweep, paths: RunPaths, names: frozenset[str]) -> list[StepFiles]:
+def find_steps(sweep: Sweep, paths: StoredRun, names: frozenset[str]) -> list[StepFiles]:
     """Every step of the pipeline as the storage has it; `names` is what lies in the run's folder."""
     found = []
     for step in sweep.pipeline.steps:
         published = step.name in names
-        folder = paths.step(step.name) if published else paths.latest_attempt(step.name, names)
-        record = read_step(folder) if folder else None
-        found.append(StepFiles(step.name, folder.name if folder else None, published, record))
+        folder = step.name if published else latest_attempt(step.name, names)
+        record = paths.attempt_record(folder) if folder else None
+        found.append(StepFiles(step.name, folder, published, record))
     return found
 
 
-def find_ended_steps(sweep: Sweep, paths: RunPaths, is_whole: bool) -> list[StepFiles]:
+def find_ended_steps(sweep: Sweep, paths: StoredRun, is_whole: bool) -> list[StepFiles]:
     """The same for the run's end, which is written once: with every manifest, waited for while this machine does not
     see it yet. `is_whole`: every step is known to be published.
 
@@ -61,14 +52,14 @@ def find_ended_steps(sweep: Sweep, paths: RunPaths, is_whole: bool) -> list[Step
         for step in steps:
             if step.published and step.record is None:
                 with suppress(FileNotFoundError):
-                    read_published_step(paths.step(step.name))
+                    paths.step(step.name).published_record()
                     return find()
             elif is_whole and not step.published:
-                raise FileNotFoundError(errno.ENOENT, "a published step is missing", str(paths.folder))
+                raise FileNotFoundError(errno.ENOENT, "a published step is missing", paths.where())
         return steps
 
     try:
-        return read_visible(paths.folder, find)
+        return paths.read_visible(find)
     except FileNotFoundError:
         return find_steps(sweep, paths, paths.names())
 
@@ -92,7 +83,7 @@ def end_of_run(sweep: Sweep, run: RunId, steps: list[StepFiles], state: RunState
     )
 
 
-def read_run(storage: Storage, sweep: Sweep, run: RunId, live: LiveRun | None) -> RunRecord:
+def read_run(storage: RunStore, sweep: Sweep, run: RunId, live: LiveRun | None) -> RunRecord:
     """The run as it is now; paths are absolute.
 
     `live` is what the index knows, None where it knows nothing or is not asked.
@@ -197,11 +188,11 @@ def _state(step: StepFiles, blocked: bool, run_state: RunState) -> StepState:
     return "running" if step.folder and step.record is None else "waiting"
 
 
-def _absolute(paths: RunPaths, step: StepSummary) -> StepSummary:
+def _absolute(paths: StoredRun, step: StepSummary) -> StepSummary:
     def full(path: str | None) -> str | None:
         # A record that was damaged or forged must lead nowhere else.
         if path is None or path.startswith("/") or ".." in path.split("/"):
             return None
-        return str(paths.folder / path)
+        return paths.where(path)
 
     return step.model_copy(update={"outputs": full(step.outputs), "log": full(step.log), "kept": full(step.kept)})

@@ -11,8 +11,7 @@ from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.planning.step_progress import StepTotals, step_totals
 from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.reporting.sweeps import SweepReport, with_progress
-from pipeline_queue.storage.files import is_there, names_in
-from pipeline_queue.storage.storage import SHARED, Storage
+from pipeline_queue.storage.run_store import RunStore
 
 _MAX_REUSED_RUNS = 1000
 """Of a sweep with steps that runs of all sweeps share: each of its runs is asked for the identity of such a step."""
@@ -30,7 +29,7 @@ class _Known:
 class StepCounter:
     """Remembers what stays the same of the sweep that it was asked for last: whoever watches one asks often."""
 
-    def __init__(self, run_index: RunIndex, storage: Storage) -> None:
+    def __init__(self, run_index: RunIndex, storage: RunStore) -> None:
         self._run_index = run_index
         self._storage = storage
         self._known: _Known | None = None
@@ -48,9 +47,9 @@ class StepCounter:
     def _shared_done(self, known: _Known) -> dict[str, int]:
         """Step that runs share -> how many of its executions are published."""
         # None when nothing is published yet.
-        done = Counter(name.rpartition("-")[0] for name in names_in(self._storage.sweep(known.sweep) / SHARED))
+        done = Counter(name.rpartition("-")[0] for name in self._storage.shared_steps(known.sweep))
         for step, names in known.reused.items():
-            done[step] = sum(is_there(self._storage.reused_step(name)) for name in names)
+            done[step] = sum(self._storage.reused_step(name).is_published() for name in names)
         return dict(done)
 
 

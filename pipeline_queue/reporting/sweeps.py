@@ -19,7 +19,7 @@ from pipeline_queue.model.main_metric import MainMetric, main_metric
 from pipeline_queue.planning.step_progress import StepTotals, executions_left, seconds_left
 from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.storage.at_once import at_once
-from pipeline_queue.storage.storage import Storage
+from pipeline_queue.storage.run_store import RunStore
 
 SweepState = Literal["queued", "running", "pausing", "paused", "succeeded", "failed", "cancelled", "stopped"]
 
@@ -67,7 +67,7 @@ class SweepReport:
         return asdict(self)
 
 
-def read_sweep(storage: Storage, sweep: Sweep, live: LiveSweep | None) -> SweepReport:
+def read_sweep(storage: RunStore, sweep: Sweep, live: LiveSweep | None) -> SweepReport:
     """`live` is what the index knows, None where it knows nothing or is not asked."""
     end = storage.sweep_end(sweep.record.id)
     if end is not None:
@@ -126,7 +126,7 @@ def _from_index(sweep: Sweep, live: LiveSweep) -> SweepReport:
     return replace(report, executing=live.executing, held=live.held, waiting=dict(live.waiting), metric=metric)
 
 
-def _from_storage(storage: Storage, sweep: Sweep) -> SweepReport:
+def _from_storage(storage: RunStore, sweep: Sweep) -> SweepReport:
     name, total = sweep.record.id, len(sweep.space)
     ends = read_ends(storage, name)
     counts = {"queued": 0, "running": ends.begun, **ends.counts}
@@ -140,7 +140,7 @@ def _from_storage(storage: Storage, sweep: Sweep) -> SweepReport:
     return replace(report, metric=main_metric(name, ends.metrics))
 
 
-def add_reasons(storage: Storage, sweep: Sweep, report: SweepReport) -> SweepReport:
+def add_reasons(storage: RunStore, sweep: Sweep, report: SweepReport) -> SweepReport:
     """The report with why the examples of its first causes failed, in their own words, where they can be read."""
     return replace(report, failures=tuple(
         replace(group, reason=_reason(storage, sweep, group.example)) if position < MAX_REASONS else group
@@ -148,7 +148,7 @@ def add_reasons(storage: Storage, sweep: Sweep, report: SweepReport) -> SweepRep
     ))  # fmt: skip
 
 
-def _reason(storage: Storage, sweep: Sweep, run: str) -> str:
+def _reason(storage: RunStore, sweep: Sweep, run: str) -> str:
     try:
         end = sweep.paths(storage, sweep.run_id(RunId.parse(run).index)).end()
     except (NotFoundError, StorageError):
@@ -170,11 +170,11 @@ class Ends:
     metrics: dict[str, MetricSpan]
 
 
-def read_ends(storage: Storage, sweep: str) -> Ends:
+def read_ends(storage: RunStore, sweep: str) -> Ends:
     """Reads all of them once. Raises StorageError."""
     counts, begun = {"succeeded": 0, "failed": 0, "cancelled": 0}, 0
     failed, measured = [], []
-    for index, end in at_once(lambda run: (run[0], run[1].end()), storage.run_folders(sweep)):
+    for index, end in at_once(lambda run: (run[0], run[1].end()), storage.runs(sweep)):
         if end is None:
             begun += 1
             continue

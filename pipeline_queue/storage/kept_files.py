@@ -9,13 +9,21 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
+from pipeline_queue.storage.access import make_folder
+from pipeline_queue.storage.atomic import make_link
+from pipeline_queue.storage.files import names_in, remove_file
+from pipeline_queue.storage.layout import KEPT, KEPT_DAY, LOST, SWEEPS
+from pipeline_queue.storage.patience import repeat_until_done
+from pipeline_queue.storage.run_store import KeptTotal
 from pipeline_queue.storage.sparse_files import taken_bytes
-from pipeline_queue.storage.storage import KEPT, KEPT_DAY, Storage
 
 MAX_KEPT_ATTEMPTS = 10_000
 """Of a storage, whatever their size: each takes inodes, and all are looked through."""
@@ -34,28 +42,50 @@ class Kept:
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class KeptTotal:
-    """Of a whole storage."""
+def note_kept(root: Path, attempt: Path, day: date, size_bytes: int | None = None) -> None:
+    """Writes down that an attempt's folder has files that are kept, so that they are found when they are old.
 
-    attempts: int
-    size_bytes: int
+    `size_bytes`: how much they take, for the limit of all together.
+
+    Raises OSError.
+    """
+    folder = root / KEPT / day.isoformat()
+    make_folder(folder, exist_ok=True)
+    first = "" if size_bytes is None else f"{time.time_ns() // 1_000_000}-{size_bytes}-"
+    make_link(folder / f"{first}{secrets.token_hex(8)}", os.path.relpath(attempt, folder))
 
 
-def kept_total(storage: Storage) -> KeptTotal:
+def remove_kept(root: Path, before: date) -> int:
+    """Removes the files that were kept before that day; of how many attempts. Raises OSError.
+
+    What cannot be removed is left to the next time.
+    """
+    removed = 0
+    for day in [root / KEPT / name for name in sorted(names_in(root / KEPT))]:
+        if not KEPT_DAY.fullmatch(day.name) or day.name >= before.isoformat():
+            continue
+        for link in [day / name for name in names_in(day)]:
+            with contextlib.suppress(OSError):
+                removed += _remove_kept_link(root, link)
+        with contextlib.suppress(OSError):
+            day.rmdir()
+    return removed
+
+
+def kept_total(root: Path) -> KeptTotal:
     """What is there now. Raises OSError."""
-    sizes = [kept.size_bytes for kept in _every(storage) if storage.has_kept(kept.link)]
+    sizes = [kept.size_bytes for kept in _every(root) if _has_kept(root, kept.link)]
     return KeptTotal(len(sizes), sum(sizes))
 
 
-def remove_kept_above(storage: Storage, limit_bytes: int, limit_attempts: int = MAX_KEPT_ATTEMPTS) -> int:
+def remove_kept_above(root: Path, limit_bytes: int, limit_attempts: int = MAX_KEPT_ATTEMPTS) -> int:
     """Removes the oldest until the rest is within the limits; of how many attempts. Raises OSError."""
-    every = sorted(_every(storage), key=lambda kept: kept.order)
+    every = sorted(_every(root), key=lambda kept: kept.order)
     if _is_within(every, limit_bytes, limit_attempts):
         return 0
     there = []
     for kept in every:
-        if storage.has_kept(kept.link):
+        if _has_kept(root, kept.link):
             there.append(kept)
         elif kept.order[1] < (time.time() - _MOVING_SECONDS) * 1000:
             # A later attempt took its place, or its sweep is removed.
@@ -66,7 +96,7 @@ def remove_kept_above(storage: Storage, limit_bytes: int, limit_attempts: int = 
         if used <= limit_bytes and len(there) - number <= limit_attempts:
             break
         with contextlib.suppress(OSError):  # of another user, or gone: the next time
-            removed += storage.remove_kept_link(kept.link)
+            removed += _remove_kept_link(root, kept.link)
         used -= kept.size_bytes
     return removed
 
@@ -75,21 +105,21 @@ def _is_within(every: list[Kept], limit_bytes: int, limit_attempts: int) -> bool
     return len(every) <= limit_attempts and sum(kept.size_bytes for kept in every) <= limit_bytes
 
 
-def _every(storage: Storage) -> Iterator[Kept]:
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(storage.root / KEPT) as days:
+def _every(root: Path) -> Iterator[Kept]:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(root / KEPT) as days:
         for day in days:
             if KEPT_DAY.fullmatch(day.name) and day.is_dir(follow_symlinks=False):
-                yield from _of_day(storage, day.name, Path(day.path))
+                yield from _of_day(root, day.name, Path(day.path))
 
 
-def _of_day(storage: Storage, day: str, folder: Path) -> Iterator[Kept]:
+def _of_day(root: Path, day: str, folder: Path) -> Iterator[Kept]:
     with contextlib.suppress(FileNotFoundError), os.scandir(folder) as links:
         for link in links:
             found = _LINK.fullmatch(link.name)
             if found is None or not link.is_symlink():
                 continue
             path = Path(link.path)
-            size = int(found[2]) if found[2] else _size_of(path / KEPT) if storage.has_kept(path) else 0
+            size = int(found[2]) if found[2] else _size_of(path / KEPT) if _has_kept(root, path) else 0
             yield Kept((day, int(found[1] or 0), link.name), path, size)
 
 
@@ -102,3 +132,31 @@ def _size_of(folder: Path) -> int:
                 status = (Path(path) / name).lstat()
                 size += taken_bytes(status)
     return size
+
+
+def _has_kept(root: Path, link: Path) -> bool:
+    """Whether a link that `note_kept` made leads to files that are kept."""
+    try:
+        folders = _kept_of(root, link)
+    except OSError:
+        return False
+    return any(repeat_until_done(folder.is_dir) for folder in folders)
+
+
+def _remove_kept_link(root: Path, link: Path) -> bool:
+    """Removes such a link and the files that it leads to; whether there were any. Raises OSError."""
+    removed = False
+    for folder in _kept_of(root, link):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            repeat_until_done(lambda folder=folder: shutil.rmtree(folder))  # type: ignore[misc]
+            removed = True
+    remove_file(link)
+    return removed
+
+
+def _kept_of(root: Path, link: Path) -> tuple[Path, ...]:
+    """Where the files may lie; nowhere for a link that leads out of the sweeps. Raises OSError."""
+    attempt = Path(os.path.normpath(link.parent / repeat_until_done(link.readlink)))
+    if not attempt.is_relative_to(root / SWEEPS):
+        return ()
+    return tuple(folder / KEPT for folder in (attempt, attempt.with_name(f"{attempt.name}{LOST}")))

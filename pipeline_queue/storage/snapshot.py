@@ -24,8 +24,7 @@ from pathspec import GitIgnoreSpec
 
 from pipeline_queue.contract.errors import SnapshotError, StorageError
 from pipeline_queue.contract.wording import counted
-from pipeline_queue.storage.access import inherit_access
-from pipeline_queue.storage.storage import Storage, sync_folder
+from pipeline_queue.storage.run_store import RunStore
 
 IGNORE_FILE = ".pipelineignore"
 
@@ -85,18 +84,9 @@ class Snapshot:
             "or what a step needs in its `sources`"
         )
 
-    def store(self, storage: Storage) -> None:
+    def store(self, storage: RunStore) -> None:
         """Puts the tar into the storage unless the same content is there already. Raises StorageError."""
-        target = storage.snapshot(self.digest)
-        try:
-            try:
-                os.utime(target)  # in use again: whoever removes unused ones leaves it alone
-            except FileNotFoundError:
-                _store(self.tar, target)
-            except PermissionError:
-                pass  # another user's
-        except OSError as error:
-            raise StorageError(f"the snapshot cannot be written to {target}: {error.strerror}") from error
+        storage.put_snapshot(self.digest, self.tar)
 
 
 def take_snapshot(folder: Path, storage_root: Path | None = None, links: Container[str] = ()) -> Snapshot:
@@ -180,16 +170,20 @@ def _write_tar(folder: Path, found: list[Entry], buffer: IO[bytes]) -> Snapshot:
     return Snapshot(sink.digest(), contents, len(contents), size, buffer)
 
 
-def read_contents(tar: Path) -> dict[str, str]:
+def read_contents(storage: RunStore, digest: str) -> dict[str, str]:
     """`Snapshot.contents` of a stored one. Raises StorageError."""
-    contents: dict[str, str] = {}
     try:
-        with tarfile.open(tar, mode="r:") as archive:
-            for info in archive:
-                file = archive.extractfile(info) if info.isreg() else None
-                contents[info.name] = _content_digest(info, file.read() if file else b"")
+        return storage.read_snapshot(digest, _contents_of)
     except (OSError, tarfile.TarError) as error:
-        raise StorageError(f"the snapshot {tar} cannot be read: {error}") from error
+        raise StorageError(f"the snapshot {digest} cannot be read: {error}") from error
+
+
+def _contents_of(tar: io.BufferedReader) -> dict[str, str]:
+    contents: dict[str, str] = {}
+    with tarfile.open(fileobj=tar, mode="r:") as archive:
+        for info in archive:
+            file = archive.extractfile(info) if info.isreg() else None
+            contents[info.name] = _content_digest(info, file.read() if file else b"")
     return contents
 
 
@@ -359,24 +353,6 @@ def _is_never_packed(path: Path) -> bool:
     """A virtual environment, or a data folder of the embedded default, which holds the broker's password."""
     # `os.path`, which unlike `Path.exists` takes a folder that cannot be read.
     return os.path.exists(path / "pyvenv.cfg") or os.path.exists(path / "service.lock")  # noqa: PTH110
-
-
-def _store(buffer: IO[bytes], target: Path) -> None:
-    buffer.seek(0)
-    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".", delete=False) as file:
-        temporary = Path(file.name)
-        try:
-            while chunk := buffer.read(1024 * 1024):
-                file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-            temporary.chmod(0o644)
-            inherit_access(temporary)
-            temporary.rename(target)
-            sync_folder(target.parent)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
 
 
 class _HashingSink(io.RawIOBase):

@@ -12,7 +12,8 @@ from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.index.worker_registry import LiveWorker
 from pipeline_queue.planning.planner import messages, remaining
 from pipeline_queue.planning.sweep import Sweep
-from pipeline_queue.storage.storage import RUN_END, Storage
+from pipeline_queue.storage.layout import RUN_END
+from pipeline_queue.storage.run_store import RunStore
 from pipeline_queue.submitting.canvas import START_PRIORITY, enqueue_new
 
 logger = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ def window_for(workers: Iterable[LiveWorker], queue: str) -> Window:
     )
 
 
-def feed(run_index: RunIndex, storage: Storage, sweep: Sweep, workers: Sequence[LiveWorker]) -> int:
+def feed(run_index: RunIndex, storage: RunStore, sweep: Sweep, workers: Sequence[LiveWorker]) -> int:
     """Enqueues the next runs of a sweep until its window is full; how many. Raises BrokerError and StorageError."""
     window = window_for(workers, sweep.pipeline.steps[0].queue)
     fed = 0
@@ -61,14 +62,14 @@ def feed(run_index: RunIndex, storage: Storage, sweep: Sweep, workers: Sequence[
         fed += len(taken.again) + len(taken.fresh)
 
 
-def enqueue_held(run_index: RunIndex, storage: Storage, sweep: Sweep) -> None:
+def enqueue_held(run_index: RunIndex, storage: RunStore, sweep: Sweep) -> None:
     """Has the runs go on that were held while the sweep was paused. Raises BrokerError and StorageError."""
     held = run_index.sweeps.release_held(sweep.record.id)
     if held:
         _enqueue_again(run_index, storage, sweep, held)
 
 
-def _enqueue_again(run_index: RunIndex, storage: Storage, sweep: Sweep, runs: Iterable[RunId]) -> None:
+def _enqueue_again(run_index: RunIndex, storage: RunStore, sweep: Sweep, runs: Iterable[RunId]) -> None:
     """Enqueues runs from their first unpublished step, at the priority of first steps: other sweeps get theirs, too."""
     chains = []
     published: dict[RunId, int] = {}

@@ -14,7 +14,8 @@ from pipeline_queue.index.live_sweeps import Opening
 from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.storage.at_once import at_once
-from pipeline_queue.storage.storage import CANCELLED, RUN_END, RunPaths, Storage
+from pipeline_queue.storage.layout import CANCELLED, RUN_END
+from pipeline_queue.storage.run_store import RunStore, StoredRun
 from pipeline_queue.submitting.feeder import feed
 
 logger = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ class Recovered:
     queues: set[str] = field(default_factory=set)
 
 
-def recover_unfinished(storage: Storage, run_index: RunIndex) -> Recovered:
+def recover_unfinished(storage: RunStore, run_index: RunIndex) -> Recovered:
     """Restores every sweep of the storage that has not ended. Raises BrokerError, StorageError."""
     recovered = Recovered()
     for name in storage.sweeps():
@@ -54,7 +55,7 @@ def recover_unfinished(storage: Storage, run_index: RunIndex) -> Recovered:
     return recovered
 
 
-def restore_sweep(run_index: RunIndex, storage: Storage, sweep: Sweep) -> int:
+def restore_sweep(run_index: RunIndex, storage: RunStore, sweep: Sweep) -> int:
     """Makes a sweep known to the index as the storage has it, and enqueues it; how many runs have not ended.
 
     Safe to repeat, and for a sweep that was never begun. Raises BrokerError, StorageError.
@@ -65,7 +66,7 @@ def restore_sweep(run_index: RunIndex, storage: Storage, sweep: Sweep) -> int:
     ended: dict[int, str] = {}
     measured: list[tuple[int, Mapping[str, float]]] = []
     cursor = 0
-    for index, state, metrics in at_once(_end_of, storage.run_folders(name)):
+    for index, state, metrics in at_once(_end_of, storage.runs(name)):
         cursor = max(cursor, index + 1)
         if state is not None:
             ended[index] = state
@@ -119,7 +120,7 @@ def restore_sweep(run_index: RunIndex, storage: Storage, sweep: Sweep) -> int:
     return total - len(ended) - passed_over
 
 
-def _forget_untrue_ends(run_index: RunIndex, storage: Storage, sweep: Sweep, indexes: Iterable[int]) -> None:
+def _forget_untrue_ends(run_index: RunIndex, storage: RunStore, sweep: Sweep, indexes: Iterable[int]) -> None:
     """Of runs that have not ended on the storage: they are done. What has ended since it was read is left alone."""
     for run in run_index.sweeps.ended(sweep.run_id(index) for index in indexes):
         paths = sweep.paths(storage, run)
@@ -128,7 +129,7 @@ def _forget_untrue_ends(run_index: RunIndex, storage: Storage, sweep: Sweep, ind
             run_index.forget_run(run)
 
 
-def _published(storage: Storage, sweep: Sweep, indexes: Iterable[int]) -> dict[RunId, int]:
+def _published(storage: RunStore, sweep: Sweep, indexes: Iterable[int]) -> dict[RunId, int]:
     """How many of their first steps are published, of runs that workers had in hand while the server was emptied."""
     published = {}
     for run in (sweep.run_id(index) for index in indexes):
@@ -137,7 +138,7 @@ def _published(storage: Storage, sweep: Sweep, indexes: Iterable[int]) -> dict[R
     return published
 
 
-def _end_of(run: tuple[int, RunPaths]) -> tuple[int, str | None, Mapping[str, float]]:
+def _end_of(run: tuple[int, StoredRun]) -> tuple[int, str | None, Mapping[str, float]]:
     """Its index, how it ended, None while it has not, and its metrics.
 
     One whose end is damaged has failed: its sweep goes on without it.

@@ -18,7 +18,8 @@ from pipeline_queue.model.conditions import Condition, parse
 from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.reporting.results import parameter_column
 from pipeline_queue.storage.at_once import at_once
-from pipeline_queue.storage.storage import CANCELLED, RUN_END, RunPaths, Storage
+from pipeline_queue.storage.layout import CANCELLED, RUN_END
+from pipeline_queue.storage.run_store import RunStore, StoredRun
 from pipeline_queue.submitting.feeder import feed
 from pipeline_queue.submitting.recovery import restore_sweep
 
@@ -53,7 +54,7 @@ class _Known:
     """A run that has a folder: what it ended as, or did before it was last retried; '' when it never ended."""
 
     index: int
-    paths: RunPaths
+    paths: StoredRun
     state: str
     has_ended: bool
     was_retried: bool
@@ -69,7 +70,7 @@ class _Told:
 
 def retry(
     run_index: RunIndex,
-    storage: Storage,
+    storage: RunStore,
     sweep: Sweep,
     only: int | None = None,
     where: str | None = None,
@@ -91,7 +92,7 @@ def retry(
     return _retry_ended(run_index, storage, choice, live is not None, _Told(reopened, progress))
 
 
-def _wait_until_settled(run_index: RunIndex, storage: Storage, sweep: Sweep) -> LiveSweep | None:
+def _wait_until_settled(run_index: RunIndex, storage: RunStore, sweep: Sweep) -> LiveSweep | None:
     """What the index knows, once nobody is about to write down the end of the sweep any more."""
     name = sweep.record.id
     until = time.monotonic() + _SETTLE_SECONDS
@@ -108,7 +109,7 @@ def _wait_until_settled(run_index: RunIndex, storage: Storage, sweep: Sweep) -> 
         time.sleep(_INTERVAL_SECONDS)
 
 
-def _retry_running(run_index: RunIndex, storage: Storage, choice: _Choice, told: _Told) -> int:
+def _retry_running(run_index: RunIndex, storage: RunStore, choice: _Choice, told: _Told) -> int:
     """The sweep goes on: what has ended of it joins what waits."""
     sweep = choice.sweep
     name = sweep.record.id
@@ -132,11 +133,11 @@ def _retry_running(run_index: RunIndex, storage: Storage, choice: _Choice, told:
     return count
 
 
-def _retry_ended(run_index: RunIndex, storage: Storage, choice: _Choice, has_ended: bool, told: _Told) -> int:
+def _retry_ended(run_index: RunIndex, storage: RunStore, choice: _Choice, has_ended: bool, told: _Told) -> int:
     """The sweep has ended, or the index has lost it: it is opened again and restored from the storage."""
     sweep = choice.sweep
     name, total = sweep.record.id, len(sweep.space)
-    again: dict[int, RunPaths | None] = {}
+    again: dict[int, StoredRun | None] = {}
     begun = bytearray(total)
     for run in _known(storage, name):
         if run.index >= total:
@@ -164,16 +165,16 @@ def _retry_ended(run_index: RunIndex, storage: Storage, choice: _Choice, has_end
     return len(again)
 
 
-def _reopen(runs: Iterable[RunPaths], progress: Callable[[int], None]) -> None:
-    for count, _ in enumerate(at_once(RunPaths.reopen, runs), start=1):
+def _reopen(runs: Iterable[StoredRun], progress: Callable[[int], None]) -> None:
+    for count, _ in enumerate(at_once(lambda run: run.reopen(), runs), start=1):
         progress(count)
 
 
-def _known(storage: Storage, name: str) -> Iterator[_Known]:
-    return at_once(_look_at, storage.run_folders(name))
+def _known(storage: RunStore, name: str) -> Iterator[_Known]:
+    return at_once(_look_at, storage.runs(name))
 
 
-def _look_at(run: tuple[int, RunPaths]) -> _Known:
+def _look_at(run: tuple[int, StoredRun]) -> _Known:
     """Raises StorageError."""
     index, paths = run
     try:
@@ -181,6 +182,6 @@ def _look_at(run: tuple[int, RunPaths]) -> _Known:
         end = paths.end() if RUN_END in names else None
         former = end or paths.former_end(names)
     except OSError as error:
-        raise StorageError(f"cannot read {paths.folder}: {error.strerror}") from error
+        raise StorageError(f"cannot read {paths.where()}: {error.strerror}") from error
     state = former.state if former else "cancelled" if CANCELLED in names else ""
     return _Known(index, paths, state, end is not None, former is not None and end is None)

@@ -20,8 +20,8 @@ from pipeline_queue.planning.inputs import sources_digest, unmatched
 from pipeline_queue.planning.planner import check_sizes
 from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.space import Points, Space
+from pipeline_queue.storage.run_store import RunStore
 from pipeline_queue.storage.snapshot import IGNORE_FILE, Snapshot, take_snapshot
-from pipeline_queue.storage.storage import Storage
 
 _MAX_NAMES_TRIED = 10
 _MAX_SIZED = 1000
@@ -37,7 +37,7 @@ class Submission:
     settings: SweepSettings
     name: str = ""
 
-    def commit(self, storage: Storage, note: Callable[[str], None] = lambda _: None) -> Sweep:
+    def commit(self, storage: RunStore, note: Callable[[str], None] = lambda _: None) -> Sweep:
         """Writes the snapshot and then `sweep.json`, which makes it exist. Raises StorageError.
 
         `note` is told its name just before.
@@ -52,17 +52,15 @@ class Submission:
                 if storage.commit_sweep(record, self.loaded.text.encode()):
                     return Sweep(record, self.loaded.pipeline, self.space, self.settings)
         except OSError as error:
-            raise StorageError(f"the submission cannot be written to {storage.root}: {error.strerror}") from error
-        raise StorageError(
-            f"found no free name for a sweep of '{self.loaded.pipeline.name}' in {storage.root}; try again"
-        )
+            raise StorageError(f"the submission cannot be written to {storage.where()}: {error.strerror}") from error
+        raise StorageError(f"found no free name for a sweep of '{self.loaded.pipeline.name}' in {storage.where()}; try again")
 
     def notes(self) -> list[str]:
         """What whoever submits this should know beforehand."""
         note = self.snapshot.size_note()
         return [note] if note and not all(step.sources for step in self.loaded.pipeline.steps) else []
 
-    def _commit_named(self, storage: Storage, note: Callable[[str], None]) -> Sweep:
+    def _commit_named(self, storage: RunStore, note: Callable[[str], None]) -> Sweep:
         """Finds the sweep of this name if it is the same one. Raises InputError when it is another."""
         record = self._record(named_sweep_id(self.loaded.pipeline.name, self.name))
         note(record.id)

@@ -16,6 +16,7 @@ from redis import Redis
 from pipeline_queue.broker.message import Link, Message, StepMessage
 from pipeline_queue.contract.errors import Place
 from pipeline_queue.contract.ids import RunId
+from pipeline_queue.contract.records import RunRecord
 from pipeline_queue.contract.settings import Settings
 from pipeline_queue.index.connection import connect
 from pipeline_queue.index.live_sweeps import Opening
@@ -26,7 +27,8 @@ from pipeline_queue.model.parameters import Given
 from pipeline_queue.planning.planner import messages_for
 from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.reporting.runs import read_run
-from pipeline_queue.storage.storage import RunPaths, Storage
+from pipeline_queue.storage.run_folder import RunFolder
+from pipeline_queue.storage.storage import Storage
 from pipeline_queue.submitting.canvas import chain
 from pipeline_queue.submitting.submission import prepare_run
 from workers.agents.admission import Admission
@@ -68,7 +70,7 @@ class Site:
         run = sweep.run_id(0)
         self.run_index.sweeps.open(Opening(run.sweep, 1))
         self.run_index.sweeps.allot(run.sweep, 8, 200)
-        return SubmittedRun(self, sweep, run, sweep.paths(self.storage, run))
+        return SubmittedRun(self, sweep, run, run_paths(self.storage, sweep, run))
 
     def worker(self, name: str = "one@test", keeps_leases: bool = True) -> WorkerContext:
         """A worker's parts, ended with the test; without a keeper its leases are never renewed."""
@@ -100,6 +102,26 @@ class Site:
     def keys(self) -> dict[str, int]:
         """Every key of the project and its time to live in seconds, -1 for ever."""
         return {str(key): int(self.redis.ttl(key)) for key in self.redis.scan_iter("pq1:*")}
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """Where on the file system a run lies, for tests that look or meddle there."""
+
+    folder: Path
+
+    def step(self, step: str) -> Path:
+        return self.folder / step
+
+    def names(self) -> frozenset[str]:
+        return frozenset(names_in(self.folder))
+
+    def end(self) -> RunRecord | None:
+        return RunFolder(self.folder, self.folder).end()
+
+
+def run_paths(storage: Storage, sweep: Sweep, run: RunId) -> RunPaths:
+    return RunPaths(Path(sweep.paths(storage, run).where()))
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,13 @@ from pathlib import Path
 
 from pipeline_queue.contract.errors import PipelineQueueError
 from pipeline_queue.storage import patience
+from pipeline_queue.storage.file_tree import remove_tree
 from tests.conftest import GENEROUS_SECONDS, wait_until
 from tests.faults.storage_errors import StorageErrors
 from tests.integration.attempt_site import Site, SubmittedRun, names_in, new_site, shared_server
 from workers import tasks
 from workers.agents import disk_monitor
 from workers.context import WorkerContext
-from workers.file_tree import remove_tree
 
 PASSING = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EAGAIN)
 _STRETCH = 7

@@ -25,7 +25,8 @@ from pipeline_queue.index.keys import run_key
 from pipeline_queue.index.live_sweeps import Opening
 from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.local.server import start_server
-from pipeline_queue.storage.storage import read_step
+from pipeline_queue.storage.attempt_folder import AttemptFolder
+from pipeline_queue.storage.reading import read_step
 from pipeline_queue.submitting.recovery import recover_unfinished
 from tests.conftest import GENEROUS_SECONDS, Cluster, wait_until, write_folder
 from tests.integration.attempt_site import Attempting, Site, SubmittedRun, alone, names_in, new_site
@@ -225,8 +226,9 @@ def test_a_worker_paused_before_its_last_write_writes_nothing_once_another_has_b
 ) -> None:
     """It has looked at its lease, and is stopped until another worker executes the step."""
     gate, stopped, go_on = tmp_path / "gate", threading.Event(), threading.Event()
+    place: Any = recording if ends_badly else AttemptFolder
     name = "_end_run" if ends_badly else "publish"
-    real = getattr(recording, name)
+    real = getattr(place, name)
 
     def paused(*args: Any, **kwargs: Any) -> Any:
         if not stopped.is_set():
@@ -234,7 +236,7 @@ def test_a_worker_paused_before_its_last_write_writes_nothing_once_another_has_b
             assert go_on.wait(60)
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(recording, name, paused)
+    monkeypatch.setattr(place, name, paused)
     code = f"import os, sys, time\nfirst = not os.path.exists({str(tmp_path / 'second')!r})\n"
     code += f"open({str(tmp_path / 'second')!r}, 'w')\nfirst and sys.exit({int(ends_badly)})\n" + _waits_for(gate)
     run = site.submit(_two_steps(witness, first=code))

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline_queue.contract.errors import StorageError
 from pipeline_queue.contract.records import OutputFile, StepRecord
+from pipeline_queue.storage.step_folder import StepFolder
 from workers.workspace import DamagedError, _apply
 
 RECORD = StepRecord(run="a-7k3m9q2x.0", step="one", attempt=1, uid="0", state="succeeded")
@@ -31,7 +32,7 @@ def test_a_name_that_leads_outside_is_refused(tmp_path: Path, name: str, field: 
     work = tmp_path / "work"
     work.mkdir()
     with pytest.raises(StorageError, match="leads outside"):
-        _apply(published(tmp_path, **{field: names}), work, {})
+        _apply(StepFolder(published(tmp_path, **{field: names})), work, {})
     assert (tmp_path / "x").read_text() == "stays"
 
 
@@ -42,7 +43,7 @@ def test_a_name_behind_a_link_is_refused(tmp_path: Path) -> None:
     (outside / "a.txt").write_text("stays")
     (work / "link").symlink_to(outside)
     with pytest.raises(StorageError, match="leads outside"):
-        _apply(published(tmp_path, deleted=("link/a.txt",)), work, {})
+        _apply(StepFolder(published(tmp_path, deleted=("link/a.txt",))), work, {})
     assert (outside / "a.txt").read_text() == "stays"
 
 
@@ -51,7 +52,7 @@ def test_an_output_that_is_not_what_was_published_is_refused(tmp_path: Path) -> 
     work = tmp_path / "work"
     work.mkdir()
     with pytest.raises(StorageError, match=r"a\.txt is damaged: it is not what its step published"):
-        _apply(step, work, {})
+        _apply(StepFolder(step), work, {})
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ def test_a_large_output_without_a_checksum_is_compared_by_kind_and_size(
     work = tmp_path / "work"
     work.mkdir()
     with pytest.raises(DamagedError, match=message):
-        _apply(step, work, {})
+        _apply(StepFolder(step), work, {})
 
 
 def test_a_pipe_in_the_place_of_an_output_ends_no_worker(tmp_path: Path) -> None:
@@ -81,11 +82,11 @@ def test_a_pipe_in_the_place_of_an_output_ends_no_worker(tmp_path: Path) -> None
     work = tmp_path / "work"
     work.mkdir()
     with pytest.raises(OSError, match="neither a file, a folder nor a link"):
-        _apply(step, work, {})
+        _apply(StepFolder(step), work, {})
 
 
 def test_a_manifest_that_is_no_record_is_damage(tmp_path: Path) -> None:
     step = published(tmp_path)
     (step / "step.json").write_text("{")
     with pytest.raises(DamagedError, match="is damaged"):
-        _apply(step, tmp_path, {})
+        _apply(StepFolder(step), tmp_path, {})

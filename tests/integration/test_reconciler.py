@@ -28,7 +28,7 @@ from pipeline_queue.submitting.recovery import recover_unfinished
 from pipeline_queue.submitting.retry import retry
 from pipeline_queue.submitting.submission import prepare_sweep
 from tests.conftest import wait_until, write_folder
-from tests.integration.attempt_site import Attempting, Site, SubmittedRun, alone
+from tests.integration.attempt_site import Attempting, Site, SubmittedRun, alone, run_paths
 from workers.agents.reconciler import Reconciler
 from workers.agents.sweep_monitor import SweepMonitor
 from workers.attempt import attempt_step
@@ -120,7 +120,7 @@ def test_a_look_ends_when_another_took_over(site: Site) -> None:
 
 
 def _damage(storage: Storage, sweep: Sweep, index: int) -> None:
-    folder = sweep.paths(storage, RunId(sweep.record.id, index)).folder
+    folder = run_paths(storage, sweep, RunId(sweep.record.id, index)).folder
     folder.mkdir(parents=True)
     (folder / "run.json").write_text("{")
 
@@ -232,7 +232,7 @@ def test_a_shared_step_that_runs_while_redis_is_emptied_is_not_begun_beside(site
     site.run_index.sweeps.open(Opening(sweep.record.id, 2))
     site.run_index.sweeps.allot(sweep.record.id, 8, 200)
     first, second = (
-        SubmittedRun(site, sweep, run, sweep.paths(site.storage, run)) for run in map(sweep.run_id, (0, 1))
+        SubmittedRun(site, sweep, run, run_paths(site.storage, sweep, run)) for run in map(sweep.run_id, (0, 1))
     )
     worker = site.worker()
     doing = Attempting(first, worker, "one")

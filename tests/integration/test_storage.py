@@ -16,15 +16,12 @@ from pipeline_queue.contract.errors import NotFoundError, StorageError
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.contract.records import StepRecord, SweepRecord
 from pipeline_queue.planning.sweep import Sweep
-from pipeline_queue.storage.storage import (
-    RunPaths,
-    Storage,
-    create_exclusive,
-    publish,
-    read_step,
-    replace_file,
-    run_folder,
-)
+from pipeline_queue.storage.atomic import create_exclusive, replace_file
+from pipeline_queue.storage.layout import run_folder
+from pipeline_queue.storage.reading import read_step
+from pipeline_queue.storage.run_folder import RunFolder
+from pipeline_queue.storage.step_folder import publish
+from pipeline_queue.storage.storage import Storage
 from tests.integration.attempt_site import names_in
 from tests.limits import LIMIT_SECONDS, join_all
 
@@ -110,7 +107,7 @@ def test_without_hard_links_creation_is_exclusive_too(
 SMALL_FILES = """
 import errno, os, resource, signal, sys
 from pathlib import Path
-from pipeline_queue.storage.storage import create_exclusive, replace_file
+from pipeline_queue.storage.atomic import create_exclusive, replace_file
 from tests.integration.attempt_site import names_in
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 folder = Path(sys.argv[1])
@@ -124,8 +121,8 @@ for write in (lambda: create_exclusive(folder / "new", b"x" * 5000), lambda: rep
     except OSError as error:
         print(error.errno == errno.EFBIG)
 os.link = without_links
-import pipeline_queue.storage.storage as storage
-storage._write_beside = lambda path, data, durable: path.with_name("beside")
+import pipeline_queue.storage.atomic as atomic
+atomic._write_beside = lambda path, data, durable: path.with_name("beside")
 try:
     create_exclusive(folder / "in place", b"x" * 5000)
 except OSError as error:
@@ -183,7 +180,7 @@ def test_a_pipeline_file_of_any_name_is_kept_beside_its_sweep(storage: Storage, 
     folder = storage.sweep(SWEEP)
     assert len(names_in(folder)) == 2
     assert {path.read_bytes() for path in folder.iterdir() if path.name != "sweep.json"} == {b"the text"}
-    sweep.paths(storage, RunId(SWEEP, 0)).folder.mkdir(parents=True)
+    Path(sweep.paths(storage, RunId(SWEEP, 0)).where()).mkdir(parents=True)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +204,7 @@ def test_a_damaged_or_newer_record_is_a_storage_error_with_its_path(storage: Sto
 def test_a_damaged_manifest_or_end_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "step.json").write_text("{")
     (tmp_path / "run.json").write_text("{")
-    for read in (lambda: read_step(tmp_path), lambda: RunPaths(tmp_path).end()):
+    for read in (lambda: read_step(tmp_path), lambda: RunFolder(tmp_path, tmp_path / "sweep.json").end()):
         with pytest.raises(StorageError, match=str(tmp_path)):
             read()
 
@@ -278,5 +275,5 @@ def test_only_attempts_that_began_before_lose_their_folders(tmp_path: Path) -> N
     names = ["one.attempt-1-aa", "one.attempt-2-bb", "one.attempt-4-cc", "two.attempt-1-dd"]
     for name in names:
         (tmp_path / name).mkdir()
-    RunPaths(tmp_path).fence_off("one", 3)
-    assert RunPaths(tmp_path).names() == {f"{names[0]}.lost", f"{names[1]}.lost", *names[2:]}
+    RunFolder(tmp_path, tmp_path / "sweep.json").fence_off("one", 3)
+    assert RunFolder(tmp_path, tmp_path / "sweep.json").names() == {f"{names[0]}.lost", f"{names[1]}.lost", *names[2:]}

@@ -24,12 +24,15 @@ from pipeline_queue.contract.errors import StorageError
 from pipeline_queue.contract.settings import Settings
 from pipeline_queue.index.storage_match import open_storage
 from pipeline_queue.local.server import Server, start_server
-from pipeline_queue.storage.storage import Storage, read_step
+from pipeline_queue.storage import attempt_folder
+from pipeline_queue.storage.attempt_folder import AttemptFolder
+from pipeline_queue.storage.reading import read_step
+from pipeline_queue.storage.run_folder import RunFolder
+from pipeline_queue.storage.storage import Storage
 from tests.conftest import GENEROUS_SECONDS, Cluster, plain_environment, wait_until, write_folder
 from tests.integration.attempt_site import Attempting, Site, names_in, new_site
 from tests.integration.small_disk import SmallDisk, small_disk
 from workers import launch as launch_module
-from workers import outputs, recording
 from workers.agents import disk_monitor
 from workers.agents import lease_keeper as lease_module
 from workers.agents.reconciler import Reconciler
@@ -162,18 +165,19 @@ def test_a_step_that_meets_a_full_storage_is_tried_again_and_counts_for_nothing(
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EDQUOT, errno.ENOSPC])
-@pytest.mark.parametrize("operation", ["move_outputs", "replace_file", "publish", "create_exclusive"])
+@pytest.mark.parametrize("operation", ["put_outputs", "write_record", "publish", "write_end"])
 def test_a_passing_error_at_any_write_is_tried_again_and_executes_nothing_twice(
     site: Site, witness: Path, monkeypatch: pytest.MonkeyPatch, number: int, operation: str
 ) -> None:
-    real, failures = getattr(recording, operation), [OSError(number, os.strerror(number))] * 2
+    place = RunFolder if operation == "write_end" else AttemptFolder
+    real, failures = getattr(place, operation), [OSError(number, os.strerror(number))] * 2
 
     def failing(*arguments: Any, **more: Any) -> Any:
         if failures:
             raise failures.pop()
         return real(*arguments, **more)
 
-    monkeypatch.setattr(recording, operation, failing)
+    monkeypatch.setattr(place, operation, failing)
     run, worker = site.submit(_one_step(witness)), site.worker()
     assert run.attempt(worker, "one").kind == "go_on"
     assert failures == [] and witness.read_text() == "ran "
@@ -188,7 +192,7 @@ def test_an_output_that_the_storage_cannot_take_is_the_steps_failure(
     def too_large(source: Path, *more: Any) -> None:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(source))
 
-    monkeypatch.setattr(outputs, "move_entry", too_large)
+    monkeypatch.setattr(attempt_folder, "move_entry", too_large)
     worker = site.worker()
     for _ in range(6):
         run = site.submit(_one_step(witness))
@@ -203,7 +207,7 @@ def test_a_passing_error_after_much_has_been_moved_is_tried_again(
     site: Site, witness: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(disk_monitor, "_PASSING_SECONDS", 0.5)
-    real, failures = outputs.move_outputs, [OSError(errno.ESTALE, os.strerror(errno.ESTALE))]
+    real, failures = AttemptFolder.put_outputs, [OSError(errno.ESTALE, os.strerror(errno.ESTALE))]
 
     def slow(*arguments: Any) -> Any:
         if failures:
@@ -211,7 +215,7 @@ def test_a_passing_error_after_much_has_been_moved_is_tried_again(
             raise failures.pop()
         return real(*arguments)
 
-    monkeypatch.setattr(recording, "move_outputs", slow)
+    monkeypatch.setattr(AttemptFolder, "put_outputs", slow)
     run, worker = site.submit(_one_step(witness)), site.worker()
     assert run.attempt(worker, "one").kind == "go_on"
     assert failures == [] and witness.read_text() == "ran "

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline_queue.local.server import Server
-from pipeline_queue.storage.storage import read_step
+from pipeline_queue.storage.reading import read_step
 from pipeline_queue.storage.submitted_environment import EnvironmentFolder, SubmittedEnvironment
 from tests.conftest import wait_until, write_folder
 from tests.integration.attempt_site import Site, SubmittedRun, new_site, shared_server

@@ -17,12 +17,14 @@ import pytest
 
 from pipeline_queue.contract.errors import StorageError
 from pipeline_queue.contract.records import StepRecord
+from pipeline_queue.storage.attempt_folder import put_files
+from pipeline_queue.storage.file_tree import copy_entry, remove_tree
 from pipeline_queue.storage.snapshot import take_snapshot
+from pipeline_queue.storage.step_folder import StepFolder
 from pipeline_queue.storage.storage import Storage
 from tests.integration.attempt_site import names_in
 from tests.limits import LIMIT_SECONDS, join_all
-from workers.file_tree import copy_entry, remove_tree
-from workers.outputs import Found, Workspace, find_outputs, move_outputs
+from workers.outputs import Found, Workspace, find_outputs
 from workers.workspace import Workspaces, private_folder
 
 
@@ -35,7 +37,7 @@ class Bench:
         self.scratch = folder / "scratch"
         self.storage = Storage.open(folder / "storage")
         self.workspaces = Workspaces(self.scratch, self.storage)
-        self.published: list[Path] = []
+        self.published: list[StepFolder] = []
 
     def digest(self) -> str:
         with take_snapshot(self.source) as snapshot:
@@ -53,11 +55,11 @@ class Bench:
         found = find_outputs(workspace, declared)
         step = self.storage.root / f"step-{len(self.published)}"
         step.mkdir()
-        move_outputs(workspace, found, step / "outputs")
+        put_files(workspace.folder, found.outputs, step / "outputs")
         manifest = StepRecord(run="train-7k3m9q2x.0", step="one", attempt=1, uid=uid, state="succeeded",
                               outputs=found.outputs, deleted=found.deleted, notes=found.notes)  # fmt: skip
         (step / "step.json").write_bytes(manifest.model_dump_json().encode())
-        self.published.append(step)
+        self.published.append(StepFolder(step))
         self.workspaces.discard(uid)
         return found
 
@@ -291,7 +293,7 @@ def test_a_set_user_id_of_a_file_outside_stays_and_its_copies_have_none(bench: B
     outside.chmod(0o4755)
     bench.step(lambda folder: os.link(outside, folder / "tool"))
     assert outside.stat().st_mode & 0o7777 == 0o4755
-    assert (bench.published[0] / "outputs" / "tool").stat().st_mode & 0o7777 == 0o755
+    assert (bench.published[0].folder / "outputs" / "tool").stat().st_mode & 0o7777 == 0o755
 
 
 def test_a_file_system_that_cannot_tell_holes_is_copied_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -520,7 +522,7 @@ def test_a_snapshot_that_is_damaged_or_absent_is_never_run(bench: Bench) -> None
 
 def test_an_earlier_step_without_its_manifest_is_a_storage_error(bench: Bench) -> None:
     bench.step(lambda folder: None)
-    (bench.published[0] / "step.json").unlink()
+    (bench.published[0].folder / "step.json").unlink()
     with pytest.raises(StorageError, match=r"has no manifest"):
         bench.stage("0")
 

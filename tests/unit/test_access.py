@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline_queue.storage.access import describe_denied, inherit_access_below, is_denied, make_folder, mode_below
-from pipeline_queue.storage.storage import create_exclusive, replace_file
+from pipeline_queue.storage.atomic import create_exclusive, replace_file
 
 _FILE, _FOLDER = stat.S_IFREG, stat.S_IFDIR
 

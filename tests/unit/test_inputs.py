@@ -14,6 +14,7 @@ from pipeline_queue.planning.inputs import select_sources, sources_digest, unmat
 from pipeline_queue.planning.step_key import own_because, shareable_steps, step_keys
 from pipeline_queue.space import Points
 from pipeline_queue.storage.snapshot import read_contents, take_snapshot
+from pipeline_queue.storage.storage import Storage
 
 NAMES = ("conf", "conf/a.yaml", "conf/deep", "conf/deep/b.yaml", "data.csv", "lib", "lib/data.csv", "prepare.py")
 
@@ -66,10 +67,9 @@ def test_a_snapshot_read_back_has_the_same_contents(tmp_path: Path) -> None:
     (folder / "lib" / "tool").chmod(0o755)
     (folder / "link").symlink_to("lib/tool")
     with take_snapshot(folder) as snapshot:
-        tar = tmp_path / "snapshot.tar"
-        snapshot.tar.seek(0)
-        tar.write_bytes(snapshot.tar.read())
-        assert read_contents(tar) == snapshot.contents
+        storage = Storage.open(tmp_path / "storage")
+        snapshot.store(storage)
+        assert read_contents(storage, snapshot.digest) == snapshot.contents
     assert set(snapshot.contents) == {"lib", "lib/tool", "link"}
     (folder / "lib" / "tool").chmod(0o644)
     with take_snapshot(folder) as changed:

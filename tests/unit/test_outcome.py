@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from pipeline_queue.contract import records
 from pipeline_queue.contract.records import OutputFile
 from pipeline_queue.model.pipeline import Step
+from pipeline_queue.storage.files import read_end
 from workers.outcome import Failure, blamed_on_disk, duration, failure_of, last_lines, signal_name, sizes, with_tail
 from workers.outputs import Found
 from workers.supervisor.protocol import Cause, ExecutionResult
@@ -81,15 +83,15 @@ def test_an_unknown_signal_has_its_number() -> None:
 def test_the_last_lines_of_a_log_are_shown(tmp_path: Path, content: bytes, lines: list[str]) -> None:
     log = tmp_path / "log"
     log.write_bytes(content)
-    assert last_lines(log) == lines
-    assert ("the log ends with" in with_tail("it failed", log)) is bool(lines)
+    assert last_lines(partial(read_end, log)) == lines
+    assert ("the log ends with" in with_tail("it failed", partial(read_end, log))) is bool(lines)
 
 
 def test_a_log_of_one_endless_line_is_cut_and_one_that_is_not_there_is_empty(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_bytes(b"x" * 10_000_000)
-    assert sum(map(len, last_lines(log))) <= 4096
-    assert with_tail("it failed", tmp_path / "absent") == "it failed; its log is empty"
+    assert sum(map(len, last_lines(partial(read_end, log)))) <= 4096
+    assert with_tail("it failed", partial(read_end, tmp_path / "absent")) == "it failed; its log is empty"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,9 @@ from pipeline_queue.model.sweep_settings import SweepSettings
 from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.reporting.runs import end_of_run, find_steps, read_run
 from pipeline_queue.space import Points
-from pipeline_queue.storage.storage import Storage, read_step
+from pipeline_queue.storage.layout import latest_attempt
+from pipeline_queue.storage.reading import read_step
+from pipeline_queue.storage.storage import Storage
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 RUN = RunId("train-7k3m9q2x", 0)
@@ -57,7 +59,7 @@ def storage(tmp_path: Path) -> Storage:
 
 
 def _put(storage: Storage, folder: str, record: StepRecord | None) -> None:
-    path = _sweep().paths(storage, RUN).folder / folder
+    path = Path(_sweep().paths(storage, RUN).where()) / folder
     path.mkdir(parents=True)
     if record:
         (path / "step.json").write_text(record.model_dump_json())
@@ -109,7 +111,7 @@ def test_a_published_step_has_absolute_paths_and_the_next_runs(storage: Storage)
     _put(storage, "prepare", STEP_RECORD)
     _put(storage, "train_model.attempt-1-abcd", None)
     report = read_run(storage, _sweep(), RUN, _live("running", train_model=_live_step("running")))
-    folder = _sweep().paths(storage, RUN).folder
+    folder = Path(_sweep().paths(storage, RUN).where())
     first, second = report.steps
     assert (first.state, first.outputs, first.log) == (
         "succeeded", str(folder / "prepare/outputs"), str(folder / "prepare/log"),
@@ -137,9 +139,9 @@ def test_a_failed_run_skips_what_comes_after(storage: Storage) -> None:
 
 
 def test_a_run_with_a_cancel_request_and_no_index_is_cancelled(storage: Storage) -> None:
-    paths = _sweep().paths(storage, RUN)
-    paths.folder.mkdir(parents=True)
-    (paths.folder / "cancel.requested").touch()
+    folder = Path(_sweep().paths(storage, RUN).where())
+    folder.mkdir(parents=True)
+    (folder / "cancel.requested").touch()
     assert read_run(storage, _sweep(), RUN, None).state == "cancelled"
 
 
@@ -148,11 +150,10 @@ def test_a_run_with_a_cancel_request_and_no_index_is_cancelled(storage: Storage)
     ["prepare.attempt-", "prepare.attempt-x-aa", "prepare.attempt-0-aa", "prepare.attempt-1", "prepare.attempt--1-aa",
      "prepare.attempt-٣-aa", "prepare.attempt-1-../x", "prepare2.attempt-9-aa", ".prepare.attempt-9-aa"],
 )  # fmt: skip
-def test_names_that_are_no_attempt_are_passed_over(storage: Storage, name: str) -> None:
-    paths = _sweep().paths(storage, RUN)
-    assert paths.latest_attempt("prepare", frozenset({name})) is None
+def test_names_that_are_no_attempt_are_passed_over(name: str) -> None:
+    assert latest_attempt("prepare", frozenset({name})) is None
     both = frozenset({name, "prepare.attempt-2-aa"})
-    assert paths.latest_attempt("prepare", both) == paths.folder / "prepare.attempt-2-aa"
+    assert latest_attempt("prepare", both) == "prepare.attempt-2-aa"
 
 
 def test_a_manifest_that_is_not_there_is_none(tmp_path: Path) -> None:
@@ -174,6 +175,6 @@ def test_a_record_of_an_end_leads_nowhere_but_into_its_run(storage: Storage) -> 
             )
         }
     )
-    (paths.folder / "run.json").write_text(forged.model_dump_json())
+    Path(paths.where("run.json")).write_text(forged.model_dump_json())
     (step,) = read_run(storage, sweep, RUN, None).steps
     assert (step.name, step.outputs, step.log, step.kept) == ("prepare", None, None, None)

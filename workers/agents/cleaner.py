@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from pipeline_queue.contract.errors import StorageError
 from pipeline_queue.contract.settings import DEFAULT_KEEP_TOTAL_BYTES
-from pipeline_queue.storage.kept_files import remove_kept_above
-from pipeline_queue.storage.storage import Storage
+from pipeline_queue.storage.run_store import RunStore
 from workers.workspace import Workspaces
 
 logger = logging.getLogger(__name__)
@@ -25,7 +24,7 @@ class Cleaner:
     def __init__(
         self,
         workspaces: Workspaces,
-        storage: Storage,
+        storage: RunStore,
         keep_days: int,
         keep_total_bytes: int = DEFAULT_KEEP_TOTAL_BYTES,
     ) -> None:
@@ -50,7 +49,7 @@ class Cleaner:
                 # First, as no step is taken while the scratch folder is not there.
                 self._workspaces.make_again()
                 self._workspaces.remove_abandoned()
-                remove_kept_above(self._storage, self._keep_total_bytes)
+                self._storage.remove_kept_above(self._keep_total_bytes)
                 is_kept_due |= rounds % _KEPT_ROUNDS == 0
                 if is_kept_due:
                     self._storage.remove_kept(before=datetime.now(UTC).date() - timedelta(days=self._keep_days))

@@ -8,6 +8,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,9 +17,9 @@ from pipeline_queue.contract.errors import BrokerError, StorageError
 from pipeline_queue.index.leases import LEASE_SECONDS
 from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.storage.access import describe_failed, is_denied
-from pipeline_queue.storage.disk import is_full, is_passing, room_of, try_to_write
+from pipeline_queue.storage.disk import Room, is_full, is_passing, room_of, try_to_write
 from pipeline_queue.storage.patience import NONE, Patience, patient, repeat_until_done
-from pipeline_queue.storage.storage import Storage
+from pipeline_queue.storage.run_store import RunStore
 from workers.agents.admission import Admission
 
 logger = logging.getLogger(__name__)
@@ -30,15 +32,27 @@ _PASSING_SECONDS = LEASE_SECONDS
 _T = TypeVar("_T")
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What is looked at: the storage, or the scratch disk."""
+
+    where: str
+    room: Callable[[], Room]
+    try_to_write: Callable[[], None]
+
+
 class DiskMonitor:
     """Looks every second whether both are there and have room; `run_index` is that thread's own."""
 
-    def __init__(self, storage: Storage, scratch: Path, run_index: RunIndex, admission: Admission) -> None:
+    def __init__(self, storage: RunStore, scratch: Path, run_index: RunIndex, admission: Admission) -> None:
         self._storage = storage
         self._run_index = run_index
         self._admission = admission
         self._token = storage.token()
-        self._places = {"storage": storage.root, "scratch": scratch}
+        self._places = {
+            "storage": _Place(storage.where(), storage.room, storage.try_to_write),
+            "scratch": _Place(str(scratch), partial(room_of, scratch), partial(try_to_write, scratch)),
+        }
         self._waiting = 0
         self._lock = threading.Lock()
         self._agreed_at = 0.0
@@ -158,22 +172,22 @@ class DiskMonitor:
 
     def _trouble(self, key: str, is_suspect: bool) -> tuple[str, bool]:
         """In words, empty when there is none, and whether it is for lack of room."""
-        folder = self._places[key]
+        place = self._places[key]
         try:
             if key == "storage":
                 self._storage.check(self._token)
                 self._agree()
                 if is_suspect:
                     self._storage.check_access()
-            room = room_of(folder)
+            room = place.room()
             if room.is_none() or is_suspect:
-                try_to_write(folder)
+                place.try_to_write()
         except StorageError as error:
             return str(error), False
         except OSError as error:
             what = "is full" if is_full(error) else "fails"
-            return f"{_described(key, folder)} {what}: {_figures(folder, error)}", is_full(error)
-        return (f"{_described(key, folder)} is full: {room}", True) if room.is_none() else ("", False)
+            return f"{_described(key, place)} {what}: {_figures(place, error)}", is_full(error)
+        return (f"{_described(key, place)} is full: {room}", True) if room.is_none() else ("", False)
 
     def _agree(self) -> None:
         """Raises StorageError when the broker has come to belong to another storage."""
@@ -187,12 +201,12 @@ class DiskMonitor:
         self._agreed_at = time.monotonic()
 
 
-def _described(key: str, folder: Path) -> str:
-    return f"the {'storage' if key == 'storage' else 'scratch disk'} {folder}"
+def _described(key: str, place: _Place) -> str:
+    return f"the {'storage' if key == 'storage' else 'scratch disk'} {place.where}"
 
 
-def _figures(folder: Path, error: OSError) -> str:
+def _figures(place: _Place, error: OSError) -> str:
     text = error.strerror or str(error)
     with contextlib.suppress(OSError):
-        return f"{text} ({room_of(folder)})"
+        return f"{text} ({place.room()})"
     return text

@@ -13,7 +13,7 @@ from pipeline_queue.contract.errors import PipelineQueueError
 from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.index.worker_registry import LiveWorker
 from pipeline_queue.model.pipeline import Pipeline
-from pipeline_queue.storage.storage import Storage
+from pipeline_queue.storage.run_store import RunStore
 from pipeline_queue.submitting.canvas import enqueue_begun
 from pipeline_queue.submitting.feeder import feed
 from workers.context import SweepCache
@@ -28,7 +28,7 @@ _Chains = tuple[Pipeline, Sequence[Sequence[StepMessage]]]
 class Feeder:
     """`run_index` is this thread's own."""
 
-    def __init__(self, run_index: RunIndex, storage: Storage, sweeps: SweepCache) -> None:
+    def __init__(self, run_index: RunIndex, storage: RunStore, sweeps: SweepCache) -> None:
         self._run_index = run_index
         self._storage = storage
         self._sweeps = sweeps

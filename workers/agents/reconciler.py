@@ -13,7 +13,7 @@ from pipeline_queue.contract.errors import BrokerError, NotFoundError, PipelineQ
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.planning.sweep import Sweep
-from pipeline_queue.storage.storage import Storage
+from pipeline_queue.storage.run_store import RunStore
 from pipeline_queue.submitting.canvas import BEGUN_PRIORITY
 from pipeline_queue.submitting.recovery import recover_unfinished, restore_sweep
 from workers.agents.rescuer import Queued, enqueue_unless_ended
@@ -37,7 +37,7 @@ class Reconciler:
         self,
         name: str,
         run_index: RunIndex,
-        storage: Storage,
+        storage: RunStore,
         sweeps: SweepCache,
         may_enqueue: Callable[[], bool] = lambda: True,
     ) -> None:

@@ -18,7 +18,7 @@ from pipeline_queue.index.live_sweeps import LiveSweep
 from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.planning.planner import remaining
 from pipeline_queue.planning.sweep import Sweep
-from pipeline_queue.storage.storage import Storage
+from pipeline_queue.storage.run_store import RunStore
 from pipeline_queue.submitting.canvas import enqueue
 from workers.context import SweepCache
 
@@ -62,7 +62,7 @@ class _Suspects:
 class Rescuer:
     """First every sweep is asked for its suspects, then the queues are read, once for all of them."""
 
-    def __init__(self, run_index: RunIndex, storage: Storage, sweeps: SweepCache) -> None:
+    def __init__(self, run_index: RunIndex, storage: RunStore, sweeps: SweepCache) -> None:
         self._run_index = run_index
         self._storage = storage
         self._sweeps = sweeps
@@ -103,7 +103,7 @@ class Rescuer:
             return False
 
 
-def enqueue_unless_ended(run_index: RunIndex, storage: Storage, sweep: Sweep, run: RunId) -> bool:
+def enqueue_unless_ended(run_index: RunIndex, storage: RunStore, sweep: Sweep, run: RunId) -> bool:
     """Enqueues the run from its first unpublished step, or tells the index that it has ended."""
     paths = sweep.paths(storage, run)
     end = paths.end()

@@ -19,7 +19,7 @@ from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.index.worker_registry import LiveWorker
 from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.reporting.sweeps import Ends, read_ends
-from pipeline_queue.storage.storage import Storage
+from pipeline_queue.storage.run_store import RunStore
 from pipeline_queue.submitting.feeder import feed
 from pipeline_queue.submitting.recovery import restore_sweep
 from workers.agents.rescuer import Rescuer
@@ -34,7 +34,7 @@ _SETTLE_SECONDS = 3.0
 class SweepMonitor:
     """The reconciler's look at sweeps; for one thread, and `run_index` is that thread's own."""
 
-    def __init__(self, run_index: RunIndex, storage: Storage, sweeps: SweepCache) -> None:
+    def __init__(self, run_index: RunIndex, storage: RunStore, sweeps: SweepCache) -> None:
         self._run_index = run_index
         self._storage = storage
         self._sweeps = sweeps

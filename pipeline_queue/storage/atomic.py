@@ -1,0 +1,167 @@
+"""Writes that happen whole or not at all, whoever else writes and whenever a process dies."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import tempfile
+from pathlib import Path
+from typing import IO, BinaryIO
+
+from pipeline_queue.contract.errors import StorageError
+from pipeline_queue.storage.access import give_access, inherit_access
+from pipeline_queue.storage.files import read_whole, remove_file
+from pipeline_queue.storage.patience import repeat_until_done
+
+
+def create_exclusive(path: Path, data: bytes, durable: bool = False, within: Path | None = None) -> bool:
+    """Writes a whole new file or nothing; False when the name is taken. Raises OSError.
+
+    With `within`, a folder of the same file system, only if that folder is there under this name at the last moment.
+    """
+    temporary = _write_beside(within / path.name if within else path, data, durable)
+    try:
+        is_new = repeat_until_done(lambda: _link_exclusive(temporary, path))
+    except OSError as error:
+        # No hard links here (some network file systems): exclusive, though a reader may see it half-written.
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS):
+            raise
+        return _create_in_place(path, data)
+    finally:
+        _remove_temporary(temporary)
+    if is_new and durable:
+        sync_folder(path.parent)
+    return is_new
+
+
+def _link_exclusive(temporary: Path, path: Path) -> bool:
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        # A network file system may say so of our own link, made by a request that it was sent twice.
+        return temporary.samefile(path)
+    return True
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Writes the whole file or leaves what was there; a reader never sees half of it. Raises OSError."""
+    temporary = _write_beside(path, data, durable=False)
+
+    def replace() -> None:
+        try:
+            temporary.replace(path)
+        except FileNotFoundError:
+            # A try that was said to have failed may have happened.
+            if read_whole(path) != data:
+                raise
+
+    try:
+        repeat_until_done(replace)
+    except BaseException:
+        _remove_temporary(temporary)
+        raise
+
+
+def make_link(link: Path, target: str) -> None:
+    """Raises FileExistsError for one that somebody else made, OSError."""
+
+    def once() -> None:
+        try:
+            link.symlink_to(target, target_is_directory=True)
+        except FileExistsError:
+            if not link.is_symlink() or os.fspath(link.readlink()) != target:
+                raise
+
+    repeat_until_done(once)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in a folder durable."""
+    repeat_until_done(lambda: _sync_folder(folder))
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_beside(path: Path, data: bytes, durable: bool) -> Path:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+
+    def write() -> None:
+        with _open_new(temporary) as file:
+            give_access(file.fileno(), path.parent.stat())
+            file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+
+    try:
+        repeat_until_done(write)
+    except BaseException:
+        _remove_temporary(temporary)
+        raise
+    return temporary
+
+
+def _open_new(path: Path) -> BinaryIO:
+    """A file of a name that is ours alone: one that is there is of a try that was said to have failed."""
+    try:
+        return path.open("xb")
+    except FileExistsError:
+        path.unlink()
+        return path.open("xb")
+
+
+def _remove_temporary(path: Path) -> None:
+    """Never raises: one that is left is in nobody's way."""
+    with contextlib.suppress(OSError, StorageError):
+        remove_file(path)
+
+
+def _create_in_place(path: Path, data: bytes) -> bool:
+    is_repeated = False
+
+    def create() -> bool:
+        nonlocal is_repeated
+        try:
+            with path.open("xb") as file:
+                try:
+                    give_access(file.fileno(), path.parent.stat())
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                except BaseException:
+                    path.unlink(missing_ok=True)
+                    raise
+        except FileExistsError:
+            return is_repeated and read_whole(path) == data
+        finally:
+            is_repeated = True
+        return True
+
+    return repeat_until_done(create)
+
+
+def put_file(buffer: IO[bytes], target: Path) -> None:
+    """Writes a large file whole, durable, in the place of what was there. Raises OSError."""
+    buffer.seek(0)
+    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".", delete=False) as file:
+        temporary = Path(file.name)
+        try:
+            while chunk := buffer.read(1024 * 1024):
+                file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+            temporary.chmod(0o644)
+            inherit_access(temporary)
+            temporary.rename(target)
+            sync_folder(target.parent)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise

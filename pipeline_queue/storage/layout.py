@@ -1,0 +1,92 @@
+"""The names of everything on a storage that is a file system; no operation on files.
+
+    <root>/pipeline_queue.json                     what this folder is, and its version
+    <root>/snapshots/<digest>.tar                  the pipeline's folder as it was at submission
+    <root>/sweeps/<sweep>/sweep.json               the commit point of a submission
+    <root>/sweeps/<sweep>/<pipeline file>          a copy, to read
+    <root>/sweeps/<sweep>/end.json                 how a sweep of several runs ended
+    <root>/sweeps/<sweep>/cancel.requested         somebody asked for the sweep's end
+    <root>/sweeps/<sweep>/pause.requested          somebody asked that no more of its runs start
+    <root>/sweeps/<sweep>/retry.json               which runs of the ended sweep are done again, if not all that can be
+    <root>/sweeps/<sweep>/runs/<run>/run.json      how the run ended
+    <root>/sweeps/<sweep>/runs/<run>/run.json.<n>  how it ended before it was retried for the n-th time
+    <root>/sweeps/<sweep>/runs/<run>/cancel.requested   somebody asked for an end
+    <root>/sweeps/<sweep>/runs/<run>/<step>/       published: step.json, outputs/ if it wrote any file,
+                                                   log if it printed anything
+    <root>/sweeps/<sweep>/shared/<step>-<identity>/     the same, of a step that several runs link to
+    <root>/reused/<step>-<identity>/               the same, of a step that runs of all sweeps may link to
+    <root>/sweeps/<sweep>/runs/<run>/<step>.attempt-<n>-<uid>/   in progress, or failed, then perhaps with kept/;
+                                                   with `.lost`: of a worker that lost its lease before it had ended
+    <root>/kept/<day>/<name>                       links to attempts with kept/, by the day they were kept
+
+`<run>` is the index and the parameters that are not defaults, `0-learning_rate=0.01`, so that a person
+finds outputs by browsing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+MARKER = "pipeline_queue.json"
+VERSION = 1
+_LABEL_BYTES = 120
+MAX_IN_A_FOLDER = 1000
+_ATTEMPT = re.compile(r"(?P<step>[^.]+)\.attempt-(?P<number>[1-9][0-9]{0,8})-[0-9a-f]+(\.lost)?", re.ASCII)
+
+LOST = ".lost"
+THOUSAND = re.compile(r"[0-9]{6,}-[0-9]{6,}", re.ASCII)
+RUN_FOLDER = re.compile(r"(?P<index>0|[1-9][0-9]{0,8})(-.*)?", re.ASCII | re.DOTALL)
+
+SWEEPS = "sweeps"
+SNAPSHOTS = "snapshots"
+SWEEP = "sweep.json"
+RUNS = "runs"
+SHARED = "shared"
+REUSED = "reused"
+RUN_END = "run.json"
+SWEEP_END = "end.json"
+RETRY = "retry.json"
+PAUSED = "pause.requested"
+CANCELLED = "cancel.requested"
+"""With a dot, as all names here that are not a step's: no step can be called so."""
+STEP_RECORD = "step.json"
+OUTPUTS = "outputs"
+KEPT = "kept"
+KEPT_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+"""A folder below it."""
+LOG = "log"
+
+
+def run_folder(index: int, label: Mapping[str, str]) -> str:
+    """`0-learning_rate=0.01,optimizer=adam`: the index decides, the rest is for people.
+
+    `label` is name -> canonical text of the parameters worth showing.
+    """
+    text = ",".join(f"{name}={value}" for name, value in label.items())
+    safe = re.sub(r"[^A-Za-z0-9_.,=+-]", "_", text, flags=re.ASCII)[:_LABEL_BYTES]
+    return f"{index}-{safe}" if safe else str(index)
+
+
+def attempt_number(step: str, name: str) -> int | None:
+    """The number in the name of one of the step's attempts, None for any other name."""
+    found = _ATTEMPT.fullmatch(name)
+    return int(found["number"]) if found and found["step"] == step else None
+
+
+def last_end(names: Iterable[str]) -> int:
+    numbers = (name.removeprefix(f"{RUN_END}.") for name in names if name.startswith(f"{RUN_END}."))
+    return max((int(number) for number in numbers if number.isdecimal()), default=0)
+
+
+def copy_name(source: str) -> str:
+    """Under which the pipeline file is kept beside `sweep.json`: its own name, unless that is one of ours."""
+    name = Path(source).name or "pipeline.yaml"
+    return f"pipeline-{name}" if name in (SWEEP, RUNS) else name
+
+
+def latest_attempt(step: str, names: Iterable[str]) -> str | None:
+    """The name of the attempt of the highest number that was not published."""
+    attempts = [(number, name) for name in names if (number := attempt_number(step, name)) is not None]
+    return max(attempts)[1] if attempts else None
