@@ -1,1 +1,1 @@
-"""From values to an accepted, enqueued sweep, and what keeps it going: feeding, retry, recovery, deletion."""
+"""From values to an accepted, enqueued sweep, and what keeps it going: feeding, retry, recovery."""

@@ -53,7 +53,9 @@ class Submission:
                     return Sweep(record, self.loaded.pipeline, self.space, self.settings)
         except OSError as error:
             raise StorageError(f"the submission cannot be written to {storage.where()}: {error.strerror}") from error
-        raise StorageError(f"found no free name for a sweep of '{self.loaded.pipeline.name}' in {storage.where()}; try again")
+        raise StorageError(
+            f"found no free name for a sweep of '{self.loaded.pipeline.name}' in {storage.where()}; try again"
+        )
 
     def notes(self) -> list[str]:
         """What whoever submits this should know beforehand."""
