@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from rich.console import Console, JustifyMethod
@@ -17,7 +15,7 @@ from pipeline_queue.cli.printing import harmless, one_line
 from pipeline_queue.client import Client, Event
 from pipeline_queue.contract.records import RunRecord, StepSummary
 from pipeline_queue.contract.wording import counted
-from pipeline_queue.storage.patience import repeat_until_done
+from pipeline_queue.storage.addresses import has_files, list_files
 
 if TYPE_CHECKING:
     from rich.spinner import Spinner
@@ -114,13 +112,13 @@ def print_report(report: RunRecord) -> None:
         table.add_column(name, justify="right" if name in ("attempts", "seconds") else "left", no_wrap=True)
     for step in report.steps:
         table.add_row(
-            step.name, coloured(step.state), str(step.attempts or ""), _seconds(step), str(len(files_of(step)) or "")
+            step.name, coloured(step.state), str(step.attempts or ""), _seconds(step), str(_count_files(step) or "")
         )
     out.print(table)
     if report.metrics:
         out.print(safe_text("metrics  " + "  ".join(f"{name}={value:g}" for name, value in report.metrics.items())))
     for step in report.steps:
-        if step.outputs and files_of(step):
+        if _count_files(step):
             out.print(safe_text(f"outputs of {step.name}: {step.outputs}"), soft_wrap=True)
     _print_remarks(report, out)
     _print_failures(report)
@@ -131,7 +129,7 @@ def _print_remarks(report: RunRecord, out: Console) -> None:
     for step in report.steps:
         for note in step.notes:
             out.print(safe_text(f"note on {step.name}: {note}"), soft_wrap=True)
-        if step.kept and Path(step.kept).is_dir():  # it is removed after some days
+        if step.kept and has_files(step.kept):  # it is removed after some days
             out.print(safe_text(f"files left by {step.name}: {step.kept}"), soft_wrap=True)
 
 
@@ -189,29 +187,9 @@ def cell(value: object, missing: str = "-") -> str:
     return missing if value is None else short(value)
 
 
-def files_of(step: StepSummary) -> list[Path]:
-    """The published files of a step, absolute, in order."""
-    return files_in(Path(step.outputs)) if step.outputs else []
-
-
-def files_in(folder: Path) -> list[Path]:
-    """The files and links below a folder that can be read, in order. Raises OSError, StorageError.
-
-    `Path.rglob` takes a storage that is away for an empty folder since Python 3.13.
-    """
-    return repeat_until_done(lambda: sorted(_files_below(folder)))
-
-
-def _files_below(folder: Path) -> Iterator[Path]:
-    try:
-        entries = list(os.scandir(folder))
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            yield from _files_below(Path(entry.path))
-        elif entry.is_symlink() or entry.is_file():
-            yield Path(entry.path)
+def _count_files(step: StepSummary) -> int:
+    """How many files and links the step has published."""
+    return len(list_files(step.outputs)) if step.outputs else 0
 
 
 def safe_text(content: str, style: str = "", justify: JustifyMethod | None = None) -> Text:

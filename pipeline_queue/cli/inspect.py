@@ -23,8 +23,8 @@ from pipeline_queue.contract.settings import KEEP_DAYS, KEEP_TOTAL
 from pipeline_queue.contract.states import ENDED
 from pipeline_queue.contract.wording import counted
 from pipeline_queue.reporting.sweeps import SweepReport
+from pipeline_queue.storage.addresses import copy_files, has_files, list_files, open_log
 from pipeline_queue.storage.files import PatientReader
-from pipeline_queue.storage.patience import repeat_until_done
 
 if TYPE_CHECKING:
     from pipeline_queue.cli.follow import Look
@@ -185,7 +185,7 @@ def _print_log(client: Client, run: str, step: str, heading: bool) -> None:
 
 
 def _write_log(path: Path) -> None:
-    with PatientReader(path) as file:
+    with open_log(str(path)) as file:
         while chunk := file.read(_CHUNK_BYTES):
             sys.stdout.buffer.write(chunk)
 
@@ -211,7 +211,7 @@ def _follow(client: Client, run: str, step: str, heading: bool) -> None:
 def _opened(log: str | None) -> PatientReader | None:
     """None while there is no log: the step has not begun, printed nothing, or is just being published."""
     try:
-        return PatientReader(Path(log)) if log else None
+        return open_log(log) if log else None
     except FileNotFoundError:
         return None
 
@@ -316,20 +316,18 @@ def outputs(run: str, destination: Path | None, failed: bool, as_json: bool) -> 
 
     For a sweep, use the files of all its runs, with one subfolder per run, named by its index.
     """
-    from pipeline_queue.cli.display import files_in
-
     with reading() as client:
         is_sweep = client.is_sweep(run)
         reports = list(client.runs_of(run)) if is_sweep else [client.run(run)]
-    of_runs = {report.run: _folders_of(report, failed) for report in reports}
+    of_runs = {report.run: _addresses_of(report, failed) for report in reports}
     if destination is not None:
-        _copy_outputs({_below(run, step, is_sweep): folder for run, folders in of_runs.items()
-                       for step, folder in folders.items()}, destination)  # fmt: skip
-    listed = {run: {step: [str(path) for path in files_in(folder)] for step, folder in folders.items()}
-              for run, folders in of_runs.items()}  # fmt: skip
+        _copy_outputs({_below(run, step, is_sweep): address for run, addresses in of_runs.items()
+                       for step, address in addresses.items()}, destination)  # fmt: skip
+    listed = {run: {step: list_files(address) for step, address in addresses.items()}
+              for run, addresses in of_runs.items()}  # fmt: skip
     gone = {report.run: _removed_of(report) for report in reports} if failed else {}
     if as_json:
-        found = [{"run": name, "outputs": {step: str(path) for step, path in of_runs[name].items()}, "files": files,
+        found = [{"run": name, "outputs": of_runs[name], "files": files,
                   **({"removed": gone[name]} if failed else {})}
                  for name, files in listed.items()]  # fmt: skip
         echo_json(json.dumps({"runs": found} if is_sweep else found[0], indent=2))
@@ -353,25 +351,23 @@ def _below(run: str, step: str, is_sweep: bool) -> str:
     return f"{run.rpartition('.')[2]}/{step}" if is_sweep else step
 
 
-def _folders_of(report: RunRecord, failed: bool) -> dict[str, Path]:
-    """Step -> the folder of its published files, or of those that its failed attempt left."""
+def _addresses_of(report: RunRecord, failed: bool) -> dict[str, str]:
+    """Step -> where its published files are, or those that its failed attempt left."""
     found = ((step.name, step.kept if failed else step.outputs) for step in report.steps)
-    return {name: Path(folder) for name, folder in found if folder and repeat_until_done(Path(folder).is_dir)}
+    return {name: address for name, address in found if address and has_files(address)}
 
 
 def _removed_of(report: RunRecord) -> list[str]:
     """The failed steps whose kept files have been removed."""
-    return [step.name for step in report.steps if step.kept and not Path(step.kept).is_dir()]
+    return [step.name for step in report.steps if step.kept and not has_files(step.kept)]
 
 
-def _copy_outputs(folders: dict[str, Path], destination: Path) -> None:
+def _copy_outputs(addresses: dict[str, str], destination: Path) -> None:
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
         raise InputError(f"{destination} already exists; name a new or an empty folder")
-    from pipeline_queue.storage.sparse_files import copy_tree
-
     try:
-        for name, folder in folders.items():
+        for name, address in addresses.items():
             (destination / name).parent.mkdir(parents=True, exist_ok=True)
-            copy_tree(folder, destination / name)
+            copy_files(address, destination / name)
     except OSError as error:
         raise StorageError(f"cannot copy the outputs to {destination}: {error}; name another folder") from error

@@ -6,6 +6,7 @@ end of a run. Paths inside a record are relative to its own folder.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
@@ -92,9 +93,23 @@ class SweepEnd(_Omitting, Record):
 
 
 class RetryRecord(Record):
-    """`retry.json`: first and last index of what is done again."""
+    """`retry.json`: first and last index of the runs that are done again."""
 
     ranges: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def of(cls, indexes: Iterable[int]) -> RetryRecord:
+        """Of indexes in any order."""
+        ranges: list[tuple[int, int]] = []
+        for index in sorted(indexes):
+            if ranges and index == ranges[-1][1] + 1:
+                ranges[-1] = (ranges[-1][0], index)
+            else:
+                ranges.append((index, index))
+        return cls(ranges=tuple(ranges))
+
+    def indexes(self) -> frozenset[int]:
+        return frozenset(index for first, last in self.ranges for index in range(first, last + 1))
 
 
 class OutputFile(_Omitting):

@@ -2,7 +2,7 @@
 
 A store holds four kinds of things, and each has a type here: the store itself (sweeps, snapshots, what is shared), one
 run of a sweep, one published step, and the slot that one attempt writes to. Nothing but the package `storage` knows
-that there are files behind it; paths leave it by `where…` methods, for people.
+that there are files behind it: what leaves it are addresses, by the `where…` methods, for people and `addresses.py`.
 
 What an implementation promises (`tests/integration/test_run_store.py` holds it to that):
 

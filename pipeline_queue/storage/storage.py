@@ -30,17 +30,16 @@ from pipeline_queue.storage.layout import (
     RETRY,
     REUSED,
     RUN_END,
-    RUN_FOLDER,
     RUNS,
     SHARED,
     SNAPSHOTS,
     SWEEP,
     SWEEP_END,
     SWEEPS,
-    THOUSAND,
     copy_name,
     run_folder,
 )
+from pipeline_queue.storage.listing import names_and_ages, run_paths
 from pipeline_queue.storage.marker import check_access, check_token, make_storage, read_token, unreadable
 from pipeline_queue.storage.patience import repeat_until_done
 from pipeline_queue.storage.reading import read_record
@@ -233,9 +232,7 @@ class Storage:
     def retry_choice(self, sweep: str) -> frozenset[int] | None:
         """The runs of an ended sweep that are done again; None: all that were not done."""
         record = read_record(RetryRecord, self.sweep(sweep) / RETRY)
-        if record is None:
-            return None
-        return frozenset(index for first, last in record.ranges for index in range(first, last + 1))
+        return record.indexes() if record else None
 
     def choose_retry(self, sweep: str, indexes: Iterable[int] | None) -> None:
         """Writes that choice down. Raises StorageError."""
@@ -244,8 +241,7 @@ class Storage:
             if indexes is None:
                 remove_file(path)
             else:
-                record = RetryRecord(ranges=tuple(_ranges(sorted(indexes))))
-                replace_file(path, record.model_dump_json().encode())
+                replace_file(path, RetryRecord.of(indexes).model_dump_json().encode())
         except OSError as error:
             raise StorageError(describe_failed(path, error)) from error
 
@@ -308,7 +304,7 @@ class Storage:
 
     def _links_to_reused(self) -> set[str]:
         """The names of the reused steps that a run of any sweep links to."""
-        paths = (path for sweep in self.sweeps() for _, path in self._run_paths(sweep))
+        paths = (path for sweep in self.sweeps() for _, path in run_paths(self.sweep(sweep) / RUNS))
         return {name for path in paths for name in links_into(path, REUSED)}
 
     def request_cancel(self, sweep: str) -> None:
@@ -369,7 +365,7 @@ class Storage:
     def runs(self, sweep: str) -> Iterator[tuple[int, RunFolder]]:
         """Every run of the sweep of which something is written down, with its index, in no order."""
         commit = self.sweep(sweep) / SWEEP
-        for index, path in self._run_paths(sweep):
+        for index, path in run_paths(self.sweep(sweep) / RUNS):
             yield index, RunFolder(Path(path), commit)
 
     def run_ends(self, sweep: str) -> Iterator[tuple[str, bytes]]:
@@ -381,47 +377,17 @@ class Storage:
         if not is_there(folder / SWEEP):
             raise NotFoundError(f"no sweep '{sweep}' in {self.root}; `pipeline-queue status` lists them")
         try:
-            paths = (f"{path}/{RUN_END}" for _, path in self._run_paths(sweep))
+            paths = (f"{path}/{RUN_END}" for _, path in run_paths(self.sweep(sweep) / RUNS))
             for path, data in at_once(lambda path: (path, read_bytes(path)), paths):
                 if data is not None:
                     yield path, data
         except OSError as error:
             raise StorageError(f"the runs in {folder} cannot be read: {error.strerror or error}") from error
 
-    def _run_paths(self, sweep: str) -> Iterator[tuple[int, str]]:
-        """Texts, not paths: with a million runs this is where the time goes."""
-        pending = [str(self.sweep(sweep) / RUNS)]
-        while pending:
-            folder = pending.pop()
-            for name in names_in(folder):
-                if THOUSAND.fullmatch(name):
-                    pending.append(f"{folder}/{name}")
-                elif found := RUN_FOLDER.fullmatch(name):
-                    yield int(found["index"]), f"{folder}/{name}"
-
     def sweeps(self) -> Iterator[str]:
         """The names of all sweeps, newest first."""
         try:
-            entries = repeat_until_done(lambda: list(_names_and_ages(self._sweeps())))
+            entries = repeat_until_done(lambda: list(names_and_ages(self._sweeps())))
         except OSError as error:
             raise unreadable(self.root, self._sweeps(), error) from error
         return (name for _, name in sorted(entries, reverse=True) if is_sweep_id(name))
-
-
-def _ranges(indexes: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """Ascending indexes as first and last of what follows one another."""
-    first = last = -1
-    for index in indexes:
-        if index != last + 1 or first < 0:
-            if first >= 0:
-                yield first, last
-            first = index
-        last = index
-    if first >= 0:
-        yield first, last
-
-
-def _names_and_ages(folder: Path) -> Iterator[tuple[float, str]]:
-    for entry in os.scandir(folder):
-        with contextlib.suppress(FileNotFoundError):  # removed just now
-            yield entry.stat().st_mtime, entry.name

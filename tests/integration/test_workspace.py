@@ -428,7 +428,7 @@ Path(sys.argv[1], "other").mkdir()
 other = Bench(Path(sys.argv[1], "other"))
 found = other.step(play_as_root)
 print(([file.path for file in found.outputs], sorted(note.partition(" ")[0] for note in found.notes),
-       (other.published[0] / "outputs" / "tool").stat().st_mode & 0o7777))
+       Path(other.published[0].where("tool")).stat().st_mode & 0o7777))
 os.seteuid(0)
 subprocess.run(["rm", "-rf", str(other.scratch)], check=True)
 os.seteuid(65534)

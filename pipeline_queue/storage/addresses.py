@@ -1,0 +1,53 @@
+"""Opens, lists and copies what lies at an address that the store gave to people: a log, published or kept files.
+
+An address is the text that `where` of a run, step or attempt returns, and that reports carry as `outputs`, `log` and
+`kept`. Here it is a path; another store would add a scheme of its own, such as `s3://`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline_queue.storage.files import PatientReader, is_there
+from pipeline_queue.storage.patience import repeat_until_done
+from pipeline_queue.storage.sparse_files import copy_tree
+
+
+def open_log(address: str) -> PatientReader:
+    """A log to read to its end, and on from there when the step prints more, also after its step was published.
+
+    Raises FileNotFoundError when there is none, OSError, StorageError.
+    """
+    return PatientReader(Path(address))
+
+
+def has_files(address: str) -> bool:
+    """Whether the files are still kept there. Raises OSError, StorageError."""
+    return is_there(Path(address))
+
+
+def list_files(address: str) -> list[str]:
+    """The addresses of the files and links that can be read there, in order. Raises OSError, StorageError.
+
+    `Path.rglob` takes a storage that is away for an empty folder since Python 3.13.
+    """
+    return [str(path) for path in repeat_until_done(lambda: sorted(_files_below(Path(address))))]
+
+
+def copy_files(address: str, destination: Path) -> None:
+    """Copies all files there to a new folder of this machine. Raises OSError, StorageError."""
+    copy_tree(Path(address), destination)
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    try:
+        entries = list(os.scandir(folder))
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files_below(Path(entry.path))
+        elif entry.is_symlink() or entry.is_file():
+            yield Path(entry.path)
