@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any, Literal
 
-from pipeline_queue.contract.errors import NotFoundError, StorageError
+from pipeline_queue.contract.errors import InputError, NotFoundError, StorageError
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.planning.inputs import select_sources
 from pipeline_queue.planning.planner import step_named
@@ -66,6 +66,9 @@ class Explanation:
 
 def explain(storage: RunStore, sweep: Sweep, run: RunId, step: str, against: tuple[Sweep, RunId] | None) -> Explanation:
     """`against` is the run to compare with, None for the nearest. Raises InputError for an unknown step."""
+    steps = [one.name for one in sweep.pipeline.steps]
+    if step not in steps:
+        raise InputError(f"run {run} has no step '{step[:64]}'; its steps are {', '.join(steps)}")
     declared = step_named(sweep.pipeline, step)
     paths = sweep.paths(storage, run)
     found = find_steps(sweep, paths, paths.names())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -62,6 +63,12 @@ def find_ended_steps(sweep: Sweep, paths: StoredRun, is_whole: bool) -> list[Ste
         return paths.read_visible(find)
     except FileNotFoundError:
         return find_steps(sweep, paths, paths.names())
+
+
+def metrics_of(steps: Iterable[StepFiles]) -> dict[str, float]:
+    """The numbers that the published steps wrote to `metrics.json`; a later step wins."""
+    records = (step.record for step in steps if step.published and step.record)
+    return {name: value for record in records for name, value in record.metrics.items()}
 
 
 def end_of_run(sweep: Sweep, run: RunId, steps: list[StepFiles], state: RunState, message: str) -> RunRecord:
