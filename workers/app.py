@@ -45,6 +45,7 @@ from workers.executor import Executor
 from workers.host_health import HostHealth
 from workers.remote_control import restrict
 from workers.tasks import register
+from workers.thread_bounds import available_cpus, share_of_slot
 from workers.workspace import Workspaces
 
 _COLLECTION_THRESHOLDS = (20_000, 20, 20)
@@ -191,6 +192,7 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
             keep_limit_bytes=settings.keep_limit_bytes,
             keep_total_bytes=settings.keep_total_bytes,
             environments=EnvironmentFolder(settings.environments) if settings.environments else None,
+            threads_per_slot=_threads_per_slot(settings, slots),
         )
         pause_messages(lambda: not admission.is_open())
         _when_told_to_stop(lambda: admission.hold("stop", _STOPPING))
@@ -284,6 +286,11 @@ def _facts(executor: Executor) -> dict[str, Any]:
     notes += [f"warm Python: steps were {note}" for note in executor.cold_notes()]
     warm = dict(executor.warm_facts())
     return {"version": __version__, "clock_seconds": time.time(), "notes": notes, "warm": warm}
+
+
+def _threads_per_slot(settings: Settings, slots: int) -> int:
+    chosen = settings.threads_per_slot
+    return share_of_slot(available_cpus(), slots) if chosen is None else chosen
 
 
 def _exit(error: PipelineQueueError) -> Any:
