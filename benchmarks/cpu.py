@@ -16,12 +16,17 @@ def cpu_seconds(processes: Iterable[int]) -> float:
         usage.ru_utime + usage.ru_stime
         for usage in (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
     )
+    return own + tree_seconds(processes)
+
+
+def tree_seconds(processes: Iterable[int]) -> float:
+    """What the given processes and all that they started have used so far, the dead and collected included."""
     statuses = {int(folder.name): _status(folder) for folder in Path("/proc").glob("[0-9]*")}
     found = set(processes)
     # A child of a found one may have been read before it, so until nothing is new.
     while new := {pid for pid, (parent, _) in statuses.items() if parent in found} - found:
         found |= new
-    return own + sum(statuses[pid][1] for pid in found if pid in statuses)
+    return sum(statuses[pid][1] for pid in found if pid in statuses)
 
 
 def _status(folder: Path) -> tuple[int, float]:

@@ -32,6 +32,7 @@ from pipeline_queue.index.storage_match import open_storage
 from pipeline_queue.storage.patience import WAITING, patient
 from pipeline_queue.storage.submitted_environment import EnvironmentFolder
 from workers.agents.admission import Admission
+from workers.agents.announcer import Announcer
 from workers.agents.cleaner import Cleaner
 from workers.agents.disk_monitor import DiskMonitor
 from workers.agents.feeder import Feeder
@@ -45,6 +46,7 @@ from workers.executor import Executor
 from workers.host_health import HostHealth
 from workers.remote_control import restrict
 from workers.tasks import register
+from workers.thread_bounds import available_cpus, share_of_slot
 from workers.workspace import Workspaces
 
 _COLLECTION_THRESHOLDS = (20_000, 20, 20)
@@ -152,17 +154,15 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
         slots = int(parent.concurrency)
         consumed = parent.app.amqp.queues.consume_from
 
-        def announce(own: RunIndex, busy: int) -> None:
+        def facts(busy: int) -> dict[str, Any]:
             about = {"storage_token": disks.token, "holds": admission.reasons()}
-            own.workers.announce(
-                name, {**_facts(executor), **about, "queues": sorted(consumed), "slots": slots, "busy": busy}
-            )
+            return {**_facts(executor), **about, "queues": sorted(consumed), "slots": slots, "busy": busy}
 
         orders = Orders(renew=executor.renew, stop=executor.stop, kill=executor.kill)
         refusals = Refusals(run_index.dead, name)
         screen_messages(refusals.screen)
         use_client_class(MendingRedis)
-        leases = LeaseKeeper(name, RunIndex.of(settings), orders, announce)
+        leases = LeaseKeeper(name, RunIndex.of(settings), orders, Announcer(name, facts).announce)
         sweeps = SweepCache(storage)
         workspaces = Workspaces(settings.scratch, storage)
         disks = DiskMonitor(storage, settings.scratch, RunIndex.of(settings), admission)
@@ -171,6 +171,7 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
         health = HostHealth(name, RunIndex.of(settings), executor, admission, (python, environment), workspaces.ceiling)
         self._health = health
         self._feeder = Feeder(RunIndex.of(settings), storage, sweeps)
+        self._reconciler = Reconciler(name, RunIndex.of(settings), storage, sweeps, admission.is_open)
         parent.app.worker_context = WorkerContext(
             name=name,
             storage=storage,
@@ -191,6 +192,8 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
             keep_limit_bytes=settings.keep_limit_bytes,
             keep_total_bytes=settings.keep_total_bytes,
             environments=EnvironmentFolder(settings.environments) if settings.environments else None,
+            wake_reconciler=self._reconciler.wake,
+            threads_per_slot=_threads_per_slot(settings, slots),
         )
         pause_messages(lambda: not admission.is_open())
         _when_told_to_stop(lambda: admission.hold("stop", _STOPPING))
@@ -199,7 +202,6 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
         health.start()
         self._tidier = Cleaner(workspaces, storage, settings.keep_days, settings.keep_total_bytes)
         self._tidier.start()
-        self._reconciler = Reconciler(name, RunIndex.of(settings), storage, sweeps, admission.is_open)
         self._reconciler.start()
         self._feeder.start()
         # What a worker has imported lives as long as it does: not looked through again at every collection.
@@ -284,6 +286,11 @@ def _facts(executor: Executor) -> dict[str, Any]:
     notes += [f"warm Python: steps were {note}" for note in executor.cold_notes()]
     warm = dict(executor.warm_facts())
     return {"version": __version__, "clock_seconds": time.time(), "notes": notes, "warm": warm}
+
+
+def _threads_per_slot(settings: Settings, slots: int) -> int:
+    chosen = settings.threads_per_slot
+    return share_of_slot(available_cpus(), slots) if chosen is None else chosen
 
 
 def _exit(error: PipelineQueueError) -> Any:

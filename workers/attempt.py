@@ -46,6 +46,7 @@ from workers.recording import (
 )
 from workers.step_base import base_of
 from workers.supervisor.protocol import ExecutionResult
+from workers.thread_bounds import thread_bounds
 from workers.workspace import DamagedError
 
 
@@ -92,6 +93,8 @@ def _attempt(worker: WorkerContext, job: Job) -> Outcome:
 
 def _begin(worker: WorkerContext, job: Job, claimed: Claim, held: Held) -> Attempt:
     base, lease, uid = base_of(worker, job.run.sweep), claimed.lease, claimed.uid
+    is_bounded = bool(thread_bounds(worker.threads_per_slot, [*base.variables, *job.plan.step.env]))
+    threads = worker.threads_per_slot if is_bounded else 0
     started = StepRecord(
         run=str(job.run),
         step=job.step,
@@ -102,6 +105,7 @@ def _begin(worker: WorkerContext, job: Job, claimed: Claim, held: Held) -> Attem
         worker=worker.name,
         started_at=time.time(),
         notes=base.notes,
+        threads=threads,
     )
     return Attempt(job, lease, held, uid, job.paths.begin_attempt(job.step, lease.attempt, uid), started, base)
 

@@ -62,7 +62,8 @@ class WorkerContext:
     """`name` is the worker's node name, as Flower shows it; `refuse` keeps a bad message: what it
     is, why, its queue; `feed_soon` says that a sweep's window may have room,
     `enqueue_soon` has chains of begun runs put on the queue. `environments` holds those of submitters (embedded
-    service only)."""
+    service only). `wake_reconciler` says that there is work,
+    `threads_per_slot` bounds the threads of steps' libraries, 0 does not."""
 
     name: str
     storage: RunStore
@@ -84,3 +85,5 @@ class WorkerContext:
     keep_limit_bytes: int = 1024 * 1024 * 1024
     keep_total_bytes: int = DEFAULT_KEEP_TOTAL_BYTES
     environments: EnvironmentFolder | None = None
+    threads_per_slot: int = 0
+    wake_reconciler: Callable[[], None] = lambda: None

@@ -21,6 +21,7 @@ from workers.outputs import Workspace
 from workers.preload import late_variables
 from workers.step_base import Base
 from workers.supervisor.protocol import ATTEMPT_MARKER, ExecutionResult, StartOrder
+from workers.thread_bounds import thread_bounds
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +93,7 @@ def _environment(attempt: Attempt, folder: Path, ceiling: Path) -> dict[str, str
     own = plan_step(job.plan.step, job.run, job.sweep.parameters(job.run), inherited).env
     return {
         "PYTHONUNBUFFERED": "1",
+        **thread_bounds(attempt.record.threads, [*inherited, *own]),
         **inherited,
         "PWD": str(folder),
         f"{RESERVED_PREFIX}SWEEP_ID": job.run.sweep,

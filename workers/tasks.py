@@ -51,6 +51,7 @@ def register(app: Celery) -> None:
         if not worker.admission.is_open():
             # It was asked for before: back to where another worker finds it.
             raise Reject("this worker takes no steps now", requeue=True)
+        worker.wake_reconciler()
         try:
             outcome = _attempted(worker, _received(self, envelope, parameters))
         except (MessageError, InputError) as error:

@@ -18,6 +18,7 @@ from pipeline_queue.cli.connection import (
     reading,
     storage_root,
     tell_folder_above,
+    threads_option,
 )
 from pipeline_queue.cli.printing import echo, echo_json, within_width
 from pipeline_queue.client import Client
@@ -71,6 +72,7 @@ def _cancel_sweep(client: Client, sweep: str, as_json: bool) -> None:
 @click.option(
     "--slots", "-c", type=click.IntRange(1, 1024), help="Run this many steps at a time (default: one per CPU)."
 )
+@threads_option
 @click.option("--queues", "-Q", default="default", show_default=True, help="Serve these queues (comma-separated).")
 @click.option("--name", default=None, help="Use this node name; %h is the host (default: a unique name).")
 @click.option("--no-wait", is_flag=True, help="Exit with 3 if the broker is unreachable, instead of waiting.")
@@ -94,6 +96,7 @@ def worker(slots: int | None, queues: str, name: str | None, no_wait: bool, log_
 @click.option(
     "--slots", "-c", type=click.IntRange(1, 1024), help="Run this many steps at a time (default: one per CPU)."
 )
+@threads_option
 @click.option(
     "--port",
     "--flower-port",

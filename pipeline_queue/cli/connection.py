@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import click
 
 from pipeline_queue.cli.printing import echo
 from pipeline_queue.client import Client
 from pipeline_queue.contract.errors import SettingsError
-from pipeline_queue.contract.settings import BROKER_URL, STORAGE
+from pipeline_queue.contract.settings import BROKER_URL, STORAGE, THREADS_PER_SLOT
 from pipeline_queue.local.attach import running_service
 from pipeline_queue.local.folder import DATA, DataFolder
+
+
+def _note_threads(_context: click.Context, _parameter: click.Parameter, threads: int | None) -> None:
+    if threads is not None:
+        os.environ[THREADS_PER_SLOT] = str(threads)
+
+
+threads_option: Callable[[Any], Any] = click.option(
+    "--threads-per-slot",
+    type=click.IntRange(0, 1024),
+    expose_value=False,
+    callback=_note_threads,
+    help="Let numeric libraries of a step use this many threads; 0 leaves them alone (default: CPUs / slots).",
+)
+"""For commands that start a worker: the worker reads the setting from the environment."""
 
 
 def is_local() -> bool:

@@ -7,7 +7,7 @@ import time
 
 import click
 
-from pipeline_queue.cli.connection import check_settings, is_local, reading, working
+from pipeline_queue.cli.connection import check_settings, is_local, reading, threads_option, working
 from pipeline_queue.cli.printing import echo
 from pipeline_queue.cli.watch import json_of_run, json_of_sweep, watch_run, watch_sweep
 from pipeline_queue.client import Client
@@ -29,6 +29,7 @@ _SHOWN_EACH_SECONDS = 0.1
     type=click.IntRange(1, 1024),
     help="Steps that the embedded worker runs at a time (default: one per CPU).",
 )
+@threads_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def retry(sweep_name: str, failed: bool, where: str | None, detach: bool, slots: int | None, as_json: bool) -> None:
     """Re-run the failed, cancelled or lost runs of SWEEP, or one such run.

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from pipeline_queue.cli.connection import check_settings, storage_root, working
+from pipeline_queue.cli.connection import check_settings, storage_root, threads_option, working
 from pipeline_queue.cli.interrupts import submission_told_of
 from pipeline_queue.cli.printing import echo, echo_json
 from pipeline_queue.cli.watch import json_of_run, print_notes, print_warnings, serve_queues, tell, tell_note, watch_run
@@ -38,6 +38,7 @@ _PARAMS_FILE = click.option(
     type=click.IntRange(1, 1024),
     help="Steps that the embedded worker runs at a time (default: one per CPU).",
 )
+@threads_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def run(
     file: Path, values: tuple[str, ...], params_file: Path | None, detach: bool, slots: int | None, as_json: bool

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from pipeline_queue.cli.connection import check_settings, reading, storage_root, working
+from pipeline_queue.cli.connection import check_settings, reading, storage_root, threads_option, working
 from pipeline_queue.cli.interrupts import submission_told_of
 from pipeline_queue.cli.printing import echo, echo_json
 from pipeline_queue.cli.watch import (
@@ -68,6 +68,7 @@ _MAX_COUNTED = 200_000
     type=click.IntRange(1, 1024),
     help="Steps that the embedded worker runs at a time (default: one per CPU).",
 )
+@threads_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def sweep(file: Path, dry_run: bool, detach: bool, slots: int | None, name: str, as_json: bool, **asked: Any) -> None:
     """Run the pipeline FILE for many values and wait until all runs have ended.

@@ -126,7 +126,7 @@ class OutputFile(_Omitting):
 class StepRecord(_Omitting, Record):
     """`step.json`: what one attempt did. `seconds` is the process's time; times are Unix seconds."""
 
-    LATER: ClassVar[tuple[str, ...]] = ("kept", "silent", "is_handed_on")
+    LATER: ClassVar[tuple[str, ...]] = ("kept", "silent", "is_handed_on", "threads")
 
     run: str
     step: str
@@ -152,6 +152,8 @@ class StepRecord(_Omitting, Record):
     """It printed nothing, so there is no log."""
     is_handed_on: bool = False
     """It counts for nothing: another worker was to say whether the step or this machine failed."""
+    threads: int = 0
+    """How many threads the worker bounded its numeric libraries to; 0 if it left them alone."""
 
 
 class StepSummary(_Omitting):

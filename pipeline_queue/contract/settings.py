@@ -25,6 +25,7 @@ SIGNING_KEY_FILE = "PIPELINE_QUEUE_SIGNING_KEY_FILE"
 STOP_GRACE = "PIPELINE_QUEUE_STOP_GRACE_SECONDS"
 ENVIRONMENTS = "PIPELINE_QUEUE_ENVIRONMENTS"
 REMOTE_CONTROL = "PIPELINE_QUEUE_REMOTE_CONTROL"
+THREADS_PER_SLOT = "PIPELINE_QUEUE_THREADS_PER_SLOT"
 FLOWER_SOCKET = "PIPELINE_QUEUE_FLOWER_SOCKET"
 
 RESERVED_PREFIX = "PIPELINE_QUEUE_"
@@ -82,6 +83,7 @@ class Settings:
     `contract.submitted_environment`. `remote_control`: which of Celery's commands a worker takes.
     `keep_limit_bytes` and `keep_days`: how much of what a failed attempt left is kept, and how long;
     `keep_total_bytes`: of all attempts together.
+    `threads_per_slot`: how many threads a step's numeric libraries may use; 0 is no bound, None the slot's share.
     `waits_for_broker`: whether a worker that starts waits for a broker that is not there.
     """
 
@@ -97,6 +99,7 @@ class Settings:
     keep_total_bytes: int = DEFAULT_KEEP_TOTAL_BYTES
     keep_days: int = _DEFAULT_KEEP_DAYS
     waits_for_broker: bool = True
+    threads_per_slot: int | None = None
 
     def __repr__(self) -> str:
         return f"Settings(broker_url={without_password(self.broker_url)!r}, storage={str(self.storage)!r})"
@@ -116,6 +119,7 @@ class Settings:
             KEEP_TOTAL: str(self.keep_total_bytes),
             KEEP_DAYS: str(self.keep_days),
             NO_WAIT: "" if self.waits_for_broker else "1",
+            THREADS_PER_SLOT: "" if self.threads_per_slot is None else str(self.threads_per_slot),
         }
 
 
@@ -142,6 +146,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         keep_limit_bytes=_whole_number(environment, KEEP_LIMIT, _DEFAULT_KEEP_LIMIT_BYTES, "of bytes"),
         keep_total_bytes=_whole_number(environment, KEEP_TOTAL, DEFAULT_KEEP_TOTAL_BYTES, "of bytes"),
         waits_for_broker=environment.get(NO_WAIT, "") in ("", "0"),
+        threads_per_slot=_threads_per_slot(environment),
         keep_days=_whole_number(environment, KEEP_DAYS, _DEFAULT_KEEP_DAYS, "of days"),
     )
 
@@ -252,6 +257,10 @@ def _whole_number(environment: Mapping[str, str], name: str, default: int, what:
     if not text.isascii() or not text.isdigit() or len(text) > 18:
         raise SettingsError(f"{name} must be a whole number {what}, not '{text[:40]}'")
     return int(text)
+
+
+def _threads_per_slot(environment: Mapping[str, str]) -> int | None:
+    return _whole_number(environment, THREADS_PER_SLOT, 0, "of threads") if environment.get(THREADS_PER_SLOT) else None
 
 
 def _log_limit(environment: Mapping[str, str]) -> int:

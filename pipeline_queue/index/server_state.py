@@ -40,6 +40,11 @@ class ServerState:
         with broker_errors(self._url):
             return bool(self._hold(keys=[keys.RECONCILER], args=[holder, int(seconds * 1000)]))
 
+    def has_work(self) -> bool:
+        """Whether anything is unfinished, leased, to be retried or being submitted; one command."""
+        with broker_errors(self._url):
+            return bool(self._redis.exists(keys.SWEEPS, keys.SUBMITTED, keys.LEASES, keys.RETRIES))
+
     def is_complete(self) -> bool:
         """Whether this server, since it was started, has been filled from the storage; not after it was emptied."""
         with broker_errors(self._url):

@@ -23,6 +23,8 @@ from workers.context import SweepCache
 logger = logging.getLogger(__name__)
 
 _INTERVAL_SECONDS = 0.5
+_IDLE_SECONDS = 3.0
+"""Between two looks at a server without work. A worker that is given a message looks sooner."""
 _TERM_SECONDS = 5.0
 _EXTEND_SECONDS = 1.0
 _SUBMIT_SECONDS = 20.0
@@ -50,6 +52,8 @@ class Reconciler:
         self._incomplete_since: float | None = None
         self._held_at = 0.0
         self._may_enqueue = may_enqueue
+        self._is_idle = False
+        self._woken = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
 
@@ -58,13 +62,22 @@ class Reconciler:
 
     def stop(self) -> None:
         self._stopping.set()
+        self._woken.set()
         self._thread.join(timeout=10)
         with contextlib.suppress(BrokerError):
             self._run_index.server.leave_reconciler(self._name)
 
+    def wake(self) -> None:
+        """There is work: does not wait for the next look of an idle worker."""
+        self._woken.set()
+
     def _run(self) -> None:
-        while not self._stopping.wait(_INTERVAL_SECONDS):
+        while self._wait():
             try:
+                self._is_idle = not self._has_work()
+                if self._is_idle:
+                    self._incomplete_since = None
+                    continue
                 if not self._is_active():
                     self._incomplete_since = None
                     continue
@@ -76,6 +89,17 @@ class Reconciler:
                 logger.warning("skip reconciliation: %s", error)
             except Exception:
                 logger.exception("abort reconciliation")
+
+    def _wait(self) -> bool:
+        """Waits for the next round; False when there is none."""
+        if self._is_idle:
+            self._woken.wait(_IDLE_SECONDS - _INTERVAL_SECONDS)
+        self._woken.clear()
+        return not self._stopping.wait(_INTERVAL_SECONDS)
+
+    def _has_work(self) -> bool:
+        """Whether a round could find anything. Every idle worker asks this, without being the active one."""
+        return self._run_index.server.has_work() or not self._run_index.server.is_complete()
 
     def _is_active(self) -> bool:
         self._held_at = time.monotonic()
