@@ -23,8 +23,9 @@ _YOUNGEST_NS = 1_000_000_000
 
 _RIGHTS_OF_OWNER = stat.S_ISUID | stat.S_ISGID
 
-FileStamp = tuple[int, int, int, int]
-"""Inode, size, mtime and ctime (ns): what changes when a file is written."""
+FileStamp = tuple[int, ...]
+"""Mode, inode, device, links, owner, group, size, mtime and ctime (ns): every change of a file changes its ctime, but
+not twice in one tick of the kernel's clock."""
 
 
 def walk(root: Path) -> Iterator[Path]:
@@ -40,6 +41,23 @@ def walk(root: Path) -> Iterator[Path]:
             yield path
             if item.is_dir(follow_symlinks=False) and len(os.fsencode(item.path)) <= longest:
                 pending.append(path)
+
+
+def scan(root: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """As `walk`, with each name relative to `root` and its status, and no Path: for folders of many files.
+
+    A folder comes before what is in it, with the mode that it had before it was opened up.
+    """
+    longest = len(os.fsencode(root)) + 1 + MAX_NAME_BYTES
+    pending = [(str(root), "")]
+    while pending:
+        folder, prefix = pending.pop()
+        for item in _listed(folder):
+            name = prefix + item.name
+            status = item.stat(follow_symlinks=False)
+            if stat.S_ISDIR(status.st_mode) and len(os.fsencode(item.path)) <= longest:
+                pending.append((item.path, f"{name}/"))
+            yield name, status
 
 
 def names_in(folder: Path) -> list[str]:
@@ -65,34 +83,41 @@ def is_closed(path: Path, status: os.stat_result) -> bool:
 
 def stamp_of(status: os.stat_result) -> FileStamp | None:
     """None for a folder."""
-    if stat.S_ISDIR(status.st_mode):
-        return None
-    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return None if stat.S_ISDIR(status.st_mode) else whole_stamp_of(status)
 
 
-def copy_entry(source: Path, target: Path) -> FileStamp | None:
+def whole_stamp_of(status: os.stat_result) -> FileStamp:
+    """Of a folder too."""
+    return (*status[:7], status.st_mtime_ns, status.st_ctime_ns)
+
+
+def copy_entry(source: Path | str, target: Path | str) -> FileStamp | None:
     """Copies a file, link or folder (without its content); the mark of a file or link, None of a folder."""
-    status = source.lstat()
+    # By descriptors and texts: thousands of small files are copied so.
+    status = os.lstat(source)
     if stat.S_ISDIR(status.st_mode):
-        target.mkdir(exist_ok=True)
+        Path(target).mkdir(exist_ok=True)
         return None
     if stat.S_ISLNK(status.st_mode):
-        target.symlink_to(source.readlink())
-        return stamp_of(target.lstat())
+        Path(target).symlink_to(Path(source).readlink())
+        return stamp_of(os.lstat(target))
     if not stat.S_ISREG(status.st_mode):
         # Reading a pipe would never end.
         raise OSError(errno.EINVAL, "neither a file, a folder nor a link", str(source))
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    with source.open("rb", buffering=0) as reader:
+    reader = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    try:
         writer = os.open(target, flags, (status.st_mode & 0o777) | stat.S_IWUSR)
         try:
-            copy_content(reader.fileno(), writer, status.st_size)
+            copy_content(reader, writer, status.st_size)
             # Never younger than this: a write in the same tick of the kernel's clock must change the mark.
             written_ns = min(status.st_mtime_ns, time.time_ns() - _YOUNGEST_NS)
             os.utime(writer, ns=(written_ns, written_ns))
             return stamp_of(os.fstat(writer))
         finally:
             os.close(writer)
+    finally:
+        os.close(reader)
 
 
 def move_entry(source: Path, destination: Path, root: Path) -> None:
@@ -181,14 +206,14 @@ def remove_tree(folder: Path) -> None:
         subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
 
 
-def _listed(folder: Path) -> list[os.DirEntry[str]]:
+def _listed(folder: Path | str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as items:
             return list(items)
     except PermissionError:
-        if folder.lstat().st_uid != os.geteuid():
+        if os.lstat(folder).st_uid != os.geteuid():
             return []
-        folder.chmod(0o700)
+        Path(folder).chmod(0o700)
         with os.scandir(folder) as items:
             return list(items)
 

@@ -53,6 +53,7 @@ class Bench:
         workspace = self.stage(uid)
         play(workspace.folder)
         found = find_outputs(workspace, declared)
+        self.workspaces.note_changes(uid, found.changes)  # so that the next step has the same folder
         step = self.storage.root / f"step-{len(self.published)}"
         step.mkdir()
         put_files(workspace.folder, found.outputs, step / "outputs")
@@ -428,7 +429,7 @@ Path(sys.argv[1], "other").mkdir()
 other = Bench(Path(sys.argv[1], "other"))
 found = other.step(play_as_root)
 print(([file.path for file in found.outputs], sorted(note.partition(" ")[0] for note in found.notes),
-       (other.published[0] / "outputs" / "tool").stat().st_mode & 0o7777))
+       (other.published[0].folder / "outputs" / "tool").stat().st_mode & 0o7777))
 os.seteuid(0)
 subprocess.run(["rm", "-rf", str(other.scratch)], check=True)
 os.seteuid(65534)
