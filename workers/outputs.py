@@ -20,7 +20,6 @@ from pipeline_queue.storage.file_tree import (
     make_readable,
     names_in,
     scan,
-    stamp_of,
     walk,
     whole_stamp_of,
 )
@@ -123,20 +122,21 @@ def find_outputs(workspace: Workspace, declared: tuple[str, ...]) -> Found:
     notes: list[str] = []
     replaced: list[str] = []
     folders: list[str] = []
-    seen: set[str] = set()
+    seen: list[str] = []
     changed: list[str] = []
     touched: list[str] = []
     root, staged, known_folders = workspace.folder, workspace.staged, workspace.folders
     is_there = workspace.is_there()
     for name, status in scan(root) if is_there else ():
-        seen.add(name)
-        is_folder = stat.S_ISDIR(status.st_mode)
+        seen.append(name)
         known = staged.get(name)
+        stamp = whole_stamp_of(status)
+        if known == stamp:
+            continue  # which most are
+        is_folder = stat.S_ISDIR(status.st_mode)
         if is_folder and known is None and name in staged:
-            if name in known_folders and known_folders[name] != whole_stamp_of(status):
+            if name in known_folders and known_folders[name] != stamp:
                 touched.append(name)
-            continue
-        if known is not None and known == stamp_of(status):
             continue
         changed.append(name)
         if is_folder and known is not None:
@@ -158,7 +158,7 @@ def find_outputs(workspace: Workspace, declared: tuple[str, ...]) -> Found:
         notes.append(f"written outside the step's folder, and not published: {named}{more}")
     filled = {name.rpartition("/")[0] for name in changed}
     outputs += [OutputFile(path=f"{name}/", size=None) for name in folders if name not in filled]
-    gone = staged.keys() - seen
+    gone = staged.keys() - set(seen)
     deleted = tuple(sorted([*replaced, *gone]))
     changes = Changes(tuple(changed), tuple(gone), tuple(touched)) if is_there else None
     return Found(tuple(sorted(outputs, key=lambda file: file.path)), deleted, tuple(notes), changes)

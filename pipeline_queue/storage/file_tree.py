@@ -52,12 +52,37 @@ def scan(root: Path) -> Iterator[tuple[str, os.stat_result]]:
     pending = [(str(root), "")]
     while pending:
         folder, prefix = pending.pop()
-        for item in _listed(folder):
-            name = prefix + item.name
-            status = item.stat(follow_symlinks=False)
-            if stat.S_ISDIR(status.st_mode) and len(os.fsencode(item.path)) <= longest:
-                pending.append((item.path, f"{name}/"))
-            yield name, status
+        descriptor = _opened(folder)
+        if descriptor is None:
+            continue
+        try:
+            # By the descriptor, so that the kernel need not find the folder anew for each status.
+            with os.scandir(descriptor) as items:
+                for item in items:
+                    name = prefix + item.name
+                    status = item.stat(follow_symlinks=False)
+                    if stat.S_ISDIR(status.st_mode):
+                        path = f"{folder}/{item.name}"
+                        if len(os.fsencode(path)) <= longest:
+                            pending.append((path, f"{name}/"))
+                    yield name, status
+        finally:
+            os.close(descriptor)
+
+
+def _opened(folder: str) -> int | None:
+    """A descriptor of the folder, which gets the rights that it lacks; None for another user's that is closed."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except PermissionError:
+        if os.lstat(folder).st_uid != os.geteuid():
+            return None
+        Path(folder).chmod(0o700)
+        return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    status = os.fstat(descriptor)
+    if not status.st_mode & stat.S_IXUSR and status.st_uid == os.geteuid():
+        os.fchmod(descriptor, 0o700)  # one may list it, but not look at what is in it
+    return descriptor
 
 
 def names_in(folder: Path) -> list[str]:
@@ -206,14 +231,14 @@ def remove_tree(folder: Path) -> None:
         subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
 
 
-def _listed(folder: Path | str) -> list[os.DirEntry[str]]:
+def _listed(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as items:
             return list(items)
     except PermissionError:
-        if os.lstat(folder).st_uid != os.geteuid():
+        if folder.lstat().st_uid != os.geteuid():
             return []
-        Path(folder).chmod(0o700)
+        folder.chmod(0o700)
         with os.scandir(folder) as items:
             return list(items)
 
