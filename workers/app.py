@@ -155,7 +155,8 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
         consumed = parent.app.amqp.queues.consume_from
 
         def announce(own: RunIndex, busy: int) -> None:
-            about = {"storage_token": disks.token, "holds": admission.reasons()}
+            idle = workspaces.idle().as_json()
+            about = {"storage_token": disks.token, "holds": admission.reasons(), "idle": idle}
             own.workers.announce(
                 name, {**_facts(executor), **about, "queues": sorted(consumed), "slots": slots, "busy": busy}
             )

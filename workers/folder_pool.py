@@ -12,6 +12,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline_queue.contract.idle_folders import IdleFolders
 from pipeline_queue.storage.disk import room_of
 from pipeline_queue.storage.file_tree import remove_tree, whole_stamp_of
 from workers.folder_lock import hold_lock
@@ -103,6 +104,11 @@ class FolderPool:
             idle = [one for one in self._waiting if now - one.since >= older_than_seconds]
             self._waiting = [one for one in self._waiting if one not in idle]
         _remove(idle)
+
+    def idle(self) -> IdleFolders:
+        """What waits now. Never blocks: the thread that renews leases asks."""
+        waiting = list(self._waiting)
+        return IdleFolders(len(waiting), sum(one.staged.size_bytes for one in waiting))
 
     def is_fit(self) -> bool:
         """Whether folders can be used again on this file system. Raises OSError."""

@@ -18,6 +18,7 @@ from threading import Lock
 from typing import TypeVar
 
 from pipeline_queue.contract.errors import StorageAwayError, StorageError
+from pipeline_queue.contract.idle_folders import IdleFolders
 from pipeline_queue.contract.records import OutputFile
 from pipeline_queue.contract.wording import counted
 from pipeline_queue.model.pipeline import Step
@@ -201,6 +202,10 @@ class Workspaces:
         lock = self._locks.pop(uid, None)
         if lock is not None:
             os.close(lock)
+
+    def idle(self) -> IdleFolders:
+        """The folders that wait for their next step."""
+        return self._pool.idle()
 
     def remove_idle(self, older_than_seconds: float = _IDLE_SECONDS) -> None:
         """Removes the folders that no attempt took for so long."""
