@@ -314,7 +314,7 @@ def test_no_more_folders_wait_than_allowed_and_idle_ones_go(place: Place) -> Non
         place.workspaces.note_changes(uid, find_outputs(workspace, ()).changes)
         place.workspaces.discard(uid)
     assert len(place.waiting()) == 2
-    assert str(place.workspaces.idle()) == "2 staged folders wait for the next step (146 KiB)"
+    assert str(place.workspaces.idle()) == "2 staged folders wait for the next step (147 KiB)"
     place.workspaces.remove_idle(0.0)
     assert place.waiting() == []
 
