@@ -50,6 +50,8 @@ from workers.thread_bounds import available_cpus, share_of_slot
 from workers.workspace import Workspaces
 
 _COLLECTION_THRESHOLDS = (20_000, 20, 20)
+_FOLDERS_BESIDE_SLOTS = 3
+"""So many more than slots wait for their next step, because the runs of several pipelines take turns."""
 _SWITCH_SECONDS = 0.0005
 """A thread that has just been answered waits at most so long for its turn; Python's own 5 ms is a whole short step."""
 _STOP_LOOK_SECONDS = 0.2
@@ -155,7 +157,7 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
         consumed = parent.app.amqp.queues.consume_from
 
         def facts(busy: int) -> dict[str, Any]:
-            about = {"storage_token": disks.token, "holds": admission.reasons()}
+            about = {"storage_token": disks.token, "holds": admission.reasons(), "idle": workspaces.idle().as_json()}
             return {**_facts(executor), **about, "queues": sorted(consumed), "slots": slots, "busy": busy}
 
         orders = Orders(renew=executor.renew, stop=executor.stop, kill=executor.kill)
@@ -164,7 +166,8 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
         use_client_class(MendingRedis)
         leases = LeaseKeeper(name, RunIndex.of(settings), orders, Announcer(name, facts).announce)
         sweeps = SweepCache(storage)
-        workspaces = Workspaces(settings.scratch, storage)
+        idle_folders = slots + _FOLDERS_BESIDE_SLOTS if settings.reuses_folders else 0
+        workspaces = Workspaces(settings.scratch, storage, idle_folders)
         disks = DiskMonitor(storage, settings.scratch, RunIndex.of(settings), admission)
         self._disks = disks
         environment, python = dict(os.environ), Path(sys.executable)

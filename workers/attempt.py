@@ -174,6 +174,8 @@ def judge(worker: WorkerContext, attempt: Attempt) -> Attempt:
     complete_log(attempt, result)
     attempt.check_lease()
     found = find_outputs(workspace, step.outputs) if result.exit_code == 0 else None
+    if found is not None:
+        worker.workspaces.note_changes(attempt.uid, found.changes)
     failure = failure_of(step, result, found)
     if failure is not None:
         failure = find_blame(worker, attempt, result, failure, begun_at)

@@ -37,6 +37,7 @@ def keep_files(worker: WorkerContext, attempt: Attempt, workspace: Workspace) ->
     notes: tuple[str, ...] = ()
     try:
         found = find_outputs(workspace, ())
+        worker.workspaces.note_changes(attempt.uid, found.changes)
         limit_bytes, why = _limit(worker)
         chosen, size_bytes, left_out = _newest_within(workspace, found, limit_bytes)
         notes = found.notes

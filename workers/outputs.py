@@ -7,7 +7,7 @@ import itertools
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pipeline_queue.contract.records import OutputFile
@@ -19,8 +19,9 @@ from pipeline_queue.storage.file_tree import (
     is_closed,
     make_readable,
     names_in,
-    stamp_of,
+    scan,
     walk,
+    whole_stamp_of,
 )
 
 _NEVER_PUBLISHED_FOLDERS = frozenset({"__pycache__", ".ipynb_checkpoints"})
@@ -37,10 +38,14 @@ WITHIN = ("above", "work", "step")
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """`staged` maps every name that was put there, relative with `/`, to its mark (None: a folder)."""
+    """`staged` maps every name that was put there, relative with `/`, to its mark (None: a folder).
+
+    `folders` are the stamps of folders, where they are to be used again.
+    """
 
     folder: Path
     staged: Mapping[str, FileStamp | None]
+    folders: Mapping[str, FileStamp] = field(default_factory=dict)
 
     def escaped(self) -> list[str]:
         """What the step wrote beside its folder, in the folders of its attempt: paths such as `../results/a.txt`."""
@@ -74,12 +79,26 @@ class Workspace:
 
 
 @dataclass(frozen=True, slots=True)
+class Changes:
+    """How a step's folder differs from what was staged, published or not: `names` that are new or changed, names that
+    are `deleted`, and staged `folders` that changed, if only by what lies in them."""
+
+    names: tuple[str, ...]
+    deleted: tuple[str, ...]
+    folders: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
-    """What a step left: new or changed files, new folders (`name/`), what it deleted, what cannot be kept."""
+    """What a step left: new or changed files, new folders (`name/`), what it deleted, what cannot be kept.
+
+    `changes` is None when the step's folder is not where it was.
+    """
 
     outputs: tuple[OutputFile, ...]
     deleted: tuple[str, ...]
     notes: tuple[str, ...]
+    changes: Changes | None = field(default=None, compare=False, repr=False)
 
     def has(self, name: str) -> bool:
         """Whether a file, link or folder of that name is among the outputs."""
@@ -103,19 +122,26 @@ def find_outputs(workspace: Workspace, declared: tuple[str, ...]) -> Found:
     notes: list[str] = []
     replaced: list[str] = []
     folders: list[str] = []
-    seen: set[str] = set()
-    root, staged = workspace.folder, workspace.staged
+    seen: list[str] = []
+    changed: list[str] = []
+    touched: list[str] = []
+    root, staged, known_folders = workspace.folder, workspace.staged, workspace.folders
     is_there = workspace.is_there()
-    for path in walk(root) if is_there else ():
-        name = path.relative_to(root).as_posix()
-        seen.add(name)
-        status = path.lstat()
+    for name, status in scan(root) if is_there else ():
+        seen.append(name)
+        known = staged.get(name)
+        stamp = whole_stamp_of(status)
+        if known == stamp:
+            continue  # which most are
         is_folder = stat.S_ISDIR(status.st_mode)
-        if is_folder and staged.get(name) is not None:
-            replaced.append(name)
-        if name in staged and staged[name] == stamp_of(status):
+        if is_folder and known is None and name in staged:
+            if name in known_folders and known_folders[name] != stamp:
+                touched.append(name)
             continue
-        refused = _refused(name, path, status, root)
+        changed.append(name)
+        if is_folder and known is not None:
+            replaced.append(name)
+        refused = _refused(name, root / name, status, root)
         if refused:
             notes.append(refused)
         elif is_folder:
@@ -130,10 +156,12 @@ def find_outputs(workspace: Workspace, declared: tuple[str, ...]) -> Found:
         named = ", ".join(f"{name[:_MAX_ESCAPED_CHARACTERS]!a}"[1:-1] for name in escaped[:_MAX_ESCAPED])
         more = f" and {len(escaped) - _MAX_ESCAPED:,} more" if len(escaped) > _MAX_ESCAPED else ""
         notes.append(f"written outside the step's folder, and not published: {named}{more}")
-    filled = {name.rpartition("/")[0] for name in seen}
+    filled = {name.rpartition("/")[0] for name in changed}
     outputs += [OutputFile(path=f"{name}/", size=None) for name in folders if name not in filled]
-    deleted = tuple(sorted([*replaced, *(name for name in staged if name not in seen)]))
-    return Found(tuple(sorted(outputs, key=lambda file: file.path)), deleted, tuple(notes))
+    gone = staged.keys() - set(seen)
+    deleted = tuple(sorted([*replaced, *gone]))
+    changes = Changes(tuple(changed), tuple(gone), tuple(touched)) if is_there else None
+    return Found(tuple(sorted(outputs, key=lambda file: file.path)), deleted, tuple(notes), changes)
 
 
 def with_checksums(workspace: Workspace, found: Found) -> Found:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -10,14 +9,16 @@ import stat
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Hashable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 from threading import Lock
 from typing import TypeVar
 
 from pipeline_queue.contract.errors import StorageAwayError, StorageError
+from pipeline_queue.contract.idle_folders import IdleFolders
 from pipeline_queue.contract.records import OutputFile
 from pipeline_queue.contract.wording import counted
 from pipeline_queue.model.pipeline import Step
@@ -25,12 +26,19 @@ from pipeline_queue.planning.inputs import select_sources
 from pipeline_queue.storage.disk import is_passing
 from pipeline_queue.storage.file_tree import FileStamp, copy_entry, names_in, remove_entry, remove_tree, stamp_of, walk
 from pipeline_queue.storage.run_store import RunStore, StoredStep
-from workers.outputs import WITHIN, Workspace, sha256_of
+from workers.folder_lock import hold_lock, if_free
+from workers.folder_pool import FolderPool, wait_past
+from workers.outputs import WITHIN, Changes, Workspace, sha256_of
+from workers.staged_folder import StagedFolder
 
 _YOUNG_SECONDS = 60.0
+_IDLE_SECONDS = 600.0
+"""So long a folder waits for the next attempt."""
+_MAX_IDLE_FOLDERS = 4
 _UNUSED_SECONDS = 7 * 24 * 3600.0
 
 _MAX_KEPT = 64
+_ABSENT = object()
 
 _Staged = dict[str, FileStamp | None]
 _Key = TypeVar("_Key")
@@ -41,20 +49,45 @@ class DamagedError(StorageError):
     """What lies on the storage is not what was put there: of no use to any worker."""
 
 
+@dataclass(slots=True)
+class _Given:
+    """A folder that an attempt has: what was staged of the snapshot, where that is to be used again, and all that was.
+
+    `changes` are known once the step's processes are dead.
+    """
+
+    key: Hashable
+    workspace: Workspace
+    staged: StagedFolder
+    changes: Changes | None = None
+
+    def applied(self) -> list[str]:
+        """The names that earlier steps wrote or deleted."""
+        before, now = self.staged.stamps, self.workspace.staged
+        return [
+            *(name for name, stamp in before.items() if now.get(name, _ABSENT) is not stamp),
+            *(name for name in now if name not in before),
+        ]
+
+
 class Workspaces:
     """Makes working directories below `scratch`, and keeps extracted snapshots there.
 
     A step's folder lies in folders of its attempt alone, so that `..` leads to nothing of another run. The outermost is
-    locked while its worker lives: what a killed worker left has no lock.
+    locked while its worker lives: what a killed worker left has no lock. The step's own folder may have been that of
+    another attempt, put back as it was staged.
     """
 
-    def __init__(self, scratch: Path, storage: RunStore) -> None:
+    def __init__(self, scratch: Path, storage: RunStore, max_idle_folders: int = _MAX_IDLE_FOLDERS) -> None:
         self._storage = storage
         # Resolved, so that an absolute link which a step makes is seen to stay in its folder.
         self._scratch = private_folder(scratch).resolve()
         self._work = self._scratch / "work"
         self._snapshots = self._scratch / "snapshots"
+        self._idle = self._scratch / "pool"
         self._make()
+        self._pool = FolderPool(self._idle, max_idle_folders)
+        self._given: dict[str, _Given] = {}
         self._extracting = Lock()
         self._known: dict[str, tuple[Path, tuple[str, ...]]] = {}
         self._selected: dict[tuple[object, ...], tuple[str, ...]] = {}
@@ -77,9 +110,28 @@ class Workspaces:
             # Whoever cleans the system's temporary folder has removed it, while this worker had nothing to do.
             self.make_again()
             outermost.mkdir()
-        self._locks[uid] = _locked(outermost)
+        self._locks[uid] = hold_lock(outermost)
         folder = outermost.joinpath(*WITHIN)
-        folder.mkdir(parents=True)
+        folder.parent.mkdir(parents=True)
+        sources = (step.sources, step.argv) if step is not None and step.sources else None
+        key = (snapshot, sources, tuple((links or {}).items()))
+        reused = self._pool.take(key, folder)
+        if reused is not None and not reused.source.is_dir():
+            self._extracted_anew(snapshot)  # to put the folder back from
+        staged = dict(reused.stamps) if reused is not None else self._copy(folder, snapshot, step, links or {})
+        first = reused or self._reusable(folder, snapshot, links or {}, staged)
+        if first is not None:
+            workspace = Workspace(folder, staged, first.folders)
+            self._given[uid] = _Given(key, workspace, first)
+        else:
+            workspace = Workspace(folder, staged)
+        for published in earlier:
+            _apply(published, folder, staged)
+        return workspace
+
+    def _copy(self, folder: Path, snapshot: str, step: Step | None, links: Mapping[str, str]) -> _Staged:
+        """Makes the folder of the snapshot and the links."""
+        folder.mkdir()
         staged: _Staged = {}
         source, names = self._extracted(snapshot)
         try:
@@ -91,22 +143,29 @@ class Workspaces:
             staged.clear()
             source, names = self._extracted_anew(snapshot)
             _fill(folder, source, self._seen(step, snapshot, names), staged)
-        _link(folder, links or {}, staged)
-        for published in earlier:
-            _apply(published, folder, staged)
-        return Workspace(folder, staged)
+        _link(folder, links, staged)
+        return staged
+
+    def _reusable(self, folder: Path, snapshot: str, links: Mapping[str, str], staged: _Staged) -> StagedFolder | None:
+        """What is to be known of the folder to use it again; None where that cannot be."""
+        with suppress(OSError):  # no room for a trial, or somebody has tidied the scratch folder up
+            if self._pool.is_fit():
+                first = StagedFolder.of(folder, self._snapshots / snapshot, links, dict(staged))
+                return first if wait_past(first.newest_ns) else None
+        return None
 
     def _make(self) -> None:
         private_folder(self._scratch)
         try:
             self._work.mkdir(exist_ok=True)
             self._snapshots.mkdir(exist_ok=True)
+            self._idle.mkdir(exist_ok=True)
         except OSError as error:
             raise StorageError(f"the scratch folder {self._scratch} cannot be written: {error.strerror}") from error
 
     def make_again(self) -> None:
         """Makes the folders anew when somebody has removed them. Raises StorageError."""
-        if not (self._work.is_dir() and self._snapshots.is_dir()):
+        if not all(folder.is_dir() for folder in (self._work, self._snapshots, self._idle)):
             self._make()
 
     def _seen(self, step: Step | None, snapshot: str, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -126,19 +185,40 @@ class Workspaces:
         """The folder above those of all attempts."""
         return self._work
 
+    def note_changes(self, uid: str, changes: Changes | None) -> None:
+        """Of a step whose processes are all dead: from now on nothing but its worker changes its folder."""
+        given = self._given.get(uid)
+        if given is not None:
+            given.changes = changes
+
     def discard(self, uid: str) -> None:
+        """Removes the folders of an attempt. Puts the step's own back for the next attempt if its changes are noted."""
+        given = self._given.pop(uid, None)
+        if given is not None and given.changes is not None:
+            with suppress(OSError):  # then it is of no use any more
+                folder = given.workspace.folder
+                self._pool.put(given.key, folder, given.staged.put_back(folder, given.changes, given.applied()))
         remove_tree(self._work / uid)
         lock = self._locks.pop(uid, None)
         if lock is not None:
             os.close(lock)
 
+    def idle(self) -> IdleFolders:
+        """The folders that wait for their next step."""
+        return self._pool.idle()
+
+    def remove_idle(self, older_than_seconds: float = _IDLE_SECONDS) -> None:
+        """Removes the folders that no attempt took for so long."""
+        self._pool.remove_idle(older_than_seconds)
+
     def remove_abandoned(self) -> int:
         """Removes what killed workers left and snapshots nobody used for a week; how many folders those were."""
         now = time.time()
         removed = 0
-        for folder in [parent / name for parent in (self._work, self._snapshots) for name in names_in(parent)]:
-            is_work = folder.parent == self._work
-            with suppress(OSError), _if_free(folder) as is_free:
+        parents = (self._work, self._snapshots, self._idle)
+        for folder in [parent / name for parent in parents for name in names_in(parent)]:
+            is_work = folder.parent != self._snapshots
+            with suppress(OSError), if_free(folder) as is_free:
                 # A young folder may be about to be locked.
                 oldest = _YOUNG_SECONDS if is_work else _UNUSED_SECONDS
                 if is_free and now - folder.stat().st_mtime > oldest:
@@ -217,7 +297,7 @@ def _keep(kept: dict[_Key, _Value], key: _Key, value: _Value) -> None:
 
 def _fill(folder: Path, source: Path, names: Iterable[str], staged: _Staged) -> None:
     for name in names:
-        staged[name] = copy_entry(source / name, folder / name)
+        staged[name] = copy_entry(f"{source}/{name}", f"{folder}/{name}")
 
 
 def _link(folder: Path, links: Mapping[str, str], staged: _Staged) -> None:
@@ -283,33 +363,6 @@ def _make_parents(name: str, folder: Path, staged: _Staged) -> None:
         _make_parents(parent, folder, staged)
         (folder / parent).mkdir(exist_ok=True)
         staged[parent] = None
-
-
-def _locked(folder: Path) -> int:
-    """A descriptor that holds the folder's lock until it is closed or this process dies."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    with suppress(OSError):  # a file system without locks: then nothing there is ever taken for abandoned
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-    return descriptor
-
-
-@contextmanager
-def _if_free(folder: Path) -> Iterator[bool]:
-    """Holds the folder's lock; False when a worker that lives has it. Raises OSError."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except PermissionError:  # a step took the rights to it away
-        folder.chmod(0o700)
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
-    finally:
-        os.close(descriptor)
 
 
 def _extract_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:

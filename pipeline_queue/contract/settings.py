@@ -21,6 +21,7 @@ KEEP_LIMIT = "PIPELINE_QUEUE_KEEP_LIMIT_BYTES"
 KEEP_TOTAL = "PIPELINE_QUEUE_KEEP_TOTAL_BYTES"
 KEEP_DAYS = "PIPELINE_QUEUE_KEEP_DAYS"
 NO_WAIT = "PIPELINE_QUEUE_NO_WAIT"
+REUSE_FOLDERS = "PIPELINE_QUEUE_REUSE_FOLDERS"
 SIGNING_KEY_FILE = "PIPELINE_QUEUE_SIGNING_KEY_FILE"
 STOP_GRACE = "PIPELINE_QUEUE_STOP_GRACE_SECONDS"
 ENVIRONMENTS = "PIPELINE_QUEUE_ENVIRONMENTS"
@@ -85,6 +86,7 @@ class Settings:
     `keep_total_bytes`: of all attempts together.
     `threads_per_slot`: how many threads a step's numeric libraries may use; 0 is no bound, None the slot's share.
     `waits_for_broker`: whether a worker that starts waits for a broker that is not there.
+    `reuses_folders`: whether a worker gives a step the folder of an earlier one, put back as it was staged.
     """
 
     broker_url: str
@@ -100,6 +102,7 @@ class Settings:
     keep_days: int = _DEFAULT_KEEP_DAYS
     waits_for_broker: bool = True
     threads_per_slot: int | None = None
+    reuses_folders: bool = True
 
     def __repr__(self) -> str:
         return f"Settings(broker_url={without_password(self.broker_url)!r}, storage={str(self.storage)!r})"
@@ -120,6 +123,7 @@ class Settings:
             KEEP_DAYS: str(self.keep_days),
             NO_WAIT: "" if self.waits_for_broker else "1",
             THREADS_PER_SLOT: "" if self.threads_per_slot is None else str(self.threads_per_slot),
+            REUSE_FOLDERS: "1" if self.reuses_folders else "0",
         }
 
 
@@ -148,6 +152,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         waits_for_broker=environment.get(NO_WAIT, "") in ("", "0"),
         threads_per_slot=_threads_per_slot(environment),
         keep_days=_whole_number(environment, KEEP_DAYS, _DEFAULT_KEEP_DAYS, "of days"),
+        reuses_folders=environment.get(REUSE_FOLDERS, "") != "0",
     )
 
 

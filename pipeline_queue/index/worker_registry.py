@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
+from pipeline_queue.contract.idle_folders import IdleFolders
 from pipeline_queue.contract.warm_python import WarmPython
 from pipeline_queue.index import decoding, keys
 from pipeline_queue.index.connection import broker_errors, server_time
@@ -32,6 +33,7 @@ class LiveWorker:
     warm: WarmPython = field(default=WarmPython())
     holds: tuple[str, ...] = field(default=())
     """Why it takes no steps now."""
+    idle: IdleFolders = field(default=IdleFolders())
 
 
 class WorkerRegistry:
@@ -43,7 +45,7 @@ class WorkerRegistry:
 
     def announce(self, name: str, facts: dict[str, Any]) -> None:
         """Says that a worker lives. `facts`: queues, slots, busy, version, clock_seconds, storage_token, notes,
-        holds, warm."""
+        holds, warm, idle."""
         with broker_errors(self._url):
             row = {**facts, "v": 1, "seen": server_time(self._redis)}
             self._redis.hset(keys.WORKERS, name, json.dumps(row))
@@ -76,6 +78,9 @@ def _worker(name: str, text: str, now: float) -> tuple[float, LiveWorker]:
     warm = row.get("warm") or {}
     if not isinstance(warm, dict):
         raise GarbageError("warm is no object")
+    idle = row.get("idle") or {}
+    if not isinstance(idle, dict):
+        raise GarbageError("idle is no object")
     worker = LiveWorker(
         name=name,
         queues=decoding.texts_of(row, "queues"),
@@ -87,5 +92,6 @@ def _worker(name: str, text: str, now: float) -> tuple[float, LiveWorker]:
         notes=decoding.texts_of(row, "notes", ()),
         warm=WarmPython.from_json({key: decoding.count_of(warm, key) for key in warm}),
         holds=decoding.texts_of(row, "holds", ()),
+        idle=IdleFolders.from_json({key: decoding.count_of(idle, key) for key in idle}),
     )
     return seen, worker

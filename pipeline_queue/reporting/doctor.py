@@ -174,6 +174,8 @@ def _workers(run_index: RunIndex) -> Iterator[Check]:
         if worker.warm.forked or worker.warm.cold:
             warm = {"shared_bytes": worker.warm.shared_bytes}
             yield Check(f"worker {worker.name}", "ok", f"warm Python: {worker.warm}", warm)
+        if worker.idle.folders:
+            yield Check(f"worker {worker.name}", "ok", str(worker.idle), worker.idle.as_json())
         for hold in worker.holds:
             yield Check(f"worker {worker.name}", "warn", f"takes no steps: {hold}")
         for note in worker.notes:

@@ -23,8 +23,9 @@ _YOUNGEST_NS = 1_000_000_000
 
 _RIGHTS_OF_OWNER = stat.S_ISUID | stat.S_ISGID
 
-FileStamp = tuple[int, int, int, int]
-"""Inode, size, mtime and ctime (ns): what changes when a file is written."""
+FileStamp = tuple[int, ...]
+"""Mode, inode, device, links, owner, group, size, mtime and ctime (ns): every change of a file changes its ctime, but
+not twice in one tick of the kernel's clock."""
 
 
 def walk(root: Path) -> Iterator[Path]:
@@ -40,6 +41,48 @@ def walk(root: Path) -> Iterator[Path]:
             yield path
             if item.is_dir(follow_symlinks=False) and len(os.fsencode(item.path)) <= longest:
                 pending.append(path)
+
+
+def scan(root: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """As `walk`, with each name relative to `root` and its status, and no Path: for folders of many files.
+
+    A folder comes before what is in it, with the mode that it had before it was opened up.
+    """
+    longest = len(os.fsencode(root)) + 1 + MAX_NAME_BYTES
+    pending = [(str(root), "")]
+    while pending:
+        folder, prefix = pending.pop()
+        descriptor = _opened(folder)
+        if descriptor is None:
+            continue
+        try:
+            # By the descriptor, so that the kernel need not find the folder anew for each status.
+            with os.scandir(descriptor) as items:
+                for item in items:
+                    name = prefix + item.name
+                    status = item.stat(follow_symlinks=False)
+                    if stat.S_ISDIR(status.st_mode):
+                        path = f"{folder}/{item.name}"
+                        if len(os.fsencode(path)) <= longest:
+                            pending.append((path, f"{name}/"))
+                    yield name, status
+        finally:
+            os.close(descriptor)
+
+
+def _opened(folder: str) -> int | None:
+    """A descriptor of the folder, which gets the rights that it lacks; None for another user's that is closed."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except PermissionError:
+        if os.lstat(folder).st_uid != os.geteuid():
+            return None
+        Path(folder).chmod(0o700)
+        return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    status = os.fstat(descriptor)
+    if not status.st_mode & stat.S_IXUSR and status.st_uid == os.geteuid():
+        os.fchmod(descriptor, 0o700)  # one may list it, but not look at what is in it
+    return descriptor
 
 
 def names_in(folder: Path) -> list[str]:
@@ -65,34 +108,41 @@ def is_closed(path: Path, status: os.stat_result) -> bool:
 
 def stamp_of(status: os.stat_result) -> FileStamp | None:
     """None for a folder."""
-    if stat.S_ISDIR(status.st_mode):
-        return None
-    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return None if stat.S_ISDIR(status.st_mode) else whole_stamp_of(status)
 
 
-def copy_entry(source: Path, target: Path) -> FileStamp | None:
+def whole_stamp_of(status: os.stat_result) -> FileStamp:
+    """Of a folder too."""
+    return (*status[:7], status.st_mtime_ns, status.st_ctime_ns)
+
+
+def copy_entry(source: Path | str, target: Path | str) -> FileStamp | None:
     """Copies a file, link or folder (without its content); the mark of a file or link, None of a folder."""
-    status = source.lstat()
+    # By descriptors and texts: thousands of small files are copied so.
+    status = os.lstat(source)
     if stat.S_ISDIR(status.st_mode):
-        target.mkdir(exist_ok=True)
+        Path(target).mkdir(exist_ok=True)
         return None
     if stat.S_ISLNK(status.st_mode):
-        target.symlink_to(source.readlink())
-        return stamp_of(target.lstat())
+        Path(target).symlink_to(Path(source).readlink())
+        return stamp_of(os.lstat(target))
     if not stat.S_ISREG(status.st_mode):
         # Reading a pipe would never end.
         raise OSError(errno.EINVAL, "neither a file, a folder nor a link", str(source))
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    with source.open("rb", buffering=0) as reader:
+    reader = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    try:
         writer = os.open(target, flags, (status.st_mode & 0o777) | stat.S_IWUSR)
         try:
-            copy_content(reader.fileno(), writer, status.st_size)
+            copy_content(reader, writer, status.st_size)
             # Never younger than this: a write in the same tick of the kernel's clock must change the mark.
             written_ns = min(status.st_mtime_ns, time.time_ns() - _YOUNGEST_NS)
             os.utime(writer, ns=(written_ns, written_ns))
             return stamp_of(os.fstat(writer))
         finally:
             os.close(writer)
+    finally:
+        os.close(reader)
 
 
 def move_entry(source: Path, destination: Path, root: Path) -> None:

@@ -40,6 +40,7 @@ EDGES = (
     Edge("after record", "pipeline_queue.index.run_index:RunIndex.record", "after"),
     Edge("before dispatch", "pipeline_queue.index.run_index:RunIndex.send", "before"),
     Edge("after dispatch", "pipeline_queue.index.run_index:RunIndex.send", "after"),
+    Edge("after put back", "workers.staged_folder:StagedFolder.put_back", "after"),
     Edge("before ack", "pipeline_queue.broker.transport:Taken.ack", "before"),
     Edge("after ack", "pipeline_queue.broker.transport:Taken.ack", "after"),
     Edge("after allot", "pipeline_queue.index.sweep_index:SweepIndex.allot", "after"),

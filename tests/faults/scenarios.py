@@ -226,7 +226,7 @@ _CLOCKS = Scenario(
 _EDGES = Scenario(
     name="edges",
     fault="a worker is killed at each edge of the protocol",
-    quick=Size(Plan(edges=EdgePlan("kill", 1, EDGES)), Work(40, "0.1:0.1:0.1"), 0),
+    quick=Size(Plan(edges=EdgePlan("kill", 1, EDGES)), Work(60, "0.1:0.1:0.1"), 0),
     full=Size(Plan(machines=4, edges=EdgePlan("kill", 20, EDGES)), Work(3000, "0.1:0.1:0.1"), 0),
     schedule=_nothing,
     limits=_SEVERAL_AT_ONE_RUN,

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline_queue.contract.errors import BrokerError
+from pipeline_queue.contract.idle_folders import IdleFolders
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.index import run_index as run_index_module
 from pipeline_queue.index.leases import Ending, Lease, Refusal
@@ -251,6 +252,14 @@ def test_workers_come_and_go(site: Site) -> None:
     site.run_index.workers.announce("two@x", facts)
     site.run_index.workers.withdraw("two@x")
     assert [worker.name for worker in site.run_index.workers.live()] == ["one@x"]
+
+
+def test_a_worker_says_which_folders_wait(site: Site) -> None:
+    facts = {"queues": ["default"], "slots": 2, "busy": 0, "version": "1", "clock_seconds": 0.0}
+    site.run_index.workers.announce("old@x", facts)
+    site.run_index.workers.announce("one@x", {**facts, "idle": IdleFolders(3, 5000).as_json()})
+    site.run_index.workers.announce("wrong@x", {**facts, "idle": {"folders": "x"}})
+    assert [worker.idle for worker in site.run_index.workers.live()] == [IdleFolders(), IdleFolders(3, 5000)]
 
 
 def test_a_server_that_is_gone_is_a_broker_error_without_a_password(tmp_path: Path) -> None:

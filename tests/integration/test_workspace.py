@@ -53,6 +53,7 @@ class Bench:
         workspace = self.stage(uid)
         play(workspace.folder)
         found = find_outputs(workspace, declared)
+        self.workspaces.note_changes(uid, found.changes)  # so that the next step has the same folder
         step = self.storage.root / f"step-{len(self.published)}"
         step.mkdir()
         put_files(workspace.folder, found.outputs, step / "outputs")
@@ -401,7 +402,7 @@ os.umask(0o022)
 os.setgid(65534); os.setresuid(65534, 65534, 0)  # may become root again, as what a container leaves does
 bench = Bench(Path(sys.argv[1]))
 def play(folder):
-    for name, mode in (("closed", 0o000), ("unwritable", 0o555)):
+    for name, mode in (("closed", 0o000), ("listed", 0o444), ("unwritable", 0o555)):
         (folder / name).mkdir()
         (folder / name / "file").write_text(name)
         (folder / name).chmod(mode)
@@ -456,7 +457,7 @@ def test_a_user_that_is_not_root_publishes_and_removes_what_lacks_rights() -> No
             ["mine", "theirs/file", "tool"], ["theirs_closed", "theirs_unreadable"], 0o755,
         )  # fmt: skip
         assert eval(found) == {
-            "closed": None, "closed/file": "closed", "unwritable": None, "unwritable/file": "unwritable",
+            "closed": None, "closed/file": "closed", "listed": None, "listed/file": "listed", "unwritable": None, "unwritable/file": "unwritable",
             "fixed": "fixed", "unreadable": "unreadable",
         }  # fmt: skip
         assert left == "[]"

@@ -49,6 +49,7 @@ class Cleaner:
                 # First, as no step is taken while the scratch folder is not there.
                 self._workspaces.make_again()
                 self._workspaces.remove_abandoned()
+                self._workspaces.remove_idle()
                 self._storage.remove_kept_above(self._keep_total_bytes)
                 is_kept_due |= rounds % _KEPT_ROUNDS == 0
                 if is_kept_due:
