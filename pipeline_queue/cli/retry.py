@@ -47,6 +47,10 @@ def retry(sweep_name: str, failed: bool, where: str | None, detach: bool, slots:
     with working(slots, nearest=True) as client:
         progress = _Progress()
         report = client.retry(sweep_name, where, note=progress.end, progress=progress.show)
+        if progress.is_none and report.ended_at is not None:
+            if as_json:
+                echo(_json(client, sweep_name, report.sweep))
+            sys.exit(0 if report.state == "succeeded" else 1)
         _serve_queues(client, report.sweep)
         if detach:
             echo(_json(client, sweep_name, report.sweep) if as_json else report.sweep)
@@ -110,6 +114,7 @@ class _Progress:
     def __init__(self) -> None:
         self._next = time.monotonic() + _SHOWN_AFTER_SECONDS
         self._is_shown = False
+        self.is_none = False
 
     def show(self, count: int) -> None:
         """`count` runs have been reopened so far."""
@@ -124,12 +129,8 @@ class _Progress:
         """`count` runs have been reopened in all."""
         if self._is_shown:
             sys.stderr.write("\r\033[K")
-        _say(count)
-
-
-def _say(count: int) -> None:
-    text = "nothing to retry" if count == 0 else f"retrying {counted(count, 'run')}"
-    echo(text, err=True)
+        self.is_none = count == 0
+        echo("nothing to retry" if count == 0 else f"retrying {counted(count, 'run')}", err=True)
 
 
 def _serve_queues(client: Client, sweep: str) -> None:

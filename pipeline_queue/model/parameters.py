@@ -31,8 +31,8 @@ TYPE_WORDS: dict[str, ScalarType] = {
 
 MAX_INT_DIGITS = 100
 MAX_LIST_VALUES = 1_000
-# The kernel's limit of one argv element.
-MAX_STRING_BYTES = 131_071
+MAX_ELEMENT_BYTES = 131_071
+"""One argv element or `NAME=value` on Linux (MAX_ARG_STRLEN less its end)."""
 
 _MAX_DIGITS_OF_ARGUMENT = 40
 _MAX_FLOAT_CHARACTERS = 1_000
@@ -311,8 +311,8 @@ def _read_string(text: str) -> str:
         length = len(text.encode())
     except UnicodeEncodeError:
         raise BadValueError(f"{quoted(text)} is not valid Unicode text", "give it as UTF-8") from None
-    if length > MAX_STRING_BYTES:
-        hint = f"at most {MAX_STRING_BYTES:,} bytes fit one argument: put the data in a file and give its path"
+    if length > MAX_ELEMENT_BYTES:
+        hint = f"at most {MAX_ELEMENT_BYTES:,} bytes fit one argument: put the data in a file and give its path"
         raise BadValueError(f"a string of {counted(length, 'byte')} is too long", hint)
     return text
 

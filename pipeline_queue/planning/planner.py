@@ -11,13 +11,11 @@ from pipeline_queue.contract.ids import RunId
 from pipeline_queue.contract.wording import counted
 from pipeline_queue.model.expressions import render, render_words
 from pipeline_queue.model.optional_words import chosen_words
-from pipeline_queue.model.parameters import argument_of
+from pipeline_queue.model.parameters import MAX_ELEMENT_BYTES, argument_of
 from pipeline_queue.model.pipeline import OptionalWords, Pipeline, Step, Template, Value
 from pipeline_queue.space import Point
 from pipeline_queue.storage.layout import RUN_END
 
-MAX_ELEMENT_BYTES = 131_071
-"""One argv element or `NAME=value` on Linux (MAX_ARG_STRLEN less its end)."""
 MAX_COMMAND_BYTES = 1_500_000
 """All of argv and the declared env; Linux takes about 2 MiB with what the worker's environment adds."""
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline_queue.contract.errors import Place, ValuesError
 from pipeline_queue.model.parameters import (
-    MAX_STRING_BYTES,
+    MAX_ELEMENT_BYTES,
     BadValueError,
     Given,
     argument_of,
@@ -161,7 +161,7 @@ def test_what_is_no_bool_is_refused(text: str) -> None:
         read_value(BOOL, text)
 
 
-@pytest.mark.parametrize("text", ["a\0b", "\ud83d", "x" * (MAX_STRING_BYTES + 1), "é" * (MAX_STRING_BYTES // 2 + 1)])
+@pytest.mark.parametrize("text", ["a\0b", "\ud83d", "x" * (MAX_ELEMENT_BYTES + 1), "é" * (MAX_ELEMENT_BYTES // 2 + 1)])
 def test_a_string_no_program_can_be_given_is_refused(text: str) -> None:
     with pytest.raises(BadValueError) as caught:
         read_value(STRING, text)
@@ -169,7 +169,7 @@ def test_a_string_no_program_can_be_given_is_refused(text: str) -> None:
 
 
 def test_a_string_of_the_longest_length_is_taken() -> None:
-    assert read_value(STRING, "x" * MAX_STRING_BYTES) == "x" * MAX_STRING_BYTES
+    assert read_value(STRING, "x" * MAX_ELEMENT_BYTES) == "x" * MAX_ELEMENT_BYTES
 
 
 class Colour(str, Enum):  # noqa: UP042 - the kind that prints as `Colour.RED`

@@ -8,10 +8,10 @@ import pytest
 
 from pipeline_queue.contract.errors import InputError, ValuesError
 from pipeline_queue.contract.ids import RunId
+from pipeline_queue.model.parameters import MAX_ELEMENT_BYTES
 from pipeline_queue.model.pipeline import Parameter, Pipeline, Reference, Step
 from pipeline_queue.planning.planner import (
     MAX_COMMAND_BYTES,
-    MAX_ELEMENT_BYTES,
     check_sizes,
     messages,
     plan_step,
@@ -19,6 +19,7 @@ from pipeline_queue.planning.planner import (
     retry_delay_seconds,
     step_named,
 )
+from workers.supervisor import step_process
 
 RUN = RunId("train-7k3m9q2x", 5)
 X = Reference(scope="parameters", name="x")
@@ -114,3 +115,7 @@ def test_a_command_the_system_cannot_start_is_refused_with_its_place(step: Step,
 
 def test_the_longest_element_is_accepted() -> None:
     check_sizes(_pipeline(_step("one", (X,))), RUN, {"x": "x" * MAX_ELEMENT_BYTES})
+
+
+def test_the_supervisor_and_the_planner_know_the_same_limit_of_an_argument() -> None:
+    assert step_process.MAX_ELEMENT_BYTES == MAX_ELEMENT_BYTES

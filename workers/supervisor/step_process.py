@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 
 # Names and values travel as these bytes whatever the locale of the machine.
 _ENCODING = ("utf-8", "surrogateescape")
-_MAX_WORD_BYTES = 131_071
+MAX_ELEMENT_BYTES = 131_071
+"""As `pipeline_queue.model.parameters` has it, which this process does not import."""
 _OUR_FAULT = frozenset(
     (
         errno.EAGAIN,
@@ -170,14 +171,14 @@ def _explain_size(words: Sequence[bytes], env: Mapping[bytes, bytes]) -> str:
 
 def _too_long_word(words: Sequence[bytes], env: Mapping[bytes, bytes]) -> str | None:
     for position, word in enumerate(words):
-        if len(word) > _MAX_WORD_BYTES:
-            return f"argument {position} is too long: {len(word)} bytes, at most {_MAX_WORD_BYTES} can be"
+        if len(word) > MAX_ELEMENT_BYTES:
+            return f"argument {position} is too long: {len(word)} bytes, at most {MAX_ELEMENT_BYTES} can be"
     for name, value in env.items():
         size = len(name) + 1 + len(value)
-        if size > _MAX_WORD_BYTES:
+        if size > MAX_ELEMENT_BYTES:
             return (
                 f"the environment variable {_show(name)} is too long: {size} bytes with its name, "
-                f"at most {_MAX_WORD_BYTES} are possible"
+                f"at most {MAX_ELEMENT_BYTES} are possible"
             )
     return None
 

@@ -13,16 +13,15 @@ local now = clock()
 local sweep_fields = read(sweep_key, 'state', 'total', 'cursor', 'unstarted', 'flight', 'max_parallel', 'redo')
 -- A stopped sweep starts nothing; what of it had begun when the server was emptied goes on.
 if sweep_fields.state ~= 'running' and sweep_fields.state ~= 'stopped' then return {0} end
-local key = sweep_key
-local total, cursor = whole(key, sweep_fields.total), whole(key, sweep_fields.cursor)
-local unstarted, flight = whole(key, sweep_fields.unstarted), whole(key, sweep_fields.flight)
-if (expected_total ~= '' and total ~= tonumber(expected_total)) or cursor < 0 then garbage(key) end
+local total, cursor = whole(sweep_key, sweep_fields.total), whole(sweep_key, sweep_fields.cursor)
+local unstarted, flight = whole(sweep_key, sweep_fields.unstarted), whole(sweep_key, sweep_fields.flight)
+if (expected_total ~= '' and total ~= tonumber(expected_total)) or cursor < 0 then garbage(sweep_key) end
 local most = tonumber(max_unstarted)
 call('HSET', sweep_key, 'most', max_unstarted)
 if unstarted * 2 > most then return {0} end
 local room = math.min(most - unstarted, tonumber(max_in_flight) - flight)
 local max_parallel = sweep_fields.max_parallel
-if max_parallel and max_parallel ~= '' then room = math.min(room, whole(key, max_parallel) - flight) end
+if max_parallel and max_parallel ~= '' then room = math.min(room, whole(sweep_key, max_parallel) - flight) end
 local result = {0}
 local function take(index)
   local text = string.format('%d', index)
@@ -40,7 +39,7 @@ local function take(index)
   call('SADD', active_key, sweep .. '.' .. text)
   result[#result + 1] = index
 end
-local waiting = whole(key, sweep_fields.redo or 0)
+local waiting = whole(sweep_key, sweep_fields.redo or 0)
 local left = waiting
 while left > 0 and #result <= room do
   local index = call('BITPOS', reopened_key, 1)

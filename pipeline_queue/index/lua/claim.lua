@@ -20,9 +20,10 @@ local run, step, holder, worker, lease_ms, max_deaths, known_attempts, is_for_an
 local now, micros = clock()
 local MAX_COUNTER = 9e15
 
-local run_fields = read(run_key, 'state', 'cancel', 'ended', 'unwritten')
-local made = read_step(run_key, step, 'state', 'holder', 'until', 'attempts', 'deaths', 'token', 'failures', 'worker',
-                       'due', 'message', 'handed', 'avoid', 'avoid_until', 'seconds', 'started')
+local run_fields, made = read_run(
+  run_key, {'state', 'cancel', 'ended', 'unwritten'},
+  step, {'state', 'holder', 'until', 'attempts', 'deaths', 'token', 'failures', 'worker',
+         'due', 'message', 'handed', 'avoid', 'avoid_until', 'seconds', 'started'})
 local attempts = math.max(whole(run_key, made.attempts or 0), tonumber(known_attempts))
 local deaths = whole(run_key, made.deaths or 0)
 local failures, handed = whole(run_key, made.failures or 0), whole(run_key, made.handed or 0)

@@ -12,7 +12,7 @@ if failed then return {'failed', failed} end
 local leader = call('HGET', leaders_key, shared_step)
 if leader and leader ~= run then
   local its_run = read(runs..leader, 'state', 'cancel')
-  local its_step = read_step(runs..leader, step, 'state', 'message')
+  local _, its_step = read_run(runs..leader, {}, step, {'state', 'message'})
   -- Recorded, and not released yet. Runs of another sweep try for themselves.
   local is_of_this_sweep = string.match(leader, '^(.*)%.') == string.match(run, '^(.*)%.')
   if its_run.state == 'failed' and its_step.state == 'failed' and is_of_this_sweep then

@@ -44,12 +44,14 @@ local function read(key, ...)
   return found
 end
 
--- The fields `<step>|<name>` of a run's hash, by name.
-local function read_step(run_key, step, ...)
-  local fields, found = {}, {}
-  for at, name in ipairs({...}) do fields[at] = step..'|'..name end
-  for at, value in ipairs(call('HMGET', run_key, unpack(fields))) do found[select(at, ...)] = value end
-  return found
+-- Fields of a run's hash, and the fields `<step>|<name>` of one of its steps: both by name, read by one command.
+local function read_run(run_key, names, step, step_names)
+  local fields, run_fields, step_fields = {unpack(names)}, {}, {}
+  for _, name in ipairs(step_names) do fields[#fields + 1] = step..'|'..name end
+  for at, value in ipairs(call('HMGET', run_key, unpack(fields))) do
+    if at <= #names then run_fields[names[at]] = value else step_fields[step_names[at - #names]] = value end
+  end
+  return run_fields, step_fields
 end
 
 -- The index of a run `<sweep>.<index>`, as text.

@@ -48,7 +48,7 @@ local function note_metrics()
   end
 end
 
-local run_fields, before = read(run_key, 'state', 'published'), read_step(run_key, step, 'token', 'state', 'started')
+local run_fields, before = read_run(run_key, {'state', 'published'}, step, {'token', 'state', 'started'})
 if token ~= '*' and (before.token ~= token or before.state ~= 'running') then
   if before.token == token and before.state == step_state then return 1 end
   return 0

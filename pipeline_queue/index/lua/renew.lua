@@ -14,7 +14,7 @@ local expiry = now + tonumber(lease_ms)
 for i = 3, #KEYS do
   local at = 7 * i - 17
   local run, step, token = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  local run_fields, held = read(KEYS[i], 'state', 'cancel'), read_step(KEYS[i], step, 'token', 'state')
+  local run_fields, held = read_run(KEYS[i], {'state', 'cancel'}, step, {'token', 'state'})
   local over = ENDED[run_fields.state]
   if not held.token and not held.state and not over then
     call('HSET', KEYS[i], 'state', 'running', step..'|state', 'running', step..'|token', token,
