@@ -26,7 +26,6 @@ from pipeline_queue.index.storage_match import open_storage
 from pipeline_queue.local.ended import remove_ended_environments
 from pipeline_queue.local.flower import EmbeddedFlower
 from pipeline_queue.local.folder import DATA, DataFolder, FolderWatch, ServiceNote
-from pipeline_queue.local.processes import end
 from pipeline_queue.local.server import Server, die_with_parent, remove_leftover, start_server
 from pipeline_queue.model.pipeline import DEFAULT_QUEUE
 from pipeline_queue.storage.storage import Storage
@@ -133,8 +132,8 @@ class Service:
         finally:
             self._remove_note()
             if self._flower:
-                end(self._flower.process, 5.0)
-            end(worker, _WORKER_STOP_SECONDS)
+                _end_process(self._flower.process, 5.0)
+            _end_process(worker, _WORKER_STOP_SECONDS)
             with contextlib.suppress(PipelineQueueError):
                 remove_ended_environments(self.folder.environments, storage)
             run_index.close()
@@ -246,3 +245,15 @@ def main() -> int:
 
 if __name__ == "__main__":
     sys.exit(main())
+
+
+def _end_process(process: subprocess.Popen[bytes] | None, seconds: float) -> None:
+    """Sends TERM, and KILL when the process still lives after so long; None is nothing to end."""
+    if process is None:
+        return
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=seconds)
+        return
+    process.kill()
+    process.wait()
