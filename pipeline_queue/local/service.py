@@ -223,6 +223,18 @@ class Service:
                 signal.signal(number, stop)
 
 
+def _end_process(process: subprocess.Popen[bytes] | None, seconds: float) -> None:
+    """Sends TERM, and KILL when the process still lives after so long; None is nothing to end."""
+    if process is None:
+        return
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=seconds)
+        return
+    process.kill()
+    process.wait()
+
+
 def main() -> int:
     """What `attach` starts in the background: `python -m pipeline_queue.local.service DATA STORAGE SLOTS`."""
     parser = argparse.ArgumentParser()
@@ -245,15 +257,3 @@ def main() -> int:
 
 if __name__ == "__main__":
     sys.exit(main())
-
-
-def _end_process(process: subprocess.Popen[bytes] | None, seconds: float) -> None:
-    """Sends TERM, and KILL when the process still lives after so long; None is nothing to end."""
-    if process is None:
-        return
-    process.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=seconds)
-        return
-    process.kill()
-    process.wait()

@@ -30,6 +30,7 @@ from tests.integration.store_site import (
     sweep_record,
     uid_of,
 )
+from tests.limits import signal_process
 
 _OPERATIONS = ("open", "os.", "shutil.", "socket.")
 """Beginnings of the names of audit events that may change a store, or ask it something."""
@@ -136,7 +137,7 @@ def _killed_at(number: int, work: Callable[[], None]) -> bool:
             if event.startswith(_OPERATIONS):
                 seen += 1
                 if seen == number:
-                    os.kill(os.getpid(), signal.SIGKILL)
+                    signal_process(os.getpid(), signal.SIGKILL)
 
         code = 1
         try:

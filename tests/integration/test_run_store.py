@@ -37,7 +37,7 @@ from tests.limits import LIMIT_SECONDS, join_all
 
 _WRITERS = 8
 _ROUNDS = 10
-_LEAST_PLACES = {"commit": 5, "publish": 20, "share": 20, "retry": 5, "delete": 5}
+_MIN_PLACES = {"commit": 5, "publish": 20, "share": 20, "retry": 5, "delete": 5}
 """Fewer places to be killed at would mean that the operations are not seen."""
 
 
@@ -245,7 +245,7 @@ def test_a_process_killed_between_any_two_operations_leaves_nothing_half_done(
 ) -> None:
     found = _crash(kind, work, tmp_path)
     assert found["wrong"] == []
-    assert found["places"] >= _LEAST_PLACES[work]
+    assert found["places"] >= _MIN_PLACES[work]
 
 
 def test_the_suite_notices_a_store_whose_publication_can_be_seen_half_done(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ INSIDE = ROOT / "pipeline_queue" / "storage"
 
 MAY_OPEN_A_STORAGE = {
     "pipeline_queue/client.py",
+    "pipeline_queue/index/backend.py",
     "pipeline_queue/index/storage_match.py",
     "pipeline_queue/local/service.py",
     "pipeline_queue/reporting/doctor.py",

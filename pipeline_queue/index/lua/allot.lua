@@ -2,16 +2,16 @@
 -- KEYS   1 sweep_key     pq1:sweep:<sweep>   hash
 --        2 flight_key    pq1:flight:<sweep>  sorted set: indexes in flight, by ms of allotment
 --        3 active_key    pq1:active          set: runs in flight
---        4 runs          pq1:run:<sweep>.    what the names of its run hashes begin with
+--        4 runs          pq1:run:<sweep>.    prefix of the names of its run hashes
 --        5 reopened_key  pq1:redo:<sweep>    bitmap: indexes to be allotted again
--- ARGV   1 sweep, 2 most unstarted runs, 3 most runs in flight; nothing is taken while more than half of the first are
---        unstarted, so that a call takes several; 4 how many runs the sweep has, or ''
--- result how many of them are taken again, then the indexes taken, those first
+-- ARGV   1 sweep, 2 max unstarted runs, 3 max runs in flight, 4 number of runs of the sweep, or ''. The script takes no
+--        run while more than half of the max unstarted runs are unstarted, so that each call takes several.
+-- result number of runs allotted again, then the allotted indexes, starting with those runs
 local sweep_key, flight_key, active_key, runs, reopened_key = unpack(KEYS)
 local sweep, max_unstarted, max_in_flight, expected_total = unpack(ARGV)
 local now = clock()
 local sweep_fields = read(sweep_key, 'state', 'total', 'cursor', 'unstarted', 'flight', 'max_parallel', 'redo')
--- A stopped sweep starts nothing; what of it had begun when the server was emptied goes on.
+-- A stopped sweep starts no new runs, but its runs that had begun before the server was flushed continue.
 if sweep_fields.state ~= 'running' and sweep_fields.state ~= 'stopped' then return {0} end
 local total, cursor = whole(sweep_key, sweep_fields.total), whole(sweep_key, sweep_fields.cursor)
 local unstarted, flight = whole(sweep_key, sweep_fields.unstarted), whole(sweep_key, sweep_fields.flight)
@@ -28,10 +28,10 @@ local function take(index)
   local run_key = runs .. text
   local state = call('HGET', run_key, 'state')
   if state == 'running' then
-    -- Under way since before the sweep was restored.
+    -- The run has been executing since before the sweep was restored.
     call('HSET', run_key, 'allotted', 'queued')
   else
-    -- What is left of one that has ended would expire; its message finds out on the storage.
+    -- The hash of an ended run would expire. Its message gets the outcome from the storage.
     if state then call('DEL', run_key) end
     call('HSET', run_key, 'state', 'queued', 'created', now, 'allotted', 'queued')
   end
@@ -48,7 +48,7 @@ while left > 0 and #result <= room do
   else
     call('SETBIT', reopened_key, index, 0)
     left = left - 1
-    -- Known by now, and so counted: whoever ran or cancelled it was faster.
+    -- A run with a state was executed or cancelled in the meantime, and is already counted.
     if index < total and not call('HGET', runs .. string.format('%d', index), 'state') then take(index) end
   end
 end

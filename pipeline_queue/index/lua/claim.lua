@@ -1,19 +1,19 @@
--- The right to execute one attempt.
+-- Claims a lease, the right to execute one attempt.
 -- KEYS   1 run_key      pq1:run:<run>       hash
 --        2 leases_key   pq1:leases          sorted set: `<run> <step>` by ms of expiry
 --        3 token_key    pq1:token           the last fencing token
 --        4 retries_key  pq1:retries         sorted set: `<run> <step>` by ms when it is due
 --        5 active_key   pq1:active          set: runs in flight
 --        6 sweep_key    pq1:sweep:<sweep>   hash
---        7 held_key     pq1:held:<sweep>    set: indexes of runs that wait until their paused sweep is resumed
+--        7 held_key     pq1:held:<sweep>    set: indexes of runs that wait for their paused sweep to be resumed
 --        8 flight_key   pq1:flight:<sweep>  sorted set: indexes in flight, by ms of allotment
 -- ARGV   1 run, 2 step, 3 holder (unique per claim, so that a repeated call is recognised), 4 worker,
---        5 lease ms, 6 most infrastructure deaths, 7 attempts that the storage knows of,
---        8 '1' when this worker takes what it was to leave to others, 9 ms until such a step is due again
--- result {'run', attempt, token, failures, 1 when the sweep is to take more, times handed on, where it failed or ''}
+--        5 lease ms, 6 max infrastructure deaths, 7 attempts that the storage knows of,
+--        8 '1' when this worker also takes steps that it should leave to others, 9 ms until such a step is due again
+-- result {'run', attempt, token, failures, 1 when the sweep should take more, times handed on, where it failed or ''}
 --        | {'published', ms since, or ''} | {'elsewhere', worker} | {'cancelled'}
---        | {'ended', state, ms since, or '' when that is not known, 0 when it is known here only} | {'waiting', due ms}
---        | {'exhausted', deaths, worker, message of the last one or '' when its lease ran out} | {'paused'}
+--        | {'ended', state, ms since, or '' when unknown, or 0 when only the index knows} | {'waiting', due ms}
+--        | {'exhausted', deaths, worker, message of the last death or '' when its lease expired} | {'paused'}
 --        | {'avoided', where it failed}
 local run_key, leases_key, token_key, retries_key, active_key, sweep_key, held_key, flight_key = unpack(KEYS)
 local run, step, holder, worker, lease_ms, max_deaths, known_attempts, is_for_anybody, avoided_ms = unpack(ARGV)
@@ -28,7 +28,7 @@ local attempts = math.max(whole(run_key, made.attempts or 0), tonumber(known_att
 local deaths = whole(run_key, made.deaths or 0)
 local failures, handed = whole(run_key, made.failures or 0), whole(run_key, made.handed or 0)
 if made.state == 'succeeded' then
-  -- Who records that writes how long it took.
+  -- The worker that recorded the success also wrote the duration.
   local since = made.seconds and math.max(0, now - number(run_key, made.started or now))
   return {'published', since and string.format('%d', since) or ''}
 end
@@ -65,7 +65,7 @@ if call('HGET', sweep_key, 'state') == 'paused' then
   return {'paused'}
 end
 local token, last = micros, tonumber(call('GET', token_key) or '')
--- Of a counter beyond what a number can count nothing is kept.
+-- Discard a counter that is too large for a Lua number to count exactly.
 if last and last < MAX_COUNTER and last >= tonumber(micros) then token = string.format('%.0f', last + 1) end
 call('SET', token_key, token)
 local expiry = now + tonumber(lease_ms)

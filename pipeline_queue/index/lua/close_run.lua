@@ -1,11 +1,11 @@
--- Closes a run that has ended on the storage.
+-- Records the end of a run that has already ended on the storage.
 -- KEYS   1 run_key     pq1:run:<run>       hash
 --        2 active_key  pq1:active          set: runs in flight
 --        3 sweep_key   pq1:sweep:<sweep>   hash
 --        4 flight_key  pq1:flight:<sweep>  sorted set: indexes in flight, by ms of allotment
 --        5 causes_key  pq1:causes:<sweep>  hash: cause -> failed runs, and an example of each
 --        6 sweeps_key  pq1:sweeps          set: sweeps that have not ended
--- ARGV   1 run, 2 state, 3 seconds that an ended run is remembered
+-- ARGV   1 run, 2 state, 3 seconds to remember an ended run
 local run_key, active_key, sweep_key, flight_key, causes_key, sweeps_key = unpack(KEYS)
 local run, run_state, remember_seconds = unpack(ARGV)
 local now = clock()

@@ -1,7 +1,7 @@
--- Removes a key that is of another type than ours, unless it has become one of ours meanwhile.
+-- Deletes a key of the wrong type, unless it has been replaced by one of the right type in the meantime.
 -- KEYS   1 key  pq1:<any>, or a queue's list
--- ARGV   1 a command that its own type answers, then that command's arguments after the key
--- result 1 removed | 0 it is of its type
+-- ARGV   1 a command that succeeds only on the right type, then that command's arguments after the key
+-- result 1 deleted | 0 the key has the right type
 local key = unpack(KEYS)
 local command = ARGV[1]
 local reply = redis.pcall(command, key, unpack(ARGV, 2))

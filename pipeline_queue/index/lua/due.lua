@@ -1,9 +1,9 @@
--- What the reconciler should enqueue now: due retries and leases that ran out. Each is put off by the given time, so
--- that a message that gets lost is repeated and one that works is not.
+-- Returns what the reconciler should enqueue now: due retries and expired leases. Postpones each by the given time, so
+-- that the reconciler sends a lost message again, but does not duplicate one that arrives.
 -- KEYS   1 leases_key   pq1:leases   sorted set: `<run> <step>` by ms of expiry
 --        2 retries_key  pq1:retries  sorted set: `<run> <step>` by ms when it is due
--- ARGV   1 ms to put off, 2 most members, 3 ms of a lease and 4 of a delay that are longer than any:
---        such a member is due
+-- ARGV   1 ms to postpone, 2 max members, 3 max ms of a lease, 4 max ms of a retry's delay;
+--        a member that lies further ahead is due at once
 -- result members '<run> <step>'
 local leases_key, retries_key = unpack(KEYS)
 local put_off_ms, max_members = unpack(ARGV)

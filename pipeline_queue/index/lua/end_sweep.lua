@@ -1,4 +1,4 @@
--- Ends a sweep all of whose runs have ended, when nobody was there to count the last.
+-- Ends a sweep whose runs have all ended, when no process counted the last one.
 -- KEYS   1 sweep_key  pq1:sweep:<sweep>  hash
 local sweep_key = unpack(KEYS)
 local now = clock()

@@ -1,8 +1,8 @@
--- One holder at a time: takes the lock or extends it. Its value is `<ms until when> <holder>`: one that says nothing of
--- the kind, or of a time that nobody asks for, is nobody's, whether it expires or not.
--- KEYS   1 lock_key  pq1:reconciler  `<ms until when> <holder>`
+-- Acquires or extends the lock, which has one holder at a time. Its value is `<ms of expiry> <holder>`. A value of any
+-- other form, or with a time later than any holder asks for, counts as free, whether or not the key expires.
+-- KEYS   1 lock_key  pq1:reconciler  `<ms of expiry> <holder>`
 -- ARGV   1 holder, 2 ms
--- result 1 held | 0 another's
+-- result 1 held | 0 another holder has it
 local lock_key = unpack(KEYS)
 local holder, term_ms = unpack(ARGV)
 local now = clock()

@@ -1,7 +1,7 @@
--- Asks to execute a shared step: one run leads, the others are parked until it has ended.
+-- Asks to execute a shared step: one run leads; the script parks the others until the step has ended.
 -- KEYS   1 leaders_key   pq1:leaders:<sweep, or *>               hash: shared step -> the run that executes it
 --        2 parked_key    pq1:parked:<sweep, or *>:<shared step>  set: runs parked for it
---        3 runs          pq1:run:                                what the names of all run hashes begin with
+--        3 runs          pq1:run:                                prefix of the names of all run hashes
 --        4 failures_key  pq1:shared-failures:<sweep>             hash: shared step -> message of its failure
 -- ARGV   1 run, 2 step, 3 shared step (`<step>-<identity>`), 4 seconds to keep this
 -- result {'lead'} | {'parked', leading run} | {'failed', message}
@@ -13,7 +13,7 @@ local leader = call('HGET', leaders_key, shared_step)
 if leader and leader ~= run then
   local its_run = read(runs..leader, 'state', 'cancel')
   local _, its_step = read_run(runs..leader, {}, step, {'state', 'message'})
-  -- Recorded, and not released yet. Runs of another sweep try for themselves.
+  -- The leader's failure is recorded but not yet released. Runs of other sweeps try the step themselves.
   local is_of_this_sweep = string.match(leader, '^(.*)%.') == string.match(run, '^(.*)%.')
   if its_run.state == 'failed' and its_step.state == 'failed' and is_of_this_sweep then
     return {'failed', its_step.message}

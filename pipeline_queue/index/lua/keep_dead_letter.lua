@@ -1,8 +1,8 @@
 -- Keeps a rejected message. A row is the JSON of `v`, `at` (Unix seconds by Redis), `reason`, `queue`, `worker`, `bytes`
--- (how long the message was) and `payload` (its beginning).
+-- (the message's size) and `payload` (its beginning).
 -- KEYS   1 dead_key  pq1:dead  list, newest first
--- ARGV   1 the row's JSON without `at` and its closing brace, 2 how many rows are kept
--- result how many are kept now
+-- ARGV   1 the row's JSON without `at` and its closing brace, 2 max rows to keep
+-- result number of rows kept now
 local dead_key = unpack(KEYS)
 local row, max_rows = unpack(ARGV)
 local now = clock()

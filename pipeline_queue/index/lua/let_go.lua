@@ -1,5 +1,5 @@
--- Lets go of such a lock, if it is still this holder's.
--- KEYS   1 lock_key  pq1:reconciler  `<ms until when> <holder>`
+-- Releases the lock that hold.lua acquires, if this holder still has it.
+-- KEYS   1 lock_key  pq1:reconciler  `<ms of expiry> <holder>`
 -- ARGV   1 holder
 local lock_key = unpack(KEYS)
 local holder = unpack(ARGV)

@@ -1,18 +1,19 @@
--- Functions that every script of the index may use; it is put in front of each.
+-- Functions shared by all scripts of the index; scripts.py puts this file in front of each.
 
--- What a run's state is once it has ended: the names of contract/states.py.
+-- The states of an ended run, as contract/states.py names them.
 local ENDED = {succeeded = true, failed = true, cancelled = true}
 -- How long an ended sweep is remembered.
 local ENDED_SWEEP_SECONDS = 86400
--- Failures of a sweep are counted by cause, up to so many; the rest together.
+-- Max causes by which a sweep's failures are counted; further ones are counted together.
 local MAX_CAUSES = 200
--- Numbers above are garbage: no count or time of ours is near.
+-- Larger numbers are garbage: none of our counts and times come close.
 local MAX_NUMBER = 1e15
 
 local function garbage(key) error('GARBAGE NUMBER '..key) end
 
--- Calls a command of Redis. What lies under a key of ours may be anything: a command that meets a wrong type or what is
--- no number ends the script with the key's name, for mending.py to drop it. `whole` and `number` read fields likewise.
+-- Calls a Redis command. Other programs may have written anything to our keys: when a command meets a wrong type or a
+-- value that is not a number, the script fails with the key's name and mending.py deletes the key. `whole` and `number`
+-- check fields in the same way.
 local function call(command, key, ...)
   local reply = redis.pcall(command, key, ...)
   if type(reply) == 'table' and reply.err then
@@ -25,7 +26,7 @@ local function call(command, key, ...)
 end
 
 local function number(key, text)
-  -- In decimal: Lua takes other forms too.
+  -- Decimal only: Lua's tonumber accepts other forms too.
   local value = string.match(tostring(text), '^%-?[%d%.]+$') and tonumber(text)
   if not value or value ~= value or math.abs(value) > MAX_NUMBER then garbage(key) end
   return value
@@ -37,14 +38,14 @@ local function whole(key, text)
   return value
 end
 
--- Fields of a hash by their names; false for one that is not there.
+-- Returns fields of a hash by name; a missing field is false.
 local function read(key, ...)
   local names, found = {...}, {}
   for at, value in ipairs(call('HMGET', key, ...)) do found[names[at]] = value end
   return found
 end
 
--- Fields of a run's hash, and the fields `<step>|<name>` of one of its steps: both by name, read by one command.
+-- Reads fields of a run's hash and the fields `<step>|<name>` of one of its steps with one command; returns both by name.
 local function read_run(run_key, names, step, step_names)
   local fields, run_fields, step_fields = {unpack(names)}, {}, {}
   for _, name in ipairs(step_names) do fields[#fields + 1] = step..'|'..name end
@@ -54,17 +55,17 @@ local function read_run(run_key, names, step, step_names)
   return run_fields, step_fields
 end
 
--- The index of a run `<sweep>.<index>`, as text.
+-- Returns the index of a run `<sweep>.<index>`, as text.
 local function index_of(run) return string.match(run, '%d+$') end
 
--- Redis' own clock: milliseconds since 1970, and microseconds as text.
+-- Returns the time by Redis' clock: milliseconds since 1970, and microseconds as text.
 local function clock()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000), string.format('%.0f', time[1] * 1000000 + time[2])
 end
 
--- A run begins, once: it is no longer one of its sweep's unstarted. Returns 1 when the sweep is to take more now: it
--- has more to start, and half of its window has begun.
+-- Marks a run as begun, once: it no longer counts among its sweep's unstarted runs. Returns 1 when the sweep should take
+-- more runs now: it has more to start, and half of its window has begun.
 local function begin(run_key, sweep_key, flight_key, run)
   if call('HGET', run_key, 'allotted') ~= 'queued' then return 0 end
   call('HSET', run_key, 'allotted', 'started')
@@ -75,7 +76,7 @@ local function begin(run_key, sweep_key, flight_key, run)
   return more and unstarted * 2 <= whole(sweep_key, sweep.most or unstarted * 2) and 1 or 0
 end
 
--- Counts a failed run under its cause, and ends the starting of runs when there are too many.
+-- Counts a failed run under its cause, and stops the sweep when too many runs have failed.
 local function count_failure(sweep_key, causes_key, run, cause, sweep)
   if cause ~= '' then
     if call('HEXISTS', causes_key, cause) == 0 and call('HLEN', causes_key) >= MAX_CAUSES then
@@ -92,11 +93,12 @@ local function count_failure(sweep_key, causes_key, run, cause, sweep)
   end
 end
 
--- A run leaves its sweep's window, once: its index is in the flight of its sweep from its allotment to its end, and
--- `allotted` in its hash, which says whether it has begun; without the first, the sweep was restored from the
--- storage meanwhile, and the run is not counted here. `flight` counts what is allotted and not ended, `unstarted` what
--- of it no worker has claimed, `redo` what waits to be allotted again. With its last run a sweep has ended; it stays
--- among the unended ones until its end is on the storage, which a single run's is already.
+-- Removes a run from its sweep's window, once. From its allotment to its end, a run has its index in its sweep's flight
+-- set, and in its hash the field `allotted`, which says whether it has begun. If the index is missing, the sweep has been
+-- restored from the storage in the meantime, and this function does not count the run. `flight` counts the runs that are
+-- allotted and not ended, `unstarted` those of them that no worker has claimed, `redo` the runs that wait to be allotted
+-- again. A sweep ends with its last run. It stays in the set of unended sweeps until its end is on the storage; the end
+-- of a sweep with a single run is already there.
 local function leave(now, run_key, sweep_key, flight_key, causes_key, sweeps_key, run, state, cause)
   local allotted = call('HGET', run_key, 'allotted')
   call('HDEL', run_key, 'allotted')
@@ -116,12 +118,12 @@ local function leave(now, run_key, sweep_key, flight_key, causes_key, sweeps_key
   call('EXPIRE', causes_key, ENDED_SWEEP_SECONDS)
 end
 
--- Counts the runs in flight of a sweep that is known. Returns 1 when that gives other numbers than its hash had.
+-- Counts the runs in flight of a known sweep again. Returns 1 when its hash had other numbers, which it corrects.
 local function recount(sweep_key, flight_key, runs)
   local unstarted, flight = 0, 0
   for _, index in ipairs(call('ZRANGE', flight_key, 0, -1)) do
     local allotted = call('HGET', runs .. index, 'allotted')
-    -- Its hash was dropped: it is in flight, and looked for.
+    -- The run's hash was dropped. The run is still in flight, and the sweep monitor looks for it.
     if not allotted then call('HSET', runs .. index, 'allotted', 'started') end
     if allotted == 'queued' then unstarted = unstarted + 1 end
     flight = flight + 1

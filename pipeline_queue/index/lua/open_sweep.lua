@@ -1,9 +1,9 @@
--- Accepts a sweep; what is there stays, and unless it has ended it is one of the unended ones.
+-- Opens a sweep. Keeps a sweep that is already known, and adds it to the unended sweeps if it has not ended.
 -- KEYS   1 sweep_key   pq1:sweep:<sweep>  hash
 --        2 sweeps_key  pq1:sweeps         set: sweeps that have not ended
--- ARGV   1 sweep, 2 total, 3 max_parallel or '', 4 failures above which no run is started any more, or '',
+-- ARGV   1 sweep, 2 total, 3 max_parallel or '', 4 failures above which no more runs start, or '',
 --        5 state (running | paused | cancelled), 6 cursor, 7 succeeded, 8 failed, 9 cancelled
--- result 1 opened | 0 it was there
+-- result 1 opened | 0 already known
 local sweep_key, sweeps_key = unpack(KEYS)
 local sweep, total, max_parallel, max_failures, state, cursor, succeeded, failed, cancelled = unpack(ARGV)
 local now = clock()

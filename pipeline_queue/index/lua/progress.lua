@@ -1,7 +1,7 @@
--- How far some of a sweep's runs in flight are.
--- KEYS   1 runs  pq1:run:<sweep>.  what the names of its run hashes begin with
+-- Reports the progress of some of a sweep's runs in flight.
+-- KEYS   1 runs  pq1:run:<sweep>.  prefix of the names of its run hashes
 -- ARGV   indexes
--- result in pairs, how many first steps are published of how many of them
+-- result pairs: number of first steps published, number of these runs that have published so many
 local runs = unpack(KEYS)
 local counts, result = {}, {}
 for _, index in ipairs(ARGV) do

@@ -1,5 +1,5 @@
--- Records how an attempt ended, and puts the message of the run's next step on its queue, unless that step is under way
--- or done. With token '*': what the storage has decided already, whoever holds the lease.
+-- Records how an attempt ended, and puts the message of the run's next step on its queue, unless that step is running,
+-- retrying or done. With token '*', records what the storage has already decided, whoever holds the lease.
 -- KEYS   1 run_key      pq1:run:<run>                          hash
 --        2 leases_key   pq1:leases                             sorted set: `<run> <step>` by ms of expiry
 --        3 retries_key  pq1:retries                            sorted set: `<run> <step>` by ms when it is due
@@ -11,26 +11,26 @@
 --        9 queue_list   <queue>, or <queue>\x06\x16<priority>  list of the next message
 -- ARGV   1 run, 2 step, 3 token, 4 step state after it (succeeded | failed | retrying | cancelled | waiting),
 --        5 run state after it, 6 failures added, 7 deaths added, 8 seconds, 9 exit code or '', 10 message,
---        11 delay of the retry in ms, 12 seconds that an ended run is remembered, 13 cause of a failure, for counting,
---        14 next step or '', 15 its message, 16 how many of the run's first steps are published, or 0,
---        17 times handed on added, 18 workers and hosts that leave a retry to others, by line, 19 for how many ms,
---        20 of how many metrics a sweep keeps the span (`<lowest> <index> <highest> <index> <runs> <place>`),
---        21 1 when this end is not on the storage, then name and value of each metric of a run that has succeeded
--- result 1 recorded | 0 the lease is another's by now, nothing was written
+--        11 delay of the retry in ms, 12 seconds to remember an ended run, 13 cause of a failure, for counting,
+--        14 next step or '', 15 its message, 16 number of the run's first steps that are published, or 0,
+--        17 times handed on added, 18 workers and hosts that leave a retry to others, one per line, 19 for how many ms,
+--        20 max metrics whose span a sweep keeps (`<lowest> <index> <highest> <index> <runs> <place>`),
+--        21 1 when this end is not on the storage, then name and value of each metric of a succeeded run
+-- result 1 recorded | 0 another claim now has the lease; nothing was written
 local run_key, leases_key, retries_key, active_key = unpack(KEYS, 1, 4)
 local sweep_key, flight_key, causes_key, sweeps_key, queue_list = unpack(KEYS, 5, 9)
 local run, step, token, step_state, run_state, failures, deaths, seconds, exit_code, message = unpack(ARGV, 1, 10)
 local retry_ms, remember_seconds, cause, next_step, next_message, published = unpack(ARGV, 11, 16)
 local handed, avoid, avoid_ms, max_metrics, is_unwritten = unpack(ARGV, 17, 21)
 local now = clock()
--- How many durations of a step a sweep keeps.
+-- Max bytes of the list of a step's durations that a sweep keeps.
 local MAX_TOOK_BYTES = 160
 
 local function note_metrics()
   if call('EXISTS', sweep_key) == 0 then return end
   call('HINCRBY', sweep_key, 'measured', 1)
   local index = index_of(run)
-  -- Texts throughout: numbers that Lua writes have fewer digits.
+  -- Keep the numbers as text: Lua would write them with fewer digits.
   for i = 22, #ARGV, 2 do
     local name, value = 'metric|'..ARGV[i], ARGV[i + 1]
     local low, low_at, high, high_at, runs, place =
@@ -88,7 +88,7 @@ end
 if next_step ~= '' then
   local following = call('HGET', run_key, next_step..'|state')
   if following ~= 'running' and following ~= 'retrying' and following ~= 'succeeded' then
-    -- At the end that is read next: a run that is nearer its end goes first, so that results come early.
+    -- Workers read from this end of the list: a run nearer its end goes first, so that results come early.
     call('RPUSH', queue_list, next_message)
   end
 end

@@ -1,11 +1,11 @@
--- Extends leases that are still held, and notes those again of which a server that was emptied knows nothing: whoever
--- claimed since has written a state. Then the run leads its shared step again too, unless another does by now.
+-- Extends leases that are still held. After the server was flushed, restores a lease unless the step has a state, which
+-- a newer claim would have written. A run with a restored lease leads its shared step again, unless another run does.
 -- KEYS   1 leases_key  pq1:leases  sorted set: `<run> <step>` by ms of expiry
 --        2 active_key  pq1:active  set: runs in flight
 --        3.. pq1:run:<run>, one per lease
 -- ARGV   1 lease ms, 2 worker, 3 seconds to keep a lead, then run, step, token, attempt, failures, leaders (hash)
 --        or '', shared step for each
--- result one of 'held' | 'cancelled' (held, but an end is asked for) | 'lost' for each, in order
+-- result one of 'held' | 'cancelled' (held, but cancellation was requested) | 'lost' for each, in order
 local leases_key, active_key = unpack(KEYS, 1, 2)
 local lease_ms, worker, keep_seconds = unpack(ARGV, 1, 3)
 local now = clock()

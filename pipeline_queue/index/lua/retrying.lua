@@ -1,7 +1,7 @@
--- How many of these runs' steps wait to be tried again.
--- KEYS   1 runs  pq1:run:<sweep>.  what the names of its run hashes begin with
+-- Counts the given steps of runs that wait for a retry.
+-- KEYS   1 runs  pq1:run:<sweep>.  prefix of the names of its run hashes
 -- ARGV   index and step for each
--- result how many
+-- result number of retrying steps
 local runs = unpack(KEYS)
 local retrying = 0
 for i = 1, #ARGV, 2 do
