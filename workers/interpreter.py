@@ -11,9 +11,10 @@ from pathlib import Path
 
 from pipeline_queue.contract.errors import SupervisorError
 from pipeline_queue.contract.settings import RESERVED_PREFIX
+from pipeline_queue.contract.wording import exact_duration
 from pipeline_queue.storage.files import read_end
 from workers.executor import Executor
-from workers.outcome import duration, last_lines, signal_name
+from workers.outcome import describe_signal, last_lines
 from workers.supervisor.protocol import ExecutionResult, StartOrder
 
 _EXIT_CODE = 79
@@ -64,13 +65,13 @@ def describe_fault(result: ExecutionResult, said: str) -> str:
         case "not_started":
             return "" if result.infrastructure else str(result.error)
         case "timeout":
-            text = f"it did not end within {duration(_MAX_SECONDS)}"
+            text = f"it did not end within {exact_duration(_MAX_SECONDS)}"
         case "exited" if result.exit_code == _EXIT_CODE:
             return ""
         case "exited":
             text = f"it ended with exit code {result.exit_code} without executing anything"
         case "signalled":
-            text = f"it was ended by {signal_name(result.signal or 0)}"
+            text = f"it was ended by {describe_signal(result.signal or 0)}"
         case _:
             return ""
     return f"{text} ({said})" if said else text

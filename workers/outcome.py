@@ -11,12 +11,13 @@ from typing import Literal
 
 from pipeline_queue.contract.errors import StorageAwayError, StorageError
 from pipeline_queue.contract.records import Cause
-from pipeline_queue.contract.wording import counted
+from pipeline_queue.contract.wording import counted, exact_duration
 from pipeline_queue.model.failure_causes import LOG_FOLLOWS, LOG_IS_EMPTY, meaningful_line
 from pipeline_queue.model.pipeline import Step
 from pipeline_queue.storage.disk import is_full, is_passing
 from workers.outputs import Found
 from workers.supervisor.protocol import ExecutionResult
+from workers.supervisor.signal_names import signal_name
 
 _TAIL_LINES = 10
 _TAIL_BYTES = 4096
@@ -71,7 +72,7 @@ def failure_of(step: Step, result: ExecutionResult, found: Found | None) -> Fail
             return Failure("not_started", f"step {name} could not be started: {result.error}", result.infrastructure)
         case "timeout":
             assert step.timeout_seconds is not None
-            limit = duration(step.timeout_seconds)
+            limit = exact_duration(step.timeout_seconds)
             return Failure("timeout", f"step {name} was killed: it ran longer than its timeout of {limit}")
         case "memory":
             assert step.memory_bytes is not None
@@ -88,7 +89,7 @@ def failure_of(step: Step, result: ExecutionResult, found: Found | None) -> Fail
         case "lease_lost":
             return Failure("lost", f"step {name} was killed: this worker lost contact with the broker", True)
         case "signalled":
-            return Failure("signal", f"step {name} was terminated by {signal_name(result.signal or 0)}")
+            return Failure("signal", f"step {name} was terminated by {describe_signal(result.signal or 0)}")
     if result.exit_code != 0:
         return Failure("exit_code", f"step {name} failed with exit code {result.exit_code}")
     missing = found.missing(step.outputs) if found is not None else []
@@ -164,21 +165,13 @@ def left_to_others(step: str, why: str) -> Failure:
     return Failure("lost", f"step {step} was not started: {why}", True, is_death=False, delay_seconds=0.0)
 
 
-def signal_name(number: int) -> str:
-    try:
-        name = signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+def describe_signal(number: int) -> str:
+    """`signal 9 (SIGKILL), perhaps by the system for lack of memory`."""
+    name = signal_name(number)
+    if name == f"signal {number}":
+        return name
     hint = ", perhaps by the system for lack of memory" if number == signal.SIGKILL else ""
     return f"signal {number} ({name}){hint}"
-
-
-def duration(seconds: float) -> str:
-    """`90 s`, `15 min`, `2 h`: the shortest exact way to say it."""
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= size and seconds % size == 0:
-            return f"{seconds / size:g} {unit}"
-    return f"{seconds:g} s"
 
 
 def sizes(used: int, limit: int) -> tuple[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 import struct
 import subprocess
@@ -17,6 +16,7 @@ from pipeline_queue.contract.wording import counted
 from workers.orphaned_steps import kill_orphans
 from workers.supervisor.process_tag import process_tag
 from workers.supervisor.protocol import ExecutionResult, Order, Started, StartOrder, decode_report
+from workers.supervisor.signal_names import signal_name
 
 _RECEIVE_BYTES = 65536
 _SEND_SECONDS = 10
@@ -130,7 +130,7 @@ class SupervisorLink:
         if self._is_closing:
             text = "the worker is closing; the step was ended"
         elif status < 0:
-            text = f"the worker's supervisor was ended by {_signal_name(-status)}; its steps were ended with it"
+            text = f"the worker's supervisor was ended by {signal_name(-status)}; its steps were ended with it"
         else:
             text = f"the worker's supervisor exited with status {status}; its steps were ended with it"
         return text if left == 0 else f"{text}, except {counted(left, 'process', 'processes')} that cannot be killed"
@@ -150,10 +150,3 @@ def _spawn(theirs: socket.socket) -> subprocess.Popen[bytes]:
         pass_fds=[theirs.fileno()],
         start_new_session=True,
     )
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

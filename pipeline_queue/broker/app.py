@@ -1,4 +1,4 @@
-"""The only Celery configuration: what the submitter, the workers and Flower share."""
+"""The only Celery configuration, shared by the submitter, the workers and Flower."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _CONFIGURATION: dict[str, object] = {
     "worker_cancel_long_running_tasks_on_connection_loss": False,
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
-    # A server that is out of memory refuses writes: connected to anew until it takes them, instead of an exit.
+    # A server that is out of memory rejects writes: the worker reconnects until they succeed, instead of exiting.
     "broker_channel_error_retry": True,
     "broker_transport_options": {
         "socket_timeout": 30,
@@ -41,9 +41,9 @@ _CONFIGURATION: dict[str, object] = {
 
 
 def make_app(broker_url: str, signing_key_file: Path | None = None) -> Celery:
-    """A Celery application of this project; connects to nothing yet. Raises SettingsError for an unusable key.
+    """Create this project's Celery application, without connecting. Raises SettingsError for an unusable key.
 
-    Its `signing_key` is None, or what its messages are signed with. It is no part of `conf`, which Flower shows.
+    Its `signing_key` is the key that signs its messages, or None. It is not in `conf`, because Flower shows that.
     """
     app = Celery("pipeline_queue", broker=broker_url, amqp=OurAMQP, set_as_current=False)
     app.conf.update(_CONFIGURATION)
@@ -54,9 +54,9 @@ def make_app(broker_url: str, signing_key_file: Path | None = None) -> Celery:
 
 
 def harmless_commands(queues: Iterable[str]) -> list[list[str]]:
-    """Redis commands that change nothing, on the keys and channels that Celery needs in a worker of these queues.
+    """Redis commands without effect, on the keys and channels that Celery needs in a worker of these queues.
 
-    Refused one of them, Celery would end with a traceback, or try for ever.
+    If the server denied one of them, Celery would exit with a traceback or retry for ever.
     """
     return [
         ["PING"],

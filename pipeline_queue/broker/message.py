@@ -1,9 +1,9 @@
-"""What crosses the broker: the message that has a step of a run executed and carries those that follow, both ways.
+"""Encodes and decodes what crosses the broker: a message for one step of a run, which carries the steps that follow.
 
-As a Celery task it is what kombu and Celery would write for a chain, made by hand; this is the only place that knows
-how. A message of ours is then one string, which a script of the index can put on a queue in the same atomic step as it
-writes down why. `tests/integration/test_celery_message.py` holds it against what Celery writes itself: Celery's message
-protocol 2, kombu's virtual transport with the default exchange and body encoding.
+This is the only module that builds by hand the Celery task that kombu and Celery would write for a chain. A message is
+therefore one string, which a script of the index can enqueue in the same atomic step in which it records the reason.
+`tests/integration/test_celery_message.py` compares it with what Celery itself writes: Celery's message protocol 2,
+kombu's virtual transport with the default exchange and body encoding.
 
 A task carries its envelope as its one positional argument and the run's parameters as flat keyword arguments, so that
 Flower's own search finds `kwargs:learning_rate=0.01`.
@@ -28,7 +28,7 @@ VERSION = 1
 SIGNATURE = "sig"
 """The field of a signed envelope that holds its signature (signing.py)."""
 PRIORITIES = (0, 3, 6, 9)
-"""kombu's steps: each has a list of its own, read in this order."""
+"""kombu's priority steps: each has its own list, and kombu reads them in this order."""
 MAX_ID_CHARACTERS = 200
 
 Scalar = bool | int | float | str
@@ -51,7 +51,7 @@ class StepMessage:
         return {"v": VERSION, "run": str(self.run), "step": self.step}
 
     def differing(self, accepted: Mapping[str, Scalar]) -> list[str]:
-        """The names of the parameters that are not those, to the type."""
+        """The names of the parameters that differ from the accepted ones in presence, type or value."""
         given = self.parameters
         return [
             name
@@ -67,7 +67,7 @@ class StepMessage:
 class Link:
     """One step as a Celery task; `arguments` and `parameters` are what Flower shows and searches.
 
-    `signature` is None where messages are not signed. It holds for this link alone, which may thus be passed on.
+    `signature` is None where messages are not signed. It covers this link alone, so a link can be passed on by itself.
     """
 
     message: StepMessage
@@ -85,7 +85,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class ParentTask:
-    """The task after which another follows."""
+    """The task that precedes another in a chain."""
 
     id: str
     root_id: str
@@ -93,9 +93,9 @@ class ParentTask:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A chain of a run: its first link is to be executed now, the others travel with it.
+    """A run's chain: the worker executes the first link now; the message carries the other links.
 
-    `priority` is one of PRIORITIES and the first link's alone, as is `parent`.
+    `priority` is one of PRIORITIES. It and `parent` apply to the first link only.
     """
 
     links: tuple[Link, ...]
@@ -120,15 +120,15 @@ class Message:
 
     @property
     def list(self) -> str:
-        """The Redis list that it is put on."""
+        """The Redis list that it belongs on."""
         return list_of(self.first.queue, self.priority)
 
     def as_parent(self) -> ParentTask:
-        """What the task that follows this one names."""
+        """This task as the parent that the next task names."""
         return ParentTask(self.first.id, self.parent.root_id if self.parent else self.first.id)
 
     def encode(self) -> str:
-        """What is put on the list; the later links travel in it, the last one first, as in Celery's own chains."""
+        """The entry for the list. It contains the later links in reverse order, as Celery's own chains do."""
         first, *later = self.links
         embedded = {
             "callbacks": None,
@@ -158,7 +158,7 @@ def lists_of(queue: str) -> list[str]:
 
 
 def decode(payload: str | bytes) -> Message:
-    """The message that lies in a list. Raises MessageError for one that is not ours."""
+    """Decode an entry of a list. Raises MessageError for an entry that this project did not write."""
     try:
         entry = json.loads(payload)
         (envelope, *_), parameters, embedded = json.loads(base64.b64decode(entry["body"]))
@@ -166,7 +166,7 @@ def decode(payload: str | bytes) -> Message:
         queue, priority = properties["delivery_info"]["routing_key"], properties.get("priority")
         return decode_task(envelope, parameters, embedded.get("chain"), entry["headers"].get, queue, priority)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise MessageError(f"it is no message of ours: {type(error).__name__}") from None
+        raise MessageError(f"not a pipeline-queue message: {type(error).__name__}") from None
 
 
 def decode_task(
@@ -177,9 +177,9 @@ def decode_task(
     queue: str,
     priority: int | None = None,
 ) -> Message:
-    """The same of what Celery hands to a task: its arguments, the chain that came with it, and its headers by name.
+    """Decode what Celery passes to a task: its arguments, the chain that came with it, and its headers by name.
 
-    Raises MessageError for anything this version did not write. A chain with a link that cannot be read is left out.
+    Raises MessageError for anything this version did not write. Omits the chain if a link of it is unreadable.
     """
     message = decode_step(envelope, parameters)
     shadow, arguments, shown = (_text(header(name)) for name in _SHOWN)
@@ -210,7 +210,7 @@ def decode_step(envelope: object, parameters: dict[str, Any]) -> StepMessage:
 
 
 def run_of(payload: str) -> RunId | None:
-    """The run that a message on a list is for, None for one that is not ours."""
+    """The run that a message on a list is for; None if this project did not write the message."""
     try:
         return decode(payload).run
     except MessageError:
@@ -225,11 +225,11 @@ def _later(chain: object) -> tuple[Link, ...]:
 
 
 def _link(signature: dict[str, Any]) -> Link:
-    """A link of a chain, as `_signature` writes it. Raises MessageError and what Python raises for other shapes."""
+    """Decode a link that `_signature` wrote. Other shapes raise MessageError or one of Python's own exceptions."""
     (envelope,), parameters, options = signature["args"], signature["kwargs"], signature["options"]
     texts = [options[name] for name in (*_SHOWN, "queue", "task_id")]
     if signature["task"] != TASK_NAME or not all(isinstance(one, str) for one in texts):
-        raise MessageError("a link of its chain is none of ours")
+        raise MessageError("a link of its chain is not a pipeline-queue task")
     shadow, arguments, shown, queue, id = texts
     if not 0 < len(id) <= MAX_ID_CHARACTERS:
         raise MessageError("a link of its chain has no id")

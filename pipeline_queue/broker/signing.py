@@ -1,7 +1,7 @@
-"""The signature of a message: who knows the key wrote it, for this run, step, queue and values.
+"""Signs messages: a signature proves that a holder of the key wrote the message for this run, step, queue and values.
 
-It says nothing of when: a copy of a signed message is good for ever, and harmless, for storage and index decide what
-is still to be done.
+A signature does not expire: a copy of a signed message stays valid. Copies are harmless, because the storage and the
+index decide which work remains.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class SigningKey:
         return "SigningKey(***)"
 
     def sign(self, message: StepMessage, queue: str) -> str:
-        """`1:<64 hexadecimal digits>`: HMAC-SHA256 of the canonical JSON of all that the message says."""
+        """`1:<64 hexadecimal digits>`: HMAC-SHA256 of the canonical JSON of the message's contents."""
         return _signature(self._keys[0], message, queue)
 
     def has_signed(self, signature: str | None, message: StepMessage, queue: str) -> bool:
-        """Whether it is the signature that this key makes now: not one by an older key, which will be dropped."""
+        """Whether the current key made this signature; False for one by an older key, which will be dropped."""
         made = self.sign(message, queue)
         return signature is not None and signature.isascii() and hmac.compare_digest(signature, made)
 
@@ -45,16 +45,16 @@ class SigningKey:
         if given is None:
             raise MessageError("the message is not signed; whoever submits needs the signing key of the workers")
         if not isinstance(given, str) or not given.isascii():
-            raise MessageError("the signature of the message has no form that is known here")
-        # All are compared, so that the time taken says nothing.
+            raise MessageError("the signature of the message has an unknown form")
+        # Compare with every key, so that the duration reveals nothing.
         if not any([hmac.compare_digest(given, _signature(key, message, queue)) for key in self._keys]):
             raise MessageError("the message was altered, or signed with another key")
 
 
 def read_signing_key(path: Path) -> SigningKey:
-    """The key in a file: a line with the key that signs, and maybe a second with one that is accepted too.
+    """Read the key file: the first line is the signing key, an optional second line is a key that is still accepted.
 
-    Raises SettingsError, which never shows what the file holds.
+    Raises SettingsError, whose text never shows the file's content.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -83,7 +83,7 @@ def _check_file(path: Path, status: os.stat_result) -> None:
         raise SettingsError(f"the signing key {path} is not a file")
     if status.st_uid not in (0, os.geteuid()):
         raise SettingsError(f"the signing key {path} must belong to this user or to root")
-    # Container engines mount secrets as root's, readable for one group.
+    # Container engines mount secrets owned by root and readable by one group.
     allowed = 0o740 if status.st_uid == 0 else 0o700
     if status.st_mode & 0o777 & ~allowed:
         raise SettingsError(f"the signing key {path} can be read or written by others: chmod 600 it")

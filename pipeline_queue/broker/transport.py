@@ -1,13 +1,12 @@
-"""kombu's Redis transport with one client kept for each channel, no list of what is unacknowledged, and no message that
-can end it.
+"""kombu's Redis transport, with one client per channel, no list of unacknowledged messages, and no crash on bad ones.
 
-kombu makes a client object for every command it sends, about five for each task, and redis-py fills a table of
-callbacks each time: a tenth of a worker's time on short steps. Clients are thread-safe and share the channel's pool
-either way.
+kombu creates a client object for every command, about five per task, and redis-py fills a table of callbacks each time.
+With short steps this took a tenth of a worker's time. Clients are thread-safe and share the channel's pool in either
+case.
 
-kombu also notes in Redis what each worker has taken, to deliver it again after the visibility timeout. Leases decide
-who executes what, and the index finds what nobody claimed far sooner: redelivery brought only messages that come
-twice, and cost two transactions a task.
+kombu also records in Redis what each worker has taken, and redelivers it after the visibility timeout. Leases decide
+who executes what, and the index finds unclaimed messages far sooner. Redelivery only produced duplicates, and cost two
+transactions per task.
 """
 
 from __future__ import annotations
@@ -27,35 +26,35 @@ from redis.exceptions import ResponseError
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
-"""Between two attempts to connect to a broker that is away."""
+"""Between two attempts to connect to an unreachable broker."""
 
 
 class Taken(virtual.QoS):  # type: ignore[misc]
-    """What a worker has taken from its queues and not ended, in its memory only: bounds how much it takes."""
+    """The messages that a worker has taken and not finished. Limits how many it takes; kept in its memory only."""
 
     def restore_unacked(self) -> list[Any]:
-        """Puts it back when the worker stops or loses its connection; what cannot be, is looked for by the index."""
+        """Put them back when the worker stops or loses its connection. The index finds those that it cannot return."""
         self._flush()
         try:
             for message in list(self._delivered.values()):
                 self.channel._restore(message)
         except (*self.channel.connection_errors, OSError, AttributeError) as error:
-            # The last is kombu's on a connection that was closed and has lost its pool.
-            logger.warning("%d messages not put back: %s", len(self._delivered), error)
+            # kombu raises AttributeError on a closed connection that has lost its pool.
+            logger.warning("could not put back %d messages: %s", len(self._delivered), error)
         self._delivered.clear()
         return []
 
 
 Screen = Callable[[str, bytes], bool]
-"""Whether an entry taken from the list of a queue goes on to kombu."""
+"""Takes a queue's name and an entry of its list; returns whether to pass the entry to kombu."""
 
 
 _UNREADABLE = (TypeError, ValueError, AttributeError, LookupError, RecursionError)
-"""What kombu lets through of a message that it cannot read."""
+"""The exceptions that kombu does not catch when it cannot read a message."""
 
 
 class Channel(redis.Channel):  # type: ignore[misc]
-    """The kept client is for commands sent at once only; the one that listens is kombu's own as before."""
+    """Keeps one client for commands that return at once; kombu still creates the client that listens."""
 
     ack_emulation = False
     screen: Screen | None = None
@@ -70,7 +69,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
     @contextmanager
     def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
         if client is None:
-            # kombu replaces the pool after a fork and when a connection is lost.
+            # kombu replaces the pool after a fork and after losing a connection.
             if self._kept is None or self._kept.connection_pool is not self.pool:
                 self._kept = self._create_client()
             client = self._kept
@@ -87,22 +86,22 @@ class Channel(redis.Channel):  # type: ignore[misc]
         return client
 
     def _drop_no_lists(self) -> None:
-        """Asks for what lies where messages of our queues should: a client that mends removes what is no list."""
+        """Query each list of our queues: a MendingRedis client then drops keys that are not lists."""
         with self.conn_or_acquire() as client:
             for queue in self.active_queues:
                 for priority in self.priority_steps:
                     client.llen(self._q_for_pri(queue, priority))
 
     def _receive_one(self, c: Any) -> Any:
-        """What is published to all workers: they would all end at once."""
+        """Skip a broadcast that kombu cannot read: it would crash all workers at once."""
         try:
             return super()._receive_one(c)
         except _UNREADABLE as error:
-            logger.error("passed over a broadcast that cannot be read: %s", type(error).__name__)
+            logger.error("skipped an unreadable broadcast: %s", type(error).__name__)
             return None
 
     def _brpop_start(self, timeout: float | None = None) -> None:
-        # Not `qos.can_consume`, which leaves a message that comes nevertheless unread in the socket.
+        # Not `qos.can_consume`: that leaves a message which still arrives unread in the socket.
         if not self.is_held():
             super()._brpop_start(timeout)
 
@@ -120,16 +119,16 @@ def _screened(
             return None
         if command_name != "BRPOP" or not reply:
             return reply
-        # A list's name is the queue's, or that with a priority behind it.
+        # A list's name is the queue's name, perhaps followed by a priority.
         queue = reply[0].decode(errors="replace").rsplit(separator, 1)[0]
-        # None is what kombu takes for a list in which nothing came.
+        # kombu takes None to mean that no message arrived.
         return reply if screen(queue, reply[1]) else None
 
     return parse
 
 
 def pause_messages(is_held: Callable[[], bool]) -> None:
-    """While that is true, channels of this process ask for no message; one that was asked for already may come."""
+    """While `is_held` returns True, this process requests no messages; one already requested may still arrive."""
     Channel.is_held = staticmethod(is_held)
 
 
@@ -138,22 +137,22 @@ class Transport(redis.Transport):  # type: ignore[misc]
 
 
 class _ByOurTransport:
-    """A connection by our transport. kombu's table of transports is left alone: other Celery applications use it."""
+    """A connection that uses our transport. It does not change kombu's table of transports, which other apps use."""
 
     def get_transport_cls(self) -> type[Transport]:
         return Transport
 
     def _ensure_connection(self, errback: Any = None, max_retries: int | None = None, **options: Any) -> Any:
-        """Tries again every second. kombu waits longer each time, up to 30 s: a broker that has been away for two
-        minutes would stand idle for half of one once it is back.
+        """Retry every second. kombu waits longer each time, up to 30 s: after a two-minute outage, workers could stay
+        idle for another 30 s once the broker is back.
 
-        `options` are kombu's; whoever gives intervals keeps theirs.
+        `options` are kombu's; a caller's own intervals take precedence.
         """
         steady = {"interval_start": RETRY_SECONDS, "interval_step": 0, "interval_max": RETRY_SECONDS}
         return super()._ensure_connection(errback, max_retries, **{**steady, **options})  # type: ignore[misc]
 
     def __eqhash__(self) -> Any:
-        """kombu pools equal connections of all applications of a process: ours equal no others."""
+        """Differs from other applications' hashes, because kombu pools equal connections within a process."""
         return HashedSeq(__name__, *super().__eqhash__())  # type: ignore[misc]
 
     def Pool(self, limit: int | None = None, **options: Any) -> _Pool:  # noqa: N802
@@ -161,11 +160,11 @@ class _ByOurTransport:
 
 
 class Connection(_ByOurTransport, connection.Connection):  # type: ignore[misc]
-    """What an application of ours connects by."""
+    """The connection class of our applications."""
 
 
 class _PooledConnection(_ByOurTransport, connection.PooledConnection):  # type: ignore[misc]
-    """The same, of a pool."""
+    """The same for a connection in a pool."""
 
 
 class _Pool(connection.ConnectionPool):  # type: ignore[misc]
@@ -174,16 +173,16 @@ class _Pool(connection.ConnectionPool):  # type: ignore[misc]
 
 
 class OurAMQP(AMQP):  # type: ignore[misc]
-    """Has a Celery application make our connections."""
+    """Makes a Celery application use our connection class."""
 
     Connection = BrokerConnection = Connection
 
 
 def screen_messages(screen: Screen) -> None:
-    """Has every message that this process takes from a queue looked at first. For workers, before they connect."""
+    """Screen every message that this process takes from a queue. Workers call this before they connect."""
     Channel.screen = staticmethod(screen)
 
 
 def use_client_class(client_class: type[Redis]) -> None:
-    """Has channels of this process send their commands by such clients. For workers, before they connect."""
+    """Make this process's channels send commands with this client class. Workers call this before they connect."""
     Channel.client_class = client_class

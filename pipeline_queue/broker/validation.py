@@ -1,8 +1,8 @@
-"""Whether an entry of a queue's list is a message that we may have written; looked at before kombu and Celery do.
+"""Checks that an entry of a queue's list has the form of our messages, before kombu and Celery read it.
 
-Those trust what lies in a list. One entry of a wrong shape ends a worker, goes back to the list as it dies, and ends
-the next one; others run tasks of Celery's own or wait for a forged time. So what this lets through has everywhere the
-types that our own messages have.
+kombu and Celery trust what is in a list. One malformed entry crashes a worker, returns to the list as the worker dies,
+and crashes the next one. Other entries run Celery's own tasks or wait for a forged time. The entries that pass this
+check therefore have the same types as our own messages everywhere.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class _FaultError(Exception):
 
 
 def fault_of(queue: str, entry: bytes) -> str:
-    """What is wrong with an entry of `queue`, '' when nothing is. Executes and unpickles nothing."""
+    """What is wrong with an entry of `queue`, or '' if it is valid. Never executes or unpickles anything."""
     try:
         message = _mapping(_parsed(entry, "the message"), "the message")
         _check_properties(_mapping(message.get("properties"), "its properties"), queue)
@@ -49,9 +49,9 @@ def _parsed(text: bytes, what: str) -> Any:
 
 
 def _plain(mapping: dict[str, Any]) -> dict[str, Any]:
-    """kombu would make such a mapping into a value of another type."""
+    """Reject a mapping that kombu would convert to a value of another type."""
     if mapping.keys() == {"__type__", "__value__"}:
-        raise ValueError("it holds a value of a type of kombu's own")
+        raise ValueError("it contains a value of one of kombu's own types")
     return mapping
 
 
@@ -65,7 +65,7 @@ def _check_properties(properties: dict[str, Any], queue: str) -> None:
     _require(_is_text(properties.get("delivery_tag")), "it has no delivery tag")
     delivery = _mapping(properties.get("delivery_info"), "its delivery information")
     _require(isinstance(delivery.get("exchange"), str), "its delivery information names no exchange")
-    # A signature holds for one queue; and it is here that a message goes back to when its worker dies.
+    # A signature is valid for one queue, and a message returns to this queue when its worker dies.
     _require(delivery.get("routing_key") == queue, f"it was written for another queue than {queue}")
     _require(properties.get("body_encoding") == "base64", "its body is not in base64")
     for name in _TEXT_PROPERTIES:
@@ -103,7 +103,7 @@ def _check_body(body: Any) -> None:
     if not isinstance(body, list) or len(body) != 3:
         raise _FaultError("its body is not arguments, parameters and chain")
     arguments, parameters, embedded = body
-    _require(isinstance(arguments, list) and len(arguments) == 1, "it has not one positional argument")
+    _require(isinstance(arguments, list) and len(arguments) == 1, "it does not have exactly one positional argument")
     _mapping(parameters, "its keyword arguments")
     embedded = _mapping(embedded, "what comes after it")
     for name in ("callbacks", "errbacks", "chord"):
@@ -115,13 +115,14 @@ def _check_body(body: Any) -> None:
 
 
 def _check_link(link: dict[str, Any]) -> None:
-    """What comes next is a message of its own and looked at again then; here only what Celery does to send it."""
+    """Check only what Celery reads to send the link: it then becomes a message and is checked itself."""
     _require(link.get("task") == TASK_NAME and not link.get("subtask_type"), "a link of its chain is another task")
     _require(isinstance(link.get("args"), list | None), "the arguments of a link of its chain are not a list")
     _mapping(link.get("kwargs"), "the parameters of a link of its chain")
     options = _mapping(link.get("options"), "the options of a link of its chain")
     _require(
-        all(isinstance(value, str | bool | None) for value in options.values()), "a link of its chain has odd options"
+        all(isinstance(value, str | bool | None) for value in options.values()),
+        "a link of its chain has an option of the wrong type",
     )
 
 

@@ -18,7 +18,7 @@ from pipeline_queue.cli.printing import harmless, one_line, within_width
 from pipeline_queue.client import Client
 from pipeline_queue.contract.records import RunRecord
 from pipeline_queue.contract.states import FailureGroup
-from pipeline_queue.contract.wording import counted
+from pipeline_queue.contract.wording import counted, rounded_duration
 from pipeline_queue.reporting.sweeps import ENDED_SWEEP, SweepReport
 
 _POLL_SECONDS = 0.2
@@ -65,8 +65,8 @@ def steps_line(report: SweepReport) -> str:
 def left_text(report: SweepReport) -> str:
     """`2 min 10 s to 4 min 0 s left`, `about 3 min left`, or empty if unknown."""
     if report.seconds_left_range is None:
-        return f"about {_duration(report.seconds_left)} left" if report.seconds_left else ""
-    least, most = map(_duration, report.seconds_left_range)
+        return f"about {rounded_duration(report.seconds_left)} left" if report.seconds_left else ""
+    least, most = map(rounded_duration, report.seconds_left_range)
     return f"about {most} left" if least == most else f"{least} to {most} left"
 
 
@@ -278,11 +278,3 @@ def _watch_plain(client: Client, sweep: str) -> SweepReport:
 
 def _failed(report: SweepReport) -> str:
     return f"{report.counts['failed']:,} failed" if report.counts["failed"] else ""
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,4 +1,4 @@
-"""Numbers in sentences: `1 run`, `2,000 runs`, `1.5 GiB`."""
+"""Numbers in sentences: `1 run`, `2,000 runs`, `1.5 GiB`, `15 min`."""
 
 from __future__ import annotations
 
@@ -30,3 +30,18 @@ def size_text(size_bytes: float) -> str:
             break
         size, unit = size / 1024, larger
     return f"{size:.1f} {unit}" if size < 9.95 else f"{size:,.0f} {unit}"
+
+
+def exact_duration(seconds: float) -> str:
+    """`90 s`, `15 min`, `2 h`: the shortest exact form."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:g} {unit}"
+    return f"{seconds:g} s"
+
+
+def rounded_duration(seconds: float) -> str:
+    """`12 s`, `3 min 12 s`, `2 h 5 min`: to the second, and above an hour to the minute."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

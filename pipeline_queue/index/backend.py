@@ -1,4 +1,4 @@
-"""The broker's index and the storage of one client, each opened when it is first needed."""
+"""Opens one client's index and storage, each on first use."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Backend:
         return self.run_index
 
     def writable(self) -> Storage:
-        """The storage, created once if it is new; it must be the broker's own. Raises BrokerError and StorageError."""
+        """The storage, created if missing; it must belong to the broker. Raises BrokerError and StorageError."""
         if self._opened is None:
             self._opened = open_storage(self.root, self.run_index) if self.run_index else Storage.open(self.root)
         return self._opened
 
     def readable(self) -> Storage:
-        """The storage. Raises NotFoundError when there is none and no broker to create one for."""
+        """The storage. Raises NotFoundError if there is no storage and no broker to create one for."""
         storage = Storage(self.root)
         if storage.is_made():
             return storage

@@ -1,6 +1,6 @@
-"""Tells live workers to serve more queues, from any process: needs no Celery application, and so changes nothing there.
+"""Tells live workers to serve more queues, from any process and without a Celery application.
 
-Celery keeps one limit of connections for a process; an application of ours would set it for the applications of others.
+Celery has one connection limit per process; an application of ours would change it for other applications.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _TRANSPORT_OPTIONS = {
 
 
 def serve_queues(broker_url: str, queues: Iterable[str]) -> None:
-    """Has every live worker of that broker that may be told so serve these queues too. Raises BrokerError."""
+    """Make every live worker of the broker that accepts such commands serve these queues too. Raises BrokerError."""
     from kombu import Connection
     from kombu.exceptions import OperationalError
     from kombu.pidbox import Mailbox

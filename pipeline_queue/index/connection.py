@@ -1,4 +1,4 @@
-"""The one way to a Redis connection: the broker's URL -> a client whose errors are ours."""
+"""Connects to Redis, the only place that does: the broker's URL -> a client, whose errors become BrokerError."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _TIMEOUT_SECONDS = 5.0
 
 
 def connect(broker_url: str, timeout_seconds: float = _TIMEOUT_SECONDS) -> MendingRedis:
-    """A client of its own connection pool; nothing is sent yet.
+    """Create a client with its own connection pool; sends nothing yet.
 
-    Bytes that are no UTF-8 come as lone surrogates, and go back as the bytes that they were: one such entry would end
-    every reading of its key otherwise.
+    Bytes that are not UTF-8 become lone surrogates when read, and the original bytes when written. Otherwise one such
+    entry would make every read of its key fail.
     """
     from redis.backoff import ExponentialBackoff
     from redis.retry import Retry
@@ -48,7 +48,7 @@ def server_time(redis: Redis) -> float:
 
 
 def answers(broker_url: str) -> bool:
-    """Whether a server is there and lets us in."""
+    """Whether a server responds and accepts our credentials."""
     from redis.exceptions import RedisError
 
     client = connect(broker_url, timeout_seconds=1.0)
@@ -63,7 +63,7 @@ def answers(broker_url: str) -> bool:
 
 @contextmanager
 def broker_errors(broker_url: str) -> Iterator[None]:
-    """Turns redis-py's exceptions into BrokerError with the address and what to do."""
+    """Turn redis-py's exceptions into BrokerError, with the broker's address and the remedy."""
     from redis.exceptions import ConnectionError, RedisError
 
     try:
@@ -79,10 +79,10 @@ def broker_errors(broker_url: str) -> Iterator[None]:
 
 
 def check_access(broker_url: str, commands: Sequence[Sequence[str]]) -> None:
-    """Sends commands that change nothing, to see whether this user may.
+    """Send commands without effect, to check that this user may run them.
 
-    Raises BrokerError for a refusal that waiting does not mend: of the password, the certificate or a command. Whether
-    the server is there is not what this asks.
+    Raises BrokerError for a lasting error: a rejected password, certificate or command. Does not raise when the server
+    is unreachable.
     """
     from redis.exceptions import RedisError
 
@@ -102,7 +102,7 @@ def check_access(broker_url: str, commands: Sequence[Sequence[str]]) -> None:
 
 
 def _refusal(error: Exception) -> str:
-    """What is to be done about a refusal that waiting does not mend, '' for any other error."""
+    """Cause and remedy of an error that waiting does not fix, or '' for any other error."""
     from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError
 
     if isinstance(error, NoPermissionError):
@@ -127,5 +127,5 @@ def _as_redis_url(url: str) -> str:
         return url
     query = parse_qs(parts.query)
     database = query.get("virtual_host", ["0"])[0]
-    # Not by urlunsplit: it leaves out the slashes of an empty host.
+    # Not urlunsplit: it omits the slashes of an empty host.
     return f"unix://{parts.netloc}{parts.path}?{urlencode({'db': database})}"

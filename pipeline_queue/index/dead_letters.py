@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
 MAX_ROWS = 500
-"""The oldest go first."""
+"""Older rows are dropped."""
 MAX_PAYLOAD_BYTES = 2000
 _MAX_TEXT_BYTES = 400
 _VERSION = 1
@@ -23,7 +23,7 @@ _VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One refused message. All texts are printable; `size_bytes` is the whole message's, `payload` its beginning."""
+    """One rejected message. All texts are printable; `size_bytes` is the whole message's, `payload` its beginning."""
 
     at: float
     reason: str
@@ -58,13 +58,13 @@ class DeadLetters:
             return self._redis.llen(keys.DEAD)
 
     def latest(self, most: int = MAX_ROWS) -> list[DeadLetter]:
-        """The newest first. Rows that another version wrote, or that cannot be read, are left out."""
+        """The newest first. Skips unreadable rows and rows of other versions."""
         with broker_errors(self._url):
             rows = cast(list[str], self._redis.lrange(keys.DEAD, 0, most - 1))
         return [message for message in decoding.readable(keys.DEAD, rows, _message)[0] if message is not None]
 
     def clear(self) -> int:
-        """Removes all; how many they were."""
+        """Delete all rows; returns how many there were."""
         with broker_errors(self._url):
             pipe = self._redis.pipeline()
             pipe.llen(keys.DEAD)

@@ -1,7 +1,7 @@
-"""What is read from our own keys of Redis, checked: a function for each kind. Others may have written there.
+"""Checks what we read from our own Redis keys, because others may have written there; one function per kind of value.
 
-What cannot be ours raises GarbageError, or is left out of what a function gives back; whoever reads drops it with one
-line in the log and goes on. The lines say where something was and what was wrong with it, never what it was.
+A function raises GarbageError for a value that cannot be ours, or omits it from its result. The caller drops the value,
+logs one line and continues. The line names the key and the fault, never the content.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 MAX_ROW_BYTES = 64 * 1024
-"""Of a row of JSON: a worker's, or one of the dead list."""
+"""Of a row of JSON, of a worker or a dead letter."""
 _MAX_TEXT = 4096
 _MAX_NAME = 300
 _MAX_LIST = 1000
 _MAX_COUNT = 10**10
 _MAX_MILLISECONDS = 10**14
-"""Of a time: some thousand years."""
+"""Of a time: about three thousand years."""
 _NUMBER = re.compile(r"-?[0-9]{1,16}(\.[0-9]+)?", re.ASCII)
 _WHOLE = re.compile(r"-?[0-9]{1,15}", re.ASCII)
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
@@ -42,28 +42,28 @@ _ALLOTTED = ("queued", "started")
 
 
 class GarbageError(ValueError):
-    """What was read is nothing that we write; the text says what is wrong, without what it is."""
+    """We never write such a value; the text names the fault without showing the value."""
 
 
 def is_text(value: object, max_characters: int = _MAX_TEXT) -> bool:
-    """Whether it is text of this length that holds no bytes that were no UTF-8."""
+    """Whether it is a text of at most this length, decoded entirely from valid UTF-8."""
     if not isinstance(value, str) or len(value) > max_characters:
         return False
     return not any("\ud800" <= one <= "\udfff" for one in value)
 
 
 def printable(text: str) -> str:
-    """The text on one line, with what a terminal would obey written as an escape."""
+    """The text on one line, with control characters escaped."""
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def describe_key(key: str) -> str:
-    """A key's name as a log line may hold it."""
+    """A key's name in a form that is safe in a log line."""
     return printable(key[:_MAX_NAME])
 
 
 def readable(key: str, entries: Iterable[str], decode: Callable[[str], _T]) -> tuple[list[_T], list[str]]:
-    """What the entries of a key mean, and those that mean nothing; the caller removes them. One line in the log."""
+    """Decode a key's entries; returns the values, and the garbage for the caller to remove. Logs one line."""
     found: list[_T] = []
     garbage: list[str] = []
     reasons: set[str] = set()
@@ -79,7 +79,7 @@ def readable(key: str, entries: Iterable[str], decode: Callable[[str], _T]) -> t
 
 
 def sweep_name(member: str) -> str:
-    """A sweep's id. As all of these, raises GarbageError."""
+    """A sweep's id. Raises GarbageError, as do the functions below."""
     if not is_sweep_id(member):
         raise GarbageError("not the name of a sweep")
     return member
@@ -109,19 +109,19 @@ def index_in_sweep(member: str) -> int:
 
 
 def storage_token(value: str) -> str:
-    """What names a storage."""
+    """A storage's token."""
     if not _STORAGE_TOKEN.fullmatch(value):
         raise GarbageError("not the token of a storage")
     return value
 
 
 def is_count(text: str) -> bool:
-    """Whether it is a whole number from 0."""
+    """Whether it is a whole number >= 0."""
     return bool(_WHOLE.fullmatch(text)) and not text.startswith("-")
 
 
 def check_run_hash(fields: Mapping[str, str]) -> None:
-    """The fields of a run that we calculate with, or tell as words; a hash without `state` is of a run that is gone."""
+    """Check a run's fields that we calculate with or show; a hash without `state` belongs to a run that is gone."""
     _check_choice(fields, "state", get_args(RunState))
     _check_choice(fields, "allotted", _ALLOTTED)
     _check_numbers(fields, _TIMES, 0, _MAX_MILLISECONDS)
@@ -140,7 +140,7 @@ def check_run_hash(fields: Mapping[str, str]) -> None:
 
 
 def check_sweep_hash(fields: Mapping[str, str]) -> None:
-    """The fields of a sweep; whether its counts can be true together is another question."""
+    """Check the fields of a sweep. Does not check whether its counts are consistent (see LiveSweep.adds_up)."""
     _require("state" in fields and "created" in fields, "a sweep without state or time")
     _check_choice(fields, "state", _SWEEP_STATES)
     for name in _COUNTS:
@@ -155,7 +155,7 @@ def check_sweep_hash(fields: Mapping[str, str]) -> None:
 
 
 def json_row(text: str) -> dict[str, Any]:
-    """A row of JSON with a version; larger ones are not even parsed."""
+    """Parse a row of JSON with a version; does not parse rows over MAX_ROW_BYTES."""
     if len(text) > MAX_ROW_BYTES:
         raise GarbageError(f"more than {MAX_ROW_BYTES} bytes")
     try:
@@ -184,7 +184,7 @@ def texts_of(row: Mapping[str, Any], name: str, default: tuple[str, ...] | None 
 
 
 def count_of(row: Mapping[str, Any], name: str, default: int | None = None) -> int:
-    """A whole number from 0 of a row."""
+    """A whole number >= 0 of a row."""
     value = row.get(name, default)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MAX_COUNT * 1000:
         raise GarbageError(f"{name} is no number from 0")
@@ -206,7 +206,7 @@ def _check_choice(fields: Mapping[str, str], name: str, choices: tuple[str, ...]
 def _check_numbers(fields: Mapping[str, str], names: Iterable[str], least: float, most: float) -> None:
     for name in names:
         text = fields.get(name)
-        if text:  # there may be none, as an exit code
+        if text:  # may be empty, as an exit code is
             is_one = bool(_NUMBER.fullmatch(text)) and least <= float(text) <= most
             _require(is_one, f"{name.rpartition('|')[2]} is no number that it can be")
 

@@ -1,4 +1,4 @@
-"""The names of everything kept in Redis, written once; version 1."""
+"""Defines the names of all our Redis keys, in one place; version 1."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ TOKEN = f"{_PREFIX}token"
 WORKERS = f"{_PREFIX}workers"
 RECONCILER = f"{_PREFIX}reconciler"
 SERVER = f"{_PREFIX}server"
-"""The run id of the server for which everything here was last made complete from the storage."""
+"""The run id of the server that was last filled completely from the storage."""
 SWEEPS = f"{_PREFIX}sweeps"
 SUBMITTED = f"{_PREFIX}submitted"
-"""Sweeps that a submitter is about to commit and make known, by time."""
+"""Sweeps that a submitter is about to commit and open, by time."""
 DEAD = f"{_PREFIX}dead"
 STORAGE = f"{_PREFIX}storage"
 """The token of the one storage that belongs to this broker."""
 
 
 def filling_key(mark: str) -> str:
-    """Is there while somebody makes the server complete, unless it is emptied meanwhile."""
+    """Exists while a process fills the server from the storage, unless the server is flushed in the meantime."""
     return f"{_PREFIX}filling:{mark}"
 
 
 def forgotten_key(sweep: str) -> str:
-    """Is there for a while after a sweep was removed: messages of it may come late."""
+    """Exists for a while after a sweep was removed, because its messages may arrive late."""
     return f"{_PREFIX}forgotten:{sweep}"
 
 
@@ -37,14 +37,14 @@ def run_key(run: RunId) -> str:
 
 
 RUNS = f"{_PREFIX}run:"
-"""What the names of all run hashes begin with; the run's id follows."""
+"""Prefix of the names of all run hashes; the run's id follows."""
 
 EVERY_SWEEP = "*"
-"""As a scope of shared steps, instead of a sweep: not the name of one."""
+"""The scope of steps shared by all sweeps; cannot be the name of a sweep."""
 
 
 def runs_of(sweep: str) -> str:
-    """What the names of all run hashes of a sweep begin with; the index follows."""
+    """Prefix of the names of a sweep's run hashes; the index follows."""
     return f"{_PREFIX}run:{sweep}."
 
 
@@ -69,7 +69,7 @@ def shared_failures_key(sweep: str) -> str:
 
 
 def reopened_key(sweep: str) -> str:
-    """A bitmap: the indexes of runs that wait to be taken into the window again."""
+    """A bitmap: the indexes of runs that wait to be allotted again."""
     return f"{_PREFIX}redo:{sweep}"
 
 
@@ -106,29 +106,29 @@ _PROBES: dict[str, tuple[str, ...]] = {
 
 
 def probe_of(key: str) -> tuple[str, ...]:
-    """A command that changes nothing, which Redis answers for a key of the type that we give it and for no other.
+    """A command without effect that succeeds only if the key has the type that we give it.
 
-    Without the key, which comes after its first word. The rules of documented users allow it.
+    The result omits the key, which belongs after the first word. The documented ACL rules allow the command.
     """
     if key in _PROBES:
         return _PROBES[key]
     if key.startswith("_kombu.binding."):
         return ("SREM", "")
     kind = next((kind for kind in _PROBES if kind.endswith(":") and key.startswith(kind)), "")
-    return _PROBES.get(kind, ("LLEN",))  # the dead list, and those of queues
+    return _PROBES.get(kind, ("LLEN",))  # the dead letters and the queues' lists
 
 
 def dropped_with(key: str) -> tuple[str, ...]:
-    """The keys that go when this one cannot be read, itself first: they make no sense without it, and are made again.
+    """The keys to drop when this one is unreadable, itself first: the others are useless without it, and are rebuilt.
 
-    A sweep without its hash is restored from the storage by whoever looks after it; the storage is searched for
-    sweeps when the server is not said to be complete.
+    The sweep monitor restores a sweep without its hash from the storage. Recovery searches the storage for sweeps when
+    the server is not marked as complete.
     """
     if key in (SWEEPS, SUBMITTED):
         return key, SERVER
     kind = next((kind for kind in _OF_A_SWEEP if key.startswith(kind)), "")
     if not kind:
         return (key,)
-    # Which runs of a sweep are in flight and how many have ended is known together, or not at all.
+    # A sweep's runs in flight and its counts of ended runs are only useful together.
     sweep = key.removeprefix(kind)
     return sweep_key(sweep), flight_key(sweep), reopened_key(sweep)

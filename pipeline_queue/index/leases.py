@@ -1,4 +1,4 @@
-"""What a claim answers and how an attempt ended, as the index keeps it: leases, refusals and endings."""
+"""Values of a claim's answer and an attempt's end, as the index keeps them: leases, refusals and endings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline_queue.contract.states import RunState, StepState
 
 LEASE_SECONDS = 15.0
 MAX_DEATHS = 3
-"""Infrastructure deaths of one step after which it is given up."""
+"""Infrastructure deaths of one step after which it fails for good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +24,17 @@ class Lease:
     token: str
     failures: int
     wants_more: bool = False
-    """The claim began a run of a sweep that is to take more into its window."""
+    """The claim began a run, and its sweep should take more runs into its window."""
     leads: tuple[str, str] | None = None
-    """Scope and name of the shared step that it executes."""
+    """Scope and name of the shared step that the run executes."""
     handed_on: int = 0
-    """How often it was left to another worker to say whether the step or its machine failed."""
+    """How often another worker had to retry the step, to determine whether the step or the machine was at fault."""
     failed_on: tuple[str, ...] = ()
-    """Workers (`name@host`) or hosts (`@host`) on which it failed, as far as they are to be avoided."""
+    """Workers (`name@host`) or hosts (`@host`) on which the step failed and which should avoid it."""
 
     @classmethod
     def decided(cls, run: RunId, step: str) -> Lease:
-        """Stands for no lease: records what the storage has decided already."""
+        """A stand-in for a lease, for recording what the storage has already decided."""
         return cls(run, step, attempt=0, token="*", failures=0)  # noqa: S106 - no password
 
 
@@ -45,9 +45,9 @@ class Refusal:
     reason: Literal["published", "elsewhere", "cancelled", "ended", "waiting", "exhausted", "avoided"]
     detail: str = ""
     failed_on: tuple[str, ...] = ()
-    """Of a step that this worker is to leave to others: where it failed; it is due again in a moment."""
+    """For a step that this worker should leave to others: where it failed. The step is due again shortly."""
     since_seconds: float | None = None
-    """How long ago it was published or had ended, as far as the index says; 0 when only the index can say so."""
+    """How long ago it was published or ended, if the index knows; 0 when only the index knows of the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,22 +63,22 @@ class Ending:
     deaths: int = 0
     retry_seconds: float = 0.0
     cause: str = ""
-    """What failures of a sweep are grouped by."""
+    """The text by which a sweep's failures are grouped."""
     published: int = 0
-    """How many of the run's first steps are published, 0 when this says nothing of it."""
+    """How many of the run's first steps are published; 0 when not stated."""
     metrics: Mapping[str, float] = field(default_factory=dict)
-    """Of the whole run, when it has succeeded."""
+    """The whole run's metrics, when it has succeeded."""
     is_unwritten: bool = False
-    """The storage does not say so, and could not be made to: only remembered here, for long."""
+    """The end could not be written to the storage; only the index remembers it, for a long time."""
     handed_on: int = 0
-    """1 when another worker is to say whether the step or this machine failed."""
+    """1 when another worker must retry the step, to determine whether the step or this machine was at fault."""
     avoid: tuple[str, ...] = ()
     """Workers or hosts that leave the next attempt to others, for `avoid_seconds`."""
     avoid_seconds: float = 0.0
 
 
 def read_answer(run: RunId, step: str, leads: tuple[str, str] | None, reply: Sequence[Any]) -> Lease | Refusal:
-    """What `lua/claim.lua` answered."""
+    """Decode the reply of `lua/claim.lua`."""
     answer, *rest = reply
     if answer == "run":
         number, token, failures, wants_more, handed_on, failed_on = rest

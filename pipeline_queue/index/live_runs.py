@@ -1,4 +1,4 @@
-"""A run and its steps as the index knows them: the fields of a run's hash -> a value."""
+"""Decodes the fields of a run's hash into a value: the run and its steps as the index knows them."""
 
 from __future__ import annotations
 

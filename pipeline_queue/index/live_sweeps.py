@@ -1,4 +1,4 @@
-"""A sweep as the index knows it: what opens one, and the fields of its hash -> a value."""
+"""Values of a sweep in the index: what opens it, what it allots, and the decoded fields of its hash."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SweepState = Literal["running", "paused", "stopped", "cancelled"]
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What a sweep starts from; the counts are not 0 when it is restored from the storage."""
+    """A sweep's initial values; the counts are not 0 when it is restored from the storage."""
 
     sweep: str
     total: int
@@ -32,7 +32,7 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class Allotment:
-    """Runs taken into a sweep's window: those that may have begun before, and those that have not."""
+    """Runs taken into a sweep's window: those that may have begun before, and new ones."""
 
     again: tuple[RunId, ...]
     fresh: tuple[RunId, ...]
@@ -67,19 +67,19 @@ class LiveSweep:
     """Shared step -> how many runs wait for another's execution of it."""
     max_parallel: int | None = None
     took_seconds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    """Step -> how long the last that were published held their slots, the newest first."""
+    """Step -> how long its most recently published attempts held their slots, newest first."""
     metrics: Mapping[str, MetricSpan] = field(default_factory=dict)
-    """Of its succeeded runs, in the order they first occurred."""
+    """Metrics of its succeeded runs, in the order in which they first occurred."""
     measured: int = 0
-    """How many succeeded runs `metrics` are of; fewer than have succeeded when the server forgot some."""
+    """How many succeeded runs `metrics` covers; fewer than have succeeded when the server lost some."""
     unseen_seconds: float | None = None
-    """How long ago `untracked` last asked about the run in flight whose turn it is; None when none is in flight."""
+    """How long ago `untracked` last checked the run in flight that is next; None when none is in flight."""
 
     @property
     def adds_up(self) -> bool:
-        """Whether its counts can be true; a server with an older memory may have some that cannot.
+        """Whether its counts are consistent; a server that came back with older data may have inconsistent ones.
 
-        Of a sweep that is restored while its runs end some may be missing, which shows when it has ended.
+        Counts may be missing if runs end while the sweep is being restored; this shows once the sweep has ended.
         """
         ended = self.succeeded + self.failed + self.cancelled
         least = min(
@@ -90,7 +90,7 @@ class LiveSweep:
 
     @property
     def stands_still(self) -> bool:
-        """Whether nothing is left that could end it: what is counted here was never true, or somewhere else."""
+        """Whether nothing is left that could end it, because its counts are wrong or belong to another server."""
         if self.ended_at is not None:
             return False
         if self.flight:
@@ -99,13 +99,13 @@ class LiveSweep:
 
     @property
     def has_more(self) -> bool:
-        """Whether runs of it have yet to be taken into its window."""
+        """Whether some of its runs have yet to be taken into its window."""
         return self.cursor < self.total or self.reopened > 0
 
 
 @dataclass(frozen=True, slots=True)
 class LiveProgress:
-    """How far a sweep's runs in flight are. `published`: how many of their first steps -> how many runs."""
+    """Progress of a sweep's runs in flight. `published`: number of first steps published -> number of runs."""
 
     retrying: int
     published: Mapping[int, int]
@@ -121,9 +121,9 @@ def live_sweep(
     waiting: Mapping[str, int],
     longest_since: float | None,
 ) -> LiveSweep:
-    """`longest_since`: when the run in flight was last asked about whose turn it is, None when none is in flight.
+    """Decode a sweep. `longest_since`: when the next run in flight was last checked, None when none is in flight.
 
-    The fields are those that `decoding.check_sweep_hash` lets through.
+    The fields must have passed `decoding.check_sweep_hash`.
     """
     return LiveSweep(
         state=fields["state"],  # type: ignore[arg-type]
@@ -170,7 +170,7 @@ def _metrics(fields: Mapping[str, str]) -> dict[str, MetricSpan]:
 
 
 def _causes(fields: Mapping[str, str]) -> tuple[FailureGroup, ...]:
-    """What is shared of a cause is counted apart from what was executed, and shown with it."""
+    """Redis counts the shared failures of a cause separately from the executed ones; this merges both."""
     groups: dict[str, FailureGroup] = {}
     for name, count in fields.items():
         if name.startswith("example|") or not decoding.is_count(count) or not decoding.is_text(name):

@@ -1,8 +1,8 @@
-"""A Redis client that drops a key which cannot be ours, and asks again: what is kept there can be made again.
+"""A Redis client that drops a key which cannot be ours and retries the command: the index can be rebuilt.
 
-A key of the wrong type, or a hash whose fields are no numbers where ours are, makes every command and script fail that
-uses it, until somebody removes it. The index is disposable: what is dropped is filled again by the next message, by
-the sweep monitor, or by the recovery of a server that was emptied.
+A key of the wrong type, or a hash with text in a numeric field, makes every command and script that uses it fail until
+it is deleted. The index is disposable: the next message, the sweep monitor or the recovery of a flushed server writes
+the dropped data again.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from pipeline_queue.index.scripts import script
 logger = logging.getLogger(__name__)
 
 _MAX_DROPPED_KEYS = 8
-"""For one command; a script uses no more at a time."""
+"""Per command; no script uses more keys at a time."""
 _WRONG_TYPE = "wrong type"
 _NAMED = re.compile(r"GARBAGE (TYPE|NUMBER) (\S+)")
-"""How our scripts say which key it is."""
+"""The errors in which our scripts name the key at fault."""
 _LUA_FAULTS = ("attempt to ", "bad argument #", "number has no integer representation")
 
 
 class MendingRedis(Redis):
-    """Redis-py's client, and its pipelines."""
+    """redis-py's client and pipelines, which drop garbage and retry."""
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         for _ in range(_MAX_DROPPED_KEYS):
@@ -48,16 +48,16 @@ class MendingRedis(Redis):
         return made
 
     def drop_garbage(self, command: Sequence[Any], error: Exception) -> bool:
-        """Whether something made the command fail that is gone now; then it is worth being tried again."""
+        """Drop the garbage that made the command fail. True if there was any; then the command is worth a retry."""
         found = self._garbage(command, str(error))
         for key, reason in found.items():
             if reason == _WRONG_TYPE and not self._drop_wrong_type(key):
-                continue  # somebody else was faster, and it may hold what is ours again
+                continue  # another client was faster, and the key may hold our data again
             self.drop_key(key, reason)
         return bool(found)
 
     def drop_key(self, key: str, reason: str) -> None:
-        """Removes a key that holds nothing of ours, and says so."""
+        """Delete a key that does not hold our data, and log it."""
         logger.warning("drop key=%s: %s", describe_key(key), reason)
         self.drop_keys([key])
 
@@ -67,7 +67,7 @@ class MendingRedis(Redis):
         return bool(run("EVALSHA", loaded, 1, key, *keys.probe_of(key)))  # type: ignore[no-untyped-call]
 
     def drop_keys(self, garbage: Iterable[str]) -> None:
-        """Removes keys, and what of the index cannot stand without them."""
+        """Delete keys, and the parts of the index that are useless without them."""
         dropped = {one for key in garbage for one in keys.dropped_with(key)}
         if dropped:
             super().execute_command("DEL", *sorted(dropped))  # type: ignore[no-untyped-call]
@@ -84,7 +84,7 @@ class MendingRedis(Redis):
         return {}
 
     def _unreadable(self, names: Iterable[str]) -> dict[str, str]:
-        """Of the keys of a script that stumbled, those that hold what ours never do."""
+        """Of a failed script's keys, those whose content cannot be ours -> what is wrong with it."""
         found: dict[str, str] = {}
         for key in names:
             check = check_run_hash if keys.is_run_hash(key) else check_sweep_hash if keys.is_sweep_hash(key) else None
@@ -107,7 +107,7 @@ class _MendingPipeline(Pipeline):
         results = super().execute(raise_on_error=False)
         for position, (result, (args, options)) in enumerate(zip(results, commands, strict=False)):
             if isinstance(result, ResponseError) and str(result).startswith("WRONGTYPE"):
-                # By itself: a command before may have mended it.
+                # Retry this command alone: an earlier one may already have dropped the key.
                 results[position] = self.mender.execute_command(*args, **options)
             elif isinstance(result, Exception) and raise_on_error:
                 raise result

@@ -1,7 +1,7 @@
-"""The live index of runs in Redis: the only reader and writer of it.
+"""Reads and writes the live index of runs in Redis; no other module does.
 
-It can be lost at any time: the storage is the truth, and what is missing here is written again when
-the run is enqueued next.
+The index can be lost at any time. The storage is the truth, and the index's entries are written again when the run is
+enqueued next.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ _AVOIDED_SECONDS = 0.5
 """Until a step that a worker leaves to others is enqueued again."""
 _MAX_LEASE_SECONDS = 4 * LEASE_SECONDS
 _MAX_DELAY_SECONDS = 3600.0
-"""A lease or retry that would take longer is due at once."""
+"""A lease or retry whose time lies further ahead is due at once."""
 _MAX_DUE = 200
 _MAX_SENT = 200
 """How many messages go to Redis in one transaction."""
 
 
 class RunIndex:
-    """The live view of runs in Redis. Thread-safe; what talks to Redis raises BrokerError when that fails."""
+    """The live view of runs in Redis. Thread-safe. Methods that use Redis raise BrokerError when Redis fails."""
 
     def __init__(self, broker_url: str, timeout_seconds: float = 5.0, signing_key: SigningKey | None = None) -> None:
-        """`signing_key` signs what is sent through it."""
+        """`signing_key` signs the messages that are sent through this index."""
         self._url = broker_url
         self.signing_key = signing_key
         self._redis = connect(broker_url, timeout_seconds)
@@ -76,13 +76,13 @@ class RunIndex:
         self._redis.close()
 
     def ping(self) -> dict[str, Any]:
-        """Redis' own `INFO`, as doctor needs it."""
+        """Redis' `INFO`, for `doctor`."""
         with broker_errors(self._url):
             info: dict[str, Any] = self._redis.info()
             return info
 
     def configuration(self, name: str) -> str | None:
-        """One `CONFIG GET`, None where the server does not tell."""
+        """The value of one `CONFIG GET`; None if the server denies it."""
         from redis.exceptions import ResponseError
 
         with broker_errors(self._url):
@@ -97,13 +97,13 @@ class RunIndex:
             return server_time(self._redis)
 
     def close_run(self, run: RunId, state: RunState) -> None:
-        """Notes that a run has ended on the storage, when whoever ended it could not say so here."""
+        """Record that a run has ended on the storage, when the process that ended it could not record it here."""
         with broker_errors(self._url):
             names = [keys.run_key(run), keys.ACTIVE, *_sweep_keys(run.sweep)]
             self._close(keys=names, args=[str(run), state, REMEMBER_ENDED_SECONDS])
 
     def forget_run(self, run: RunId) -> None:
-        """Drops all that is known of a run that is not on the storage."""
+        """Delete everything about a run that is not on the storage."""
         with broker_errors(self._url):
             pipe = self._redis.pipeline(transaction=False)
             pipe.delete(keys.run_key(run))
@@ -111,7 +111,7 @@ class RunIndex:
             pipe.execute()
 
     def active(self) -> int:
-        """How many runs are in flight; at least one for every sweep that has not ended."""
+        """How many runs are in flight; at least the number of unended sweeps."""
         with broker_errors(self._url):
             pipe = self._redis.pipeline(transaction=False)
             pipe.scard(keys.ACTIVE)
@@ -130,9 +130,9 @@ class RunIndex:
     ) -> Lease | Refusal:
         """The lease for one more attempt, or why not.
 
-        `holder` names this very claim, so that one whose answer was lost can be made again; `attempts` is how many
-        the storage knows of, for when Redis has forgotten them; `leads` the shared step that it is for;
-        `is_for_anybody`: also for a worker that was to leave it to others.
+        `holder` identifies this claim, so that it can be repeated when its answer was lost. `attempts` is how many
+        the storage knows of, in case Redis has lost them. `leads` is the shared step that the run executes.
+        `is_for_anybody` also grants the lease to a worker that should leave the step to others.
         """
         with broker_errors(self._url):
             reply = self._claim(
@@ -162,7 +162,7 @@ class RunIndex:
         return read_answer(run, step, leads, reply)
 
     def renew(self, leases: Sequence[Lease], worker: str = "") -> list[Literal["held", "cancelled", "lost"]]:
-        """One answer for each lease, in order; a server that was emptied notes them again as this worker's."""
+        """Extend leases; one answer per lease, in order. A flushed server records them again as this worker's."""
         if not leases:
             return []
         args: list[str | int] = [int(LEASE_SECONDS * 1000), worker, SHARED_SECONDS]
@@ -177,7 +177,7 @@ class RunIndex:
             try:
                 answers = self._renew(keys=names, args=args)
             except OutOfMemoryError:
-                # What runs goes on: only new work waits for memory.
+                # Running steps continue: only new work waits for memory.
                 answers = self._renew_when_full(keys=names, args=args)
             return answers
 
@@ -191,7 +191,7 @@ class RunIndex:
                 pipe.execute()
 
     def record(self, lease: Lease, ending: Ending, following: Message | None = None) -> bool:
-        """False when the lease is another's by now; then nothing was written. `following` is sent in the same step."""
+        """False if another claim now has the lease; nothing is written then. Sends `following` atomically with it."""
         with broker_errors(self._url):
             return bool(
                 self._record(
@@ -202,7 +202,7 @@ class RunIndex:
                         keys.RETRIES,
                         keys.ACTIVE,
                         *_sweep_keys(lease.run.sweep),
-                        following.list if following else keys.LEASES,  # never an empty name, which no ACL user may
+                        following.list if following else keys.LEASES,  # never an empty name, which ACL rules deny
                     ],
                     args=[
                         str(lease.run),
@@ -236,7 +236,7 @@ class RunIndex:
             )
 
     def cancel(self, run: RunId) -> Literal["ended", "running", "idle"]:
-        """Asks for a run's end; `idle` says that no step was running and it is cancelled now."""
+        """Request a run's cancellation; `idle`: no step was running, and the run is now cancelled."""
         with broker_errors(self._url):
             answer: Literal["ended", "running", "idle"] = self._cancel(
                 keys=[keys.run_key(run), keys.ACTIVE, *_sweep_keys(run.sweep)], args=[REMEMBER_ENDED_SECONDS, str(run)]
@@ -255,7 +255,7 @@ class RunIndex:
         return live_run(fields) if fields.get("state") else None
 
     def due(self) -> list[tuple[RunId, str]]:
-        """Steps whose retry is due or whose lease ran out, each at most once in 15 s."""
+        """Steps whose retry is due or whose lease has expired, each at most once in 15 s."""
         with broker_errors(self._url):
             longest = [int(seconds * 1000) for seconds in (_MAX_LEASE_SECONDS, _MAX_DELAY_SECONDS)]
             args = [int(_PUT_OFF_SECONDS * 1000), _MAX_DUE, *longest]
@@ -267,13 +267,13 @@ class RunIndex:
         return due
 
     def enqueue_later(self, run: RunId, step: str, seconds: float) -> None:
-        """Has the reconciler enqueue the run after this time, unless it is to do so sooner."""
+        """Make the reconciler enqueue the run after this time, unless it is already due to do so sooner."""
         with broker_errors(self._url):
             member, due = f"{run} {step}", int((self.time() + seconds) * 1000)
             self._redis.zadd(keys.RETRIES, {member: due}, lt=True)
 
     def forget_due(self, run: RunId, step: str) -> None:
-        """The step needs no message any more."""
+        """Remove the step's lease and retry: it needs no further message."""
         member = f"{run} {step}"
         with broker_errors(self._url):
             pipe = self._redis.pipeline(transaction=False)
@@ -282,7 +282,7 @@ class RunIndex:
             pipe.execute()
 
     def _thread_client(self) -> Redis:
-        """With a connection that this thread keeps: redis-py's pool costs a third of a command."""
+        """A client whose connection this thread keeps: redis-py's pool takes a third of a command's time."""
         if not hasattr(self._own, "client"):
             self._own.client = type(self._redis)(
                 connection_pool=self._redis.connection_pool, single_connection_client=True

@@ -1,4 +1,4 @@
-"""What is noted of a whole server: whether it is complete, who acts as reconciler, and which storage is its own."""
+"""State of the whole server: whether it is complete, who is the active reconciler, and which storage belongs to it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _REMEMBER_FILLING_SECONDS = 24 * 3600
 
 @dataclass(frozen=True, slots=True)
 class Filling:
-    """One making of a server complete: its run id, and a mark that is in it until it is emptied."""
+    """One filling of a server from the storage: the server's run id, and a mark that is lost when it is flushed."""
 
     server: str
     mark: str
@@ -46,29 +46,29 @@ class ServerState:
             return bool(self._redis.exists(keys.SWEEPS, keys.SUBMITTED, keys.LEASES, keys.RETRIES))
 
     def is_complete(self) -> bool:
-        """Whether this server, since it was started, has been filled from the storage; not after it was emptied."""
+        """Whether this server has been filled from the storage since it last started or was flushed."""
         with broker_errors(self._url):
             return bool(self._redis.get(keys.SERVER) == self._server_id())
 
     def begin_filling(self) -> Filling:
-        """Everything unfinished on the storage is about to be made known here."""
+        """Begin to fill the server with everything that is unfinished on the storage."""
         with broker_errors(self._url):
             filling = Filling(self._server_id(), secrets.token_hex(8))
             self._redis.set(keys.filling_key(filling.mark), filling.server, ex=_REMEMBER_FILLING_SECONDS)
         return filling
 
     def note_complete(self, filling: Filling) -> bool:
-        """Everything is known here now; False when the server was emptied or restarted meanwhile."""
+        """Mark the server as complete; False if it was flushed or restarted in the meantime."""
         with broker_errors(self._url):
             names = [keys.filling_key(filling.mark), keys.SERVER]
             return bool(self._note_complete(keys=names, args=[filling.server]))
 
     def _server_id(self) -> str:
-        """Another one for each start of the server: what it wrote last before it was killed may be gone."""
+        """Differs for each start of the server: the last writes before it was killed may be lost."""
         return str(self._redis.info("server")["run_id"])
 
     def leave_reconciler(self, holder: str) -> None:
-        """Another may be the active reconciler at once."""
+        """Release the lock, so that another holder can become the active reconciler at once."""
         with broker_errors(self._url):
             self._let_go(keys=[keys.RECONCILER], args=[holder])
 
@@ -83,7 +83,7 @@ class ServerState:
                 return None
 
     def agree_on_storage(self, token: str, anew: bool = False) -> str:
-        """The token of the broker's storage: this one if there was none, or if it is set `anew`."""
+        """The token of the broker's storage: `token` if the broker had none or if `anew` is set."""
         with broker_errors(self._url):
             if self._redis.set(keys.STORAGE, token, nx=not anew):
                 return token

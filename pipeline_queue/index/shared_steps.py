@@ -1,4 +1,4 @@
-"""Who executes a step that several runs share, and which runs wait for it: leaders and parked runs."""
+"""Leaders and parked runs: which run executes a step that several runs share, and which runs wait for it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """For the execution of a shared step by the run that leads; without a step, for its paused sweep to be resumed."""
+    """What a run waits for: the leader's execution of a shared step; without a step, the resuming of its sweep."""
 
     step: str = ""
     leader: str = ""
@@ -45,7 +45,7 @@ class SharedSteps:
     def join(self, run: RunId, step: str, shared: str, scope: str) -> Joined:
         """Whether this run executes the shared step, waits for the one that does, or shares its failure.
 
-        `scope`: whose runs share it, a sweep's or those of `keys.EVERY_SWEEP`.
+        `scope`: the sweep whose runs share it, or `keys.EVERY_SWEEP`.
         """
         names = [
             keys.leaders_key(scope),
@@ -58,7 +58,7 @@ class SharedSteps:
         return Joined(*answer)
 
     def forget(self, sweep: str) -> None:
-        """Shared steps that failed are to be tried again."""
+        """Forget the sweep's failures and leaders, so that failed shared steps are executed again."""
         with broker_errors(self._url):
             self._redis.delete(keys.shared_failures_key(sweep), keys.leaders_key(sweep))
             leaders = cast(dict[str, str], self._redis.hgetall(keys.leaders_key(keys.EVERY_SWEEP)))
@@ -67,7 +67,7 @@ class SharedSteps:
                 self._redis.hdel(keys.leaders_key(keys.EVERY_SWEEP), *own)
 
     def wait_of(self, run: RunId) -> Wait | None:
-        """What a run that was begun waits for, None when a worker may execute it."""
+        """What a begun run waits for; None when a worker may execute it."""
         scopes = (run.sweep, keys.EVERY_SWEEP)
         with broker_errors(self._url):
             pipe = self._redis.pipeline(transaction=False)
@@ -86,14 +86,14 @@ class SharedSteps:
         return None
 
     def release(self, sweep: str, shared: str, scope: str, failure: str = "") -> list[RunId]:
-        """The runs that were parked for a shared step; the caller enqueues them. A `failure` is the sweep's."""
+        """Release the runs parked for a shared step; the caller enqueues them. A `failure` applies to the sweep."""
         names = [keys.leaders_key(scope), keys.parked_key(scope, shared), keys.shared_failures_key(sweep)]
         with broker_errors(self._url):
             members = self._release(keys=names, args=[shared, failure, SHARED_SECONDS])
         return decoding.readable(keys.parked_key(scope, shared), members, decoding.run_name)[0]
 
     def count_waiting(self, sweep: str, shared: Iterable[str], reused: Iterable[str]) -> dict[str, int]:
-        """Shared step -> how many runs of the sweep wait for it; those for `reused` ones lie beside other sweeps'.
+        """Shared step -> number of the sweep's runs that wait for it. All sweeps share the keys of `reused` steps.
 
         Raises what redis-py raises.
         """

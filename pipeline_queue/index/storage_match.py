@@ -1,4 +1,4 @@
-"""Opens the storage that belongs to a broker, so that an unmounted folder is not taken for a new one."""
+"""Opens the storage that belongs to a broker, so that an unmounted folder is not mistaken for a new storage."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pipeline_queue.storage.storage import Storage
 
 
 def open_storage(root: Path, run_index: RunIndex) -> Storage:
-    """The storage at `root`, made when it is new and the broker has none yet.
+    """The storage at `root`, created if it is missing and the broker has none yet.
 
-    Raises BrokerError, and StorageError when the broker's runs are in another one.
+    Raises BrokerError, and StorageError when the broker belongs to another storage.
     """
     storage = Storage.open(root, expected=run_index.server.storage_token())
     storage.check(run_index.server.agree_on_storage(storage.token()))

@@ -27,7 +27,7 @@ _T = TypeVar("_T")
 
 _BATCH = 1000
 _CANCELLED_AT_ONCE = 250
-"""Runs for which the server, a few milliseconds, does nothing else."""
+"""Runs per script call; the server is blocked for a few milliseconds meanwhile."""
 _PAGE = 500
 
 
@@ -53,7 +53,7 @@ class SweepIndex:
         self._retrying = redis.register_script(script("retrying"))
 
     def open(self, opening: Opening) -> bool:
-        """Makes a sweep known; False when it was."""
+        """Open a sweep; False if it is already known."""
         most = (opening.max_parallel, opening.max_failures)
         with broker_errors(self._url):
             return bool(
@@ -73,9 +73,9 @@ class SweepIndex:
             )
 
     def restore(self, opening: Opening, ended: Iterable[int]) -> bool:
-        """Gives a known sweep the cursor and counts of the storage; False when it is not known, or has ended.
+        """Set a known sweep's cursor and counts to the storage's; False if the sweep is unknown or has ended.
 
-        `ended`: the runs that have ended there.
+        `ended`: indexes of the runs that have ended on the storage.
         """
         name = opening.sweep
         stale = self.in_flight(name) & frozenset(ended)
@@ -88,7 +88,7 @@ class SweepIndex:
             )
 
     def note_forgotten(self, sweep: str) -> None:
-        """It is removed from the storage, and what may still come of it is nobody's fault."""
+        """Record that the sweep was removed from the storage, so that its late messages are not errors."""
         with broker_errors(self._url):
             self._redis.set(keys.forgotten_key(sweep), "", ex=SHARED_SECONDS)
 
@@ -97,17 +97,17 @@ class SweepIndex:
             return bool(self._redis.exists(keys.forgotten_key(sweep)))
 
     def note_submission(self, sweep: str, at: float) -> None:
-        """The sweep is about to be committed and opened, unless whoever does is lost in between. `at`: Redis' clock."""
+        """Record that a submitter, which may die first, is about to commit and open it. `at`: by Redis' clock."""
         with broker_errors(self._url):
             self._redis.zadd(keys.SUBMITTED, {sweep: at})
 
     def forget_submission(self, sweep: str) -> None:
-        """It is opened, or was never committed."""
+        """Forget the submission: the sweep was opened, or never committed."""
         with broker_errors(self._url):
             self._redis.zrem(keys.SUBMITTED, sweep)
 
     def submissions_before(self, at: float) -> list[str]:
-        """Sweeps noted before that time, of Redis' clock, and not opened since."""
+        """Sweeps whose submission was recorded before `at` (Redis' clock) and that were not opened since."""
         with broker_errors(self._url):
             members = cast(list[str], self._redis.zrangebyscore(keys.SUBMITTED, "-inf", at))
             names, garbage = decoding.readable(keys.SUBMITTED, members, decoding.sweep_name)
@@ -116,9 +116,9 @@ class SweepIndex:
         return names
 
     def allot(self, sweep: str, most_unstarted: int, most_in_flight: int, total: int | None = None) -> Allotment:
-        """Takes the sweep's next runs into its window: the caller enqueues them. Empty while there are enough.
+        """Take the sweep's next runs into its window; the caller enqueues them. Empty while enough are unstarted.
 
-        `total`: how many runs the sweep has, for when the index says something else.
+        `total`: how many runs the sweep has, in case the index has another number.
         """
         with broker_errors(self._url):
             again, *indexes = self._allot(
@@ -135,9 +135,9 @@ class SweepIndex:
         return Allotment(again=tuple(runs[:again]), fresh=tuple(runs[again:]))
 
     def reopened(self, sweep: str, indexes: Mapping[int, str]) -> int:
-        """Has these runs taken into the window again, unless they are in it; how many.
+        """Mark these runs to be allotted again, unless they are in the window; returns how many.
 
-        The values say as what the sweep counts each (`failed`, `cancelled`), or '' where it does not.
+        The values are the state under which the sweep counts each run (`failed`, `cancelled`), or ''.
         """
         names = [
             keys.sweep_key(sweep),
@@ -160,7 +160,7 @@ class SweepIndex:
             return frozenset(self._indexes(sweep, members))
 
     def ended(self, runs: Iterable[RunId]) -> list[RunId]:
-        """Those of the runs that have ended as far as this knows, and not here alone."""
+        """Those of the runs that have ended by the index, without those whose end only the index knows."""
         asked = list(runs)
         with broker_errors(self._url):
             pipe = self._redis.pipeline(transaction=False)
@@ -170,7 +170,7 @@ class SweepIndex:
         return [run for run, (state, here) in zip(asked, answers, strict=True) if state in ENDED and not here]
 
     def drop_ended(self, sweep: str, indexes: Iterable[int]) -> bool:
-        """Forgets a sweep that has ended, and these of its runs; False when it has not ended."""
+        """Delete an ended sweep and the given runs of it; False if it has not ended."""
         names = [
             keys.sweep_key(sweep),
             keys.flight_key(sweep),
@@ -185,9 +185,9 @@ class SweepIndex:
             )  # the sweep itself last
 
     def cancel(self, sweep: str) -> int:
-        """Nothing of the sweep starts any more; how many runs a worker has yet to end.
+        """Cancel the sweep, so that no run starts any more; returns how many runs workers have yet to end.
 
-        Stopped half-way it can be called again: workers end what of a cancelled sweep is started meanwhile.
+        If interrupted, it can be called again: workers end runs of a cancelled sweep that start meanwhile.
         """
         names = [
             keys.sweep_key(sweep),
@@ -208,20 +208,20 @@ class SweepIndex:
         return busy
 
     def end(self, sweep: str) -> None:
-        """All of the sweep's runs have ended on the storage."""
+        """End a sweep whose runs have all ended on the storage."""
         with broker_errors(self._url):
             self._end(keys=[keys.sweep_key(sweep)])
 
     def pause(self, sweep: str) -> bool:
-        """False when the sweep is not running."""
+        """Pause the sweep; False if it is not running."""
         return self._turned(sweep, "running", "paused")
 
     def resume(self, sweep: str) -> bool:
-        """False when the sweep is not paused."""
+        """Resume the sweep; False if it is not paused."""
         return self._turned(sweep, "paused", "running")
 
     def note_metrics(self, sweep: str, spans: Mapping[str, MetricSpan], measured: int) -> None:
-        """What the storage has of so many succeeded runs, in place of what is known."""
+        """Replace the sweep's metrics with the storage's, which cover `measured` succeeded runs."""
         fields = ["measured", str(measured), "metrics", str(len(spans))]
         for place, (name, span) in enumerate(spans.items()):
             fields += [f"metric|{name}", f"{span.as_text()} {place}"]
@@ -239,7 +239,7 @@ class SweepIndex:
         return [RunId(sweep, index) for index in sorted(indexes)]
 
     def note_published(self, published: Mapping[RunId, int]) -> None:
-        """How many of their first steps the storage has, of runs in flight."""
+        """Record how many first steps of these runs in flight the storage has published."""
         with broker_errors(self._url):
             pipe = self._redis.pipeline(transaction=False)
             for run, count in published.items():
@@ -247,7 +247,7 @@ class SweepIndex:
             pipe.execute()
 
     def progress(self, sweep: str) -> LiveProgress:
-        """How far the runs in flight are."""
+        """The progress of the runs in flight."""
         names = [keys.runs_of(sweep)]
         published: dict[int, int] = {}
         retrying = 0
@@ -267,7 +267,7 @@ class SweepIndex:
         return LiveProgress(retrying, published)
 
     def forget_ended(self, sweep: str) -> None:
-        """Its end is on the storage: the sweep needs no more looking after."""
+        """Remove a sweep whose end is on the storage: the sweep monitor need not watch it any more."""
         with broker_errors(self._url):
             pipe = self._redis.pipeline()
             pipe.srem(keys.SWEEPS, sweep)
@@ -275,7 +275,7 @@ class SweepIndex:
             pipe.execute()
 
     def note_unended(self, sweep: str) -> None:
-        """Its end is not on the storage."""
+        """Record that the sweep's end is not on the storage."""
         with broker_errors(self._url):
             self._redis.sadd(keys.SWEEPS, sweep)
 
@@ -289,7 +289,7 @@ class SweepIndex:
         return names
 
     def begin(self, run: RunId) -> bool:
-        """Counts a parked run as begun, so that its sweep's window goes on; True when there is more to start."""
+        """Count a parked run as begun, so that its sweep's window advances; True if the sweep should take more."""
         with broker_errors(self._url):
             names = [keys.run_key(run), keys.sweep_key(run.sweep), keys.flight_key(run.sweep)]
             return bool(self._begin(keys=names, args=[str(run)]))
@@ -305,19 +305,19 @@ class SweepIndex:
             return None in pipe.execute()
 
     def untracked(self, sweep: str, steps: Iterable[str], seconds: float, most: int) -> list[RunId]:
-        """Runs in flight without a lease or a retry that waits: each is being enqueued, in the queue, or lost.
+        """Runs in flight without a lease or a pending retry: each is being enqueued, in the queue, or lost.
 
-        Each is asked about at most once in `seconds`, and not in the first after its allotment.
+        Checks each run at most once in `seconds`, and not in the first `seconds` after its allotment.
         """
         with broker_errors(self._url):
             names = [keys.flight_key(sweep), keys.LEASES, keys.RETRIES, keys.sweep_key(sweep), keys.runs_of(sweep)]
             recounted, *members = self._untracked(keys=names, args=[sweep, int(seconds * 1000), most, *steps])
             if recounted:
-                logger.warning("recount sweep=%s: what was counted as in flight was not", sweep)
+                logger.warning("recount sweep=%s: the counts of runs in flight were wrong", sweep)
             return [RunId(sweep, index) for index in self._indexes(sweep, members)]
 
     def queued_messages(self, name: str) -> Iterator[str]:
-        """The messages that lie in a Redis list. None that stays there is missed: they come at its head only."""
+        """The messages in a Redis list. Misses none that stays there, because new ones are added at its head."""
         first = 0
         while True:
             with broker_errors(self._url):
@@ -336,7 +336,7 @@ class SweepIndex:
             pipe.zrange(keys.flight_key(sweep), 0, 0, withscores=True)
             pipe.time()
             pipe.zrange(keys.LEASES, 0, -1)
-            # Lists of members instead of their number: the documented rules of users allow these commands alone.
+            # Members instead of their number: the documented ACL rules allow only these commands.
             pipe.smembers(keys.held_key(sweep))
             pipe.hgetall(keys.leaders_key(sweep))
             pipe.hgetall(keys.leaders_key(keys.EVERY_SWEEP))
@@ -360,18 +360,18 @@ class SweepIndex:
         )
 
     def leave_flight(self, run: RunId) -> None:
-        """It is no run of its sweep."""
+        """Remove a run that does not belong to its sweep."""
         with broker_errors(self._url):
             self._redis.zrem(keys.flight_key(run.sweep), str(run.index))
 
     def forget(self, sweep: str, why: str) -> None:
-        """Drops what is counted of a sweep here: whoever looks after it restores it from the storage."""
+        """Drop a sweep's index, counts and window; the sweep monitor restores it from the storage."""
         logger.warning("drop index of sweep=%s: %s", sweep, why)
         with broker_errors(self._url):
             self._redis.drop_keys([keys.sweep_key(sweep)])
 
     def _indexes(self, sweep: str, members: Iterable[str]) -> list[int]:
-        """Those of runs among the members of what is in flight; others are removed."""
+        """The run indexes among the members of the flight set; removes other members."""
         indexes, garbage = decoding.readable(keys.flight_key(sweep), members, decoding.index_in_sweep)
         if garbage:
             self._redis.zrem(keys.flight_key(sweep), *garbage)

@@ -1,4 +1,4 @@
-"""Which workers live: each announces itself every few seconds, and is gone when it does not."""
+"""Tracks live workers: each announces itself every few seconds, and counts as gone when it stops."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WORKER_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True)
 class LiveWorker:
-    """One worker that was heard of in the last seconds."""
+    """One worker that announced itself in the last seconds."""
 
     name: str
     queues: tuple[str, ...]
@@ -44,19 +44,19 @@ class WorkerRegistry:
         self._url = broker_url
 
     def announce(self, name: str, facts: dict[str, Any]) -> None:
-        """Says that a worker lives. `facts`: queues, slots, busy, version, clock_seconds, storage_token, notes,
+        """Record that a worker is alive. `facts`: queues, slots, busy, version, clock_seconds, storage_token, notes,
         holds, warm, idle."""
         with broker_errors(self._url):
             row = {**facts, "v": 1, "seen": server_time(self._redis)}
             self._redis.hset(keys.WORKERS, name, json.dumps(row))
 
     def withdraw(self, name: str) -> None:
-        """Says that a worker leaves."""
+        """Remove a worker that leaves."""
         with broker_errors(self._url):
             self._redis.hdel(keys.WORKERS, name)
 
     def live(self) -> list[LiveWorker]:
-        """The workers heard of in the last 15 s, by name."""
+        """The workers that announced themselves in the last 15 s, by name."""
         with broker_errors(self._url):
             now = server_time(self._redis)
             found = cast(dict[str, str], self._redis.hgetall(keys.WORKERS))
@@ -68,13 +68,13 @@ class WorkerRegistry:
 
 
 def _worker(name: str, text: str, now: float) -> tuple[float, LiveWorker]:
-    """When it was seen last, and what it said of itself. Raises GarbageError."""
+    """When the worker was last seen, and what it announced. Raises GarbageError."""
     row = decoding.json_row(text)
     if not decoding.is_text(name) or not name.isprintable():
         raise GarbageError("a worker's name is no text")
     seen = decoding.seconds_of(row, "seen")
     if seen > now + _WORKER_SECONDS:
-        raise GarbageError("seen in the time to come")
+        raise GarbageError("seen in the future")
     warm = row.get("warm") or {}
     if not isinstance(warm, dict):
         raise GarbageError("warm is no object")

@@ -10,9 +10,10 @@ import pytest
 
 from pipeline_queue.contract import records
 from pipeline_queue.contract.records import OutputFile
+from pipeline_queue.contract.wording import exact_duration
 from pipeline_queue.model.pipeline import Step
 from pipeline_queue.storage.files import read_end
-from workers.outcome import Failure, blamed_on_disk, duration, failure_of, last_lines, signal_name, sizes, with_tail
+from workers.outcome import Failure, blamed_on_disk, describe_signal, failure_of, last_lines, sizes, with_tail
 from workers.outputs import Found
 from workers.supervisor.protocol import Cause, ExecutionResult
 
@@ -62,11 +63,11 @@ def test_exit_code_0_with_the_declared_outputs_is_success() -> None:
     ("seconds", "text"), [(1, "1 s"), (90, "90 s"), (120, "2 min"), (7200, "2 h"), (86400, "1 d"), (0.5, "0.5 s")]
 )
 def test_durations_are_said_exactly(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
+    assert exact_duration(seconds) == text
 
 
 def test_an_unknown_signal_has_its_number() -> None:
-    assert signal_name(200) == "signal 200"
+    assert describe_signal(200) == "signal 200"
 
 
 @pytest.mark.parametrize(

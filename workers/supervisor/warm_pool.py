@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from workers.supervisor.process_tree import read_status, reap
+from workers.supervisor.signal_names import signal_name
 from workers.supervisor.step_process import NotStartedError
 from workers.supervisor.warm_process import Birth, WarmKey, WarmProcess
 from workers.supervisor.warm_step import WarmStep
@@ -277,10 +277,7 @@ def _sent(birth: Birth, word: bytes) -> bool:
 def _how(status: Any) -> str:
     if status is None or status.si_code == os.CLD_EXITED:
         return ""
-    try:
-        return f" ({signal.Signals(status.si_status).name})"
-    except ValueError:
-        return f" (signal {status.si_status})"
+    return f" ({signal_name(status.si_status)})"
 
 
 def _number(value: object) -> int:

@@ -1,5 +1,5 @@
--- Keeps a rejected message. A row is the JSON of `v`, `at` (Unix seconds by Redis), `reason`, `queue`, `worker`, `bytes`
--- (the message's size) and `payload` (its beginning).
+-- Keeps a rejected message. A row is the JSON of `v`, `at` (Unix seconds by Redis), `reason`, `queue`, `worker`,
+-- `bytes` (the message's size) and `payload` (its beginning).
 -- KEYS   1 dead_key  pq1:dead  list, newest first
 -- ARGV   1 the row's JSON without `at` and its closing brace, 2 max rows to keep
 -- result number of rows kept now

@@ -45,7 +45,7 @@ local function read(key, ...)
   return found
 end
 
--- Reads fields of a run's hash and the fields `<step>|<name>` of one of its steps with one command; returns both by name.
+-- Reads fields of a run's hash and the fields `<step>|<name>` of one of its steps with one command, by name.
 local function read_run(run_key, names, step, step_names)
   local fields, run_fields, step_fields = {unpack(names)}, {}, {}
   for _, name in ipairs(step_names) do fields[#fields + 1] = step..'|'..name end
@@ -64,8 +64,8 @@ local function clock()
   return time[1] * 1000 + math.floor(time[2] / 1000), string.format('%.0f', time[1] * 1000000 + time[2])
 end
 
--- Marks a run as begun, once: it no longer counts among its sweep's unstarted runs. Returns 1 when the sweep should take
--- more runs now: it has more to start, and half of its window has begun.
+-- Marks a run as begun, once: it no longer counts among its sweep's unstarted runs. Returns 1 when the sweep should
+-- take more runs now: it has more to start, and half of its window has begun.
 local function begin(run_key, sweep_key, flight_key, run)
   if call('HGET', run_key, 'allotted') ~= 'queued' then return 0 end
   call('HSET', run_key, 'allotted', 'started')
@@ -94,11 +94,11 @@ local function count_failure(sweep_key, causes_key, run, cause, sweep)
 end
 
 -- Removes a run from its sweep's window, once. From its allotment to its end, a run has its index in its sweep's flight
--- set, and in its hash the field `allotted`, which says whether it has begun. If the index is missing, the sweep has been
--- restored from the storage in the meantime, and this function does not count the run. `flight` counts the runs that are
--- allotted and not ended, `unstarted` those of them that no worker has claimed, `redo` the runs that wait to be allotted
--- again. A sweep ends with its last run. It stays in the set of unended sweeps until its end is on the storage; the end
--- of a sweep with a single run is already there.
+-- set, and in its hash the field `allotted`, which says whether it has begun. If the index is missing, the sweep was
+-- restored from the storage in the meantime, and this function does not count the run. `flight` counts the runs that
+-- are allotted and not ended, `unstarted` those of them that no worker has claimed, `redo` the runs that wait to be
+-- allotted again. A sweep ends with its last run. It stays in the set of unended sweeps until its end is on the
+-- storage; the end of a sweep with a single run is already there.
 local function leave(now, run_key, sweep_key, flight_key, causes_key, sweeps_key, run, state, cause)
   local allotted = call('HGET', run_key, 'allotted')
   call('HDEL', run_key, 'allotted')
