@@ -155,7 +155,10 @@ def test_what_a_submitter_committed_is_started_though_it_was_lost_before_it_coul
         run = client.submit(loaded)
         assert not site.redis.exists("pq1:submitted"), "nothing is left of one that is started"
         site.redis.flushall()
-        for lost_in in ("pipeline_queue.submitting.starting.start", "pipeline_queue.storage.storage.Storage.commit_sweep"):
+        for lost_in in (
+            "pipeline_queue.submitting.starting.start",
+            "pipeline_queue.storage.storage.Storage.commit_sweep",
+        ):
             with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
                 patched.setattr(lost_in, _lost)
                 client.submit(loaded)
