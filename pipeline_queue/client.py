@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 
 class Client:
-    """Talks to one storage and, unless it only reads what has ended, to one broker. Thread-safe for reading."""
+    """Talks to one storage and, unless it only reads ended runs, to one broker. Thread-safe for reading."""
 
     def __init__(self, storage: Path, settings: Settings | None) -> None:
         """`settings` None: no broker; reading works, submitting and cancelling raise BrokerError."""
@@ -71,7 +71,8 @@ class Client:
         """A client of the embedded server and worker, which live at least as long as the block.
 
         `folder` is where `pipeline-queue-data` is (the current folder by default), `slots` how many steps run at a
-        time (one for each CPU by default). `say` is told what takes long. Raises BrokerError and StorageError.
+        time (one for each CPU by default). `say` receives a message about each slow operation. Raises BrokerError and
+        StorageError.
         """
         from pipeline_queue.local.attach import attached_service, wait_until_ended
         from pipeline_queue.local.folder import DataFolder
@@ -167,7 +168,7 @@ class Client:
         return wait_for_end(look, ENDED_SWEEP, lambda found: f"sweep {found.sweep}", timeout_seconds, poll_seconds)
 
     def cancel_sweep(self, sweep: str) -> SweepReport:
-        """Starts no more steps of the sweep and stops running ones within seconds. The sweep as it is then."""
+        """Starts no more steps of the sweep and stops running ones within seconds; returns the sweep."""
         from pipeline_queue.submitting.control import cancel_sweep
 
         found = self._find_sweep(sweep)
@@ -222,7 +223,7 @@ class Client:
     def forget_reused(self, older_than_seconds: float) -> tuple[int, int]:
         """Deletes the steps with `reuse: always` that no run links to; how many it deleted, and how many it kept.
 
-        It keeps what was made or used within the last `older_than_seconds`. Raises StorageError.
+        It keeps steps that were created or used within the last `older_than_seconds`. Raises StorageError.
         """
         return self._writable().remove_reused(older_than_seconds)
 
@@ -314,7 +315,7 @@ class Client:
         raise NotFoundError(f"run {run} has no step '{step}'")
 
     def cancel(self, run: str) -> RunRecord:
-        """Stops a run, and its running steps within seconds. The run as it is then."""
+        """Stops a run, and its running steps within seconds; returns the run."""
         from pipeline_queue.submitting.control import cancel_run
 
         sweep, run_id = self._find(run)
@@ -330,7 +331,7 @@ class Client:
         return self._live().sweeps.has_work()
 
     def workers(self) -> list[LiveWorker]:
-        """The workers heard of in the last seconds."""
+        """The workers that announced themselves in the last 15 s."""
         return self._live().workers.live()
 
     @property
@@ -338,15 +339,15 @@ class Client:
         return self._backend.root
 
     def is_served(self) -> bool:
-        """Whether a worker lives; False too without a broker to ask, when no service runs."""
+        """Whether any worker is alive; also False without a broker."""
         return bool(self._run_index and self.workers())
 
     def warm_python(self) -> WarmPython:
-        """Of all live workers together; nothing when no broker is there to ask."""
+        """The totals over all live workers; empty without a broker."""
         return sum((worker.warm for worker in self.workers()), WarmPython()) if self._run_index else WarmPython()
 
     def holds(self) -> list[tuple[str, str]]:
-        """Worker and reason, for every reason why one takes no steps now; empty without a broker."""
+        """(worker, reason) for every reason why a worker takes no steps now; empty without a broker."""
         workers = self._run_index.workers.live() if self._run_index else []
         return [(worker.name, hold) for worker in workers for hold in worker.holds]
 
@@ -360,7 +361,7 @@ class Client:
         return {step.queue for step in self._find_sweep(sweep).pipeline.steps}
 
     def serve_queues(self, queues: set[str]) -> None:
-        """Has every live worker serve these queues too: for the embedded default, which has only one."""
+        """Makes every live worker serve these queues too; for the embedded service."""
         from pipeline_queue.index.broadcast import serve_queues
 
         self._live()

@@ -1,7 +1,7 @@
 """One attempt at one step, as stages over one value: claim, stage, execute, judge, publish, record.
 
-Each stage returns the attempt with what it adds. Once one has found a failure, or that the step is published, the
-later ones let it pass, and `record` writes it down.
+Each stage returns the attempt with its own results added. Once a stage finds a failure, or that the step is published,
+the later stages return the attempt unchanged, and `record` writes the result.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ from workers.workspace import DamagedError
 
 
 def attempt_step(worker: WorkerContext, message: Message) -> Outcome:
-    """Executes one step if it is this worker's to execute, and says what becomes of the Celery task.
+    """Executes one step if this worker should execute it. Returns what the Celery task does next.
 
     Raises InputError for a run or step that does not exist, MessageError for values that are not the run's,
-    BrokerError and StorageError when those are gone.
+    BrokerError and StorageError when the broker or the storage is unreachable.
     """
     with patient(worker.disks.patience(lambda: _check_beginning(worker))):
         try:
@@ -67,7 +67,7 @@ def attempt_step(worker: WorkerContext, message: Message) -> Outcome:
 
 
 def _check_beginning(worker: WorkerContext) -> None:
-    """Raises what ends a wait for the storage before there is a lease."""
+    """Raises the error that ends a wait for the storage before the worker has a lease."""
     if worker.executor.is_closing():
         raise StorageAwayError("the worker is stopping, and the storage cannot be read just now")
 
@@ -111,28 +111,28 @@ def _begin(worker: WorkerContext, job: Job, claimed: Claim, held: Held) -> Attem
 
 
 def _carry_out(worker: WorkerContext, attempt: Attempt) -> Outcome:
-    """From the claim to the record; what is raised on the way is recorded as the failure that it stands for."""
+    """Carries out the stages after the claim. Records an exception from a stage as the failure that it stands for."""
     try:
         with patient(worker.disks.patience(lambda: check_going_on(worker, attempt))):
             executed = execute(worker, stage(worker, attempt))
             result = executed.result
-            # From its execution on there is something to lose.
+            # Once the step was executed, giving up would lose its work.
             with patient(result_patience(worker, attempt, result.seconds)) if result else nullcontext():
                 return record(worker, publish(worker, judge(worker, executed)))
     except (LeaseLostError, BrokerError):
-        # What is decided is on the storage by then; without a broker nobody can be told yet.
+        # The storage has the decision by then; without a broker, the index cannot be updated yet.
         raise
     except (TooLargeError, SupervisorError, CancelledError, StorageError, OSError) as error:
         return record(worker, replace(attempt, failure=_failure_by(worker, attempt, error)))
     except Exception as error:
-        # A fault of this program: handed back at once, instead of when the lease has run out.
+        # A bug in this program: hand the step back now, instead of letting the lease expire.
         text = f"step {attempt.job.step}: internal error: {type(error).__name__}: {error}"
         record(worker, replace(attempt, failure=Failure("lost", text, True)))
         raise
 
 
 def stage(worker: WorkerContext, attempt: Attempt) -> Attempt:
-    """Has the folder in which the step is executed made, unless an earlier attempt has published it."""
+    """Prepares the folder in which the step is executed, unless an earlier attempt has published the step."""
     job, step = attempt.job, attempt.job.plan.step
     if attempt.lease.attempt > 1:
         attempt.check_lease()
@@ -153,7 +153,7 @@ def execute(worker: WorkerContext, attempt: Attempt) -> Attempt:
     if attempt.workspace is None:
         return attempt
     step = attempt.job.step
-    # Staging may have taken long, and whoever lost the lease or cancelled meanwhile found no process to end.
+    # Staging may have taken long. If the lease was lost or the run cancelled meanwhile, there was no process to kill.
     attempt.check_lease()
     if attempt.held.cancelled:
         return replace(attempt, failure=cancelled(step))
@@ -166,7 +166,7 @@ def execute(worker: WorkerContext, attempt: Attempt) -> Attempt:
 
 
 def judge(worker: WorkerContext, attempt: Attempt) -> Attempt:
-    """Finds what the step left, and whether it failed: of itself, or for what this machine lacks."""
+    """Finds what the step left, and whether it failed through its own fault or because the machine lacks something."""
     workspace, result, begun_at = attempt.workspace, attempt.result, attempt.begun_at
     if workspace is None or result is None:
         return attempt
@@ -189,7 +189,7 @@ def judge(worker: WorkerContext, attempt: Attempt) -> Attempt:
 
 
 def publish(worker: WorkerContext, attempt: Attempt) -> Attempt:
-    """Makes what was found the step's outputs; keeps what a failure of the step's own left."""
+    """Publishes the step's outputs. If the step failed through its own fault, keeps what it left."""
     workspace, found, failure = attempt.workspace, attempt.found, attempt.failure
     if workspace is None or attempt.result is None:
         return attempt
@@ -201,7 +201,7 @@ def publish(worker: WorkerContext, attempt: Attempt) -> Attempt:
 
 
 def record(worker: WorkerContext, attempt: Attempt) -> Outcome:
-    """Writes down how the attempt ended."""
+    """Records how the attempt ended."""
     failure, publication = attempt.failure, attempt.publication
     if publication is not None:
         return (
@@ -213,13 +213,14 @@ def record(worker: WorkerContext, attempt: Attempt) -> Outcome:
         failure = Failure("lost", f"step {attempt.job.step} vanished", True)
     attempt.check_lease()
     if failure.infrastructure and failure.is_death and failure.is_of_worker:
-        # Not the step's doing; too many in a row are this worker's, and none of one that was cut off or paused.
+        # The step is not to blame. Too many such failures in a row are blamed on this worker, except while it was cut
+        # off or paused.
         worker.admission.note_death(f"{attempt.job.run} {attempt.job.step}", failure.message)
     return record_failure(worker, attempt, failure)
 
 
 def _failure_by(worker: WorkerContext, attempt: Attempt, error: Exception) -> Failure:
-    """What an exception in mid-attempt says of it; outputs that are half there are removed."""
+    """The failure that an exception during the attempt stands for. Removes partial outputs."""
     step = attempt.job.step
     match error:
         case TooLargeError():
@@ -235,11 +236,11 @@ def _failure_by(worker: WorkerContext, attempt: Attempt, error: Exception) -> Fa
             attempt.slot.drop_outputs()
             return cancelled(step)
         case DamagedError():
-            # Another worker would find it so, too.
+            # Another worker would meet the same error.
             return replace(storage_failure(step, str(error), error), is_of_worker=False)
         case _:
             attempt.check_lease()
-            attempt.slot.drop_outputs()  # half of them, and perhaps what fills the disk
+            attempt.slot.drop_outputs()  # they are partial, and they may be what fills the disk
             text = worker.disks.explain(error)
             trouble = worker.disks.trouble("storage", is_suspect=True)
             return storage_failure(step, text, error, trouble)

@@ -1,4 +1,4 @@
-"""What a failure was really of: a cancel, its worker's own stop, a disk, an interpreter, or a machine as a whole."""
+"""Finds the real cause of a failure: a cancel, the worker's own stop, a disk, an interpreter or the whole machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TRACEBACK = "Traceback (most recent call last)"
 def find_blame(
     worker: WorkerContext, attempt: Attempt, result: ExecutionResult, failure: Failure, begun_at: float
 ) -> Failure:
-    """The failure as it counts; `begun_at`: when its process was started, by `time.monotonic()`."""
+    """The failure with its real cause; `begun_at`: when its process was started, by `time.monotonic()`."""
     if attempt.held.cancelled:
         return cancelled(attempt.job.step)
     if result.cause is Cause.STOPPED:
@@ -44,7 +44,7 @@ def blame_interpreter(worker: WorkerContext, attempt: Attempt, begun_at: float) 
 def doubt_success(
     worker: WorkerContext, attempt: Attempt, result: ExecutionResult, found: Found, begun_at: float
 ) -> Failure | None:
-    """The failure of a step that seems to have succeeded, yet whose interpreter executes nothing."""
+    """The failure of a step that seems to have succeeded although its interpreter executes nothing. None otherwise."""
     step = attempt.job.plan.step
     is_python = (step.python or bool(_PYTHON.fullmatch(attempt.record.argv[0]))) and not step.preload
     if not suspicion.is_void(is_python, result.seconds, result.log_bytes, len(found.outputs)):

@@ -1,4 +1,4 @@
-"""Whether a step is this worker's to execute: what the storage has decided, a shared step's leader, and the claim."""
+"""Decides whether this worker executes a step: asks the storage, checks a shared step's leader, claims the lease."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ logger = logging.getLogger(__name__)
 
 _ENQUEUE_SECONDS = 1.0
 _LATE_SECONDS = 120.0
-"""A network file system shows every machine what another has written long before."""
+"""Within this time, a network file system shows every machine what another machine has written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A claim that was granted; `uid` is its holder, `asked_at` when it was asked for, by `lease_clock()`."""
+    """A granted claim; `uid` is its holder, `asked_at` the time of the request, by `lease_clock()`."""
 
     uid: str
     lease: Lease
@@ -33,7 +33,7 @@ class Claim:
 
 
 def claim(worker: WorkerContext, job: Job) -> Claim | Outcome:
-    """The lease to execute the step, or what becomes of its message without."""
+    """The lease to execute the step, or, if it is not granted, what becomes of the step's message."""
     settled = _already_decided(worker, job) or join_shared(worker, job)
     if settled:
         return settled
@@ -48,7 +48,7 @@ def claim(worker: WorkerContext, job: Job) -> Claim | Outcome:
 
 
 def _already_decided(worker: WorkerContext, job: Job) -> Outcome | None:
-    """What the storage has decided already, None when the step is still to be done."""
+    """The outcome that the storage has decided already, None when the step still has to be executed."""
     if RUN_END in job.names:
         end = job.paths.end()
         if end is not None:
@@ -57,7 +57,7 @@ def _already_decided(worker: WorkerContext, job: Job) -> Outcome | None:
     if job.step in job.names:
         return record_published(worker, job)
     if CANCELLED in job.names or _is_sweep_cancelled(worker, job):
-        # Whoever runs a step of it ends that, with its grace, and then the run.
+        # The worker that executes a step of the run stops it, with its grace period, and then ends the run.
         if worker.run_index.cancel(job.run) == "running":
             return Outcome("dropped", "the run is being cancelled")
         return record_cancelled(worker, job)
@@ -66,12 +66,12 @@ def _already_decided(worker: WorkerContext, job: Job) -> Outcome | None:
 
 
 def _is_sweep_cancelled(worker: WorkerContext, job: Job) -> bool:
-    """A message may come long after the index has forgotten that its sweep was cancelled."""
+    """Whether the sweep was cancelled. A message may arrive long after the index has forgotten that."""
     return len(job.sweep.space) > 1 and worker.storage.is_cancelled(job.run.sweep)
 
 
 def _claimed(worker: WorkerContext, job: Job, uid: str) -> Lease | Refusal:
-    """The answer to a claim; what failed here is left to others, as long as there are any that have not tried it."""
+    """The answer to a claim. Leaves a step that failed here to other workers while some have not tried it."""
     leads = (job.shared.scope, job.shared.name) if job.shared else None
     attempts = job.attempts_made()
     answer = worker.run_index.claim(job.run, job.step, uid, worker.name, attempts, leads)
@@ -85,7 +85,7 @@ def _claimed(worker: WorkerContext, job: Job, uid: str) -> Lease | Refusal:
 def _refused(worker: WorkerContext, job: Job, refusal: Refusal) -> Outcome:
     match refusal.reason:
         case "published":
-            # The storage decides; a network file system may show this machine a publication late.
+            # The storage is the truth, but a network file system may show this machine a publication late.
             if job.paths.step(job.step).record() is None:
                 return _untrue(worker, job, refusal) or _out_of_turn(worker, job, job.step)
             return record_published(worker, job)
@@ -103,7 +103,7 @@ def _refused(worker: WorkerContext, job: Job, refusal: Refusal) -> Outcome:
 
 
 def _untrue(worker: WorkerContext, job: Job, refusal: Refusal) -> Outcome | None:
-    """Drops what the index says of a run when the storage has not said so for long; None when it may be late."""
+    """Drops the index's entry of a run that the storage has contradicted for long; None if the storage may be late."""
     if refusal.since_seconds is not None and refusal.since_seconds < _LATE_SECONDS:
         return None
     logger.warning("drop index of run=%s: it is not %s on the storage", job.run, refusal.reason)

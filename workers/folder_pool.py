@@ -1,4 +1,4 @@
-"""Folders that were put back after a step: they wait here for the next attempt, which need not copy the snapshot."""
+"""A pool of restored step folders, which later attempts reuse instead of copying the snapshot again."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from workers.mounts import file_system_of
 from workers.staged_folder import StagedFolder
 
 SHARE_OF_FREE = 10
-"""Waiting folders take at most one of so many parts of what is free, of bytes and of inodes."""
+"""Idle folders take at most one nth (n is this number) of the free bytes and of the free inodes."""
 _MAX_INODES = 100_000
-"""Of all waiting folders; a worker remembers about 500 bytes of each."""
+"""Limit for all idle folders together; a worker needs about 500 bytes of memory per inode."""
 _KNOWN_FILE_SYSTEMS = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "overlay"})
-"""Local ones whose change times were found to tell every change. Not tmpfs, which notes no write through a mapping that
-was read first, nor those of a network, which tell of a change late."""
+"""Local file systems whose change times were found to show every change. tmpfs is not among them, because it misses a
+write through a mapping that was read first, nor are network file systems, which show changes late."""
 _SURE_SECONDS = 10.0
-"""What has waited longer is looked through before it is used: somebody may have tidied it up."""
+"""A folder that was idle for longer is checked before reuse: a cleanup job may have removed files from it."""
 _COARSE_CLOCK = 5
-"""CLOCK_REALTIME_COARSE, from which the kernel takes the times of files; Python has no name for it."""
+"""CLOCK_REALTIME_COARSE, the clock that the kernel uses for file times; Python has no name for it."""
 _TICK_SECONDS = 0.001
 _MAX_TICKS = 100
 _PAGE_BYTES = 4096
@@ -44,9 +44,9 @@ class _Waiting:
 
 
 class FolderPool:
-    """Of one worker, below `parent`; every method may be called from any thread.
+    """The pool of one worker, below `parent`. Every method is thread-safe.
 
-    What lies there is known to this object only: the folders of a worker that was killed are removed, never used.
+    Only this object knows the state of its folders; so the folders of a killed worker are removed, never reused.
     """
 
     def __init__(self, parent: Path, max_idle: int) -> None:
@@ -59,7 +59,7 @@ class FolderPool:
         self._is_fit: bool | None = None
 
     def take(self, key: Hashable, target: Path) -> StagedFolder | None:
-        """Moves a folder that waits under this key to `target`; what is staged there, None when there is none."""
+        """Moves an idle folder of this key to `target`. Returns what is staged in it, None when there is no folder."""
         while (found := self._pop(key)) is not None:
             try:
                 found.folder.rename(target)
@@ -67,13 +67,13 @@ class FolderPool:
                 if is_sure and wait_past(found.staged.newest_ns):
                     return found.staged
             except OSError:
-                pass  # somebody has tidied it up
+                pass  # a cleanup job has removed it
             remove_tree(found.folder)
             remove_tree(target)
         return None
 
     def put(self, key: Hashable, folder: Path, staged: StagedFolder) -> bool:
-        """Takes the folder in, which is as it was staged; False, and it stays where it is, when there is no place.
+        """Adds a folder in its staged state. False when there is no space: then it stays where it is.
 
         Raises OSError.
         """
@@ -87,7 +87,7 @@ class FolderPool:
             while self._is_too_much(staged, room.free_bytes, room.inodes):
                 if not self._waiting:
                     return False
-                # Those that other steps may want before those that this one has enough of.
+                # Remove the folders that only other steps can use before those that this step can use.
                 oldest = spare.pop(0) if spare else self._waiting[0]
                 self._waiting.remove(oldest)
                 removed.append(oldest)
@@ -98,7 +98,7 @@ class FolderPool:
         return True
 
     def remove_idle(self, older_than_seconds: float) -> None:
-        """Removes what nobody took for so long."""
+        """Removes the folders that no attempt has taken for this long."""
         now = time.monotonic()
         with self._mutex:
             idle = [one for one in self._waiting if now - one.since >= older_than_seconds]
@@ -106,12 +106,12 @@ class FolderPool:
         _remove(idle)
 
     def idle(self) -> IdleFolders:
-        """What waits now. Never blocks: the thread that renews leases asks."""
+        """The idle folders now. Never blocks, because the thread that renews leases calls it."""
         waiting = list(self._waiting)
         return IdleFolders(len(waiting), sum(one.staged.size_bytes for one in waiting))
 
     def is_fit(self) -> bool:
-        """Whether folders can be used again on this file system. Raises OSError."""
+        """Whether folders can be reused on this file system. Raises OSError."""
         if self._is_fit is None:
             self._is_fit = self._max_idle > 0 and can_see_changes(self._parent)
         return self._is_fit
@@ -145,13 +145,13 @@ class FolderPool:
 
 
 def can_see_changes(folder: Path) -> bool:
-    """Whether every change of a file of this folder's file system changes the file's stamp. Raises OSError."""
+    """Whether the folder's file system changes a file's stamp at every change of the file. Raises OSError."""
     return file_system_of(folder) in _KNOWN_FILE_SYSTEMS and _shows_mapped_writes(folder)
 
 
 def wait_past(moment_ns: int) -> bool:
-    """Waits until a change of a file gets a later time than this one, a tick of the kernel's clock; False when that is
-    far off, because somebody has set the clock back.
+    """Waits (a tick of the kernel's clock) until changed files get a later time than this one; False when that would
+    take long, because the clock was set back.
     """
     for _ in range(_MAX_TICKS):
         if time.clock_gettime_ns(_COARSE_CLOCK) > moment_ns:
@@ -166,7 +166,7 @@ def _remove(waiting: list[_Waiting]) -> None:
 
 
 def _shows_mapped_writes(folder: Path) -> bool:
-    """Whether a write through a mapping that was read before changes the file's times."""
+    """Whether a write through a mapping that was read first changes the file's times."""
     with tempfile.TemporaryFile(dir=folder) as file:
         file.write(bytes(_PAGE_BYTES))
         file.flush()

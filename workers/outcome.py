@@ -1,4 +1,4 @@
-"""How an attempt ended, in plain words: the decisions of an attempt as pure functions."""
+"""Decides how an attempt ended and words it for people, in pure functions."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ _TAIL_BYTES = 4096
 _SEARCHED_BYTES = 65_536
 _LINE_CHARACTERS = 500
 _FULL_DELAY_SECONDS = 5.0
-# Longer than workers need to notice that a whole storage fails.
+# Longer than workers need to notice that the whole storage fails.
 _PASSING_DELAY_SECONDS = 10.0
 
 
 ReadEnd = Callable[[int], bytes]
-"""Reads the last bytes of a log, at most so many; raises OSError or StorageError."""
+"""Reads at most the given number of bytes from the end of a log; raises OSError or StorageError."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why an attempt failed.
 
-    An `infrastructure` failure is not the step's own and does not use up `retries`; unless it `is_death` (a worker that
-    hands its steps back when it stops is none), it does not count against the step at all.
+    An `infrastructure` failure is not the step's fault and uses up none of its `retries`. It counts against the step
+    only if it `is_death`; a worker that stops and hands its steps back causes no death.
     """
 
     cause: Cause
@@ -45,19 +45,20 @@ class Failure:
     infrastructure: bool = False
     is_death: bool = True
     delay_seconds: float = 1.0
-    """Until an `infrastructure` failure is tried again."""
+    """Delay before the next attempt after an `infrastructure` failure."""
     is_handed_on: bool = False
-    """Another worker is to say whether the step or this machine failed; it counts for nothing until then."""
+    """Another worker shall find out whether the step or this machine failed; the failure does not count until then."""
     is_of_worker: bool = True
-    """Whether several `infrastructure` failures in a row are this worker's; not those of what a submission brought."""
+    """Whether several such `infrastructure` failures in a row are blamed on this worker. False when the submission
+    brought the cause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What becomes of the Celery task: `go_on` with the chain, or stop it.
+    """What the Celery task does next: `go_on` with the chain, or stop it.
 
-    It has failed, is tried again, was cancelled, waits for another run's execution, is held until its sweep is resumed,
-    or nothing is to be done.
+    It stops when the step failed, will be retried, was cancelled, waits for another run's execution, is held until the
+    sweep is resumed, or has nothing to do.
     """
 
     kind: Literal["go_on", "failed", "retry", "cancelled", "waiting", "paused", "dropped"]
@@ -65,7 +66,7 @@ class Outcome:
 
 
 def failure_of(step: Step, result: ExecutionResult, found: Found | None) -> Failure | None:
-    """None when the step succeeded. `found` is what it left, None when nobody looked."""
+    """Why the step failed, None when it succeeded. `found` is what it left, None when this was not checked."""
     name = step.name
     match result.cause:
         case "not_started":
@@ -102,8 +103,8 @@ def failure_of(step: Step, result: ExecutionResult, found: Found | None) -> Fail
 
 
 def storage_failure(step: str, text: str, error: BaseException, trouble: str = "") -> Failure:
-    """A full disk and a storage that is away are waited for and count for nothing; other faults may be of this step's
-    files alone. `trouble`: what is wrong with the storage as a whole, empty when nothing is."""
+    """The failure for a storage error. Workers wait out a full disk and an unreachable storage, which do not count;
+    other faults may concern this step's files only. `trouble`: what is wrong with the whole storage, or empty."""
     cause = error if isinstance(error, OSError) else error.__cause__
     if is_full(cause):
         return Failure("storage", f"step {step}: {text}", True, is_death=False, delay_seconds=_FULL_DELAY_SECONDS)
@@ -114,7 +115,7 @@ def storage_failure(step: str, text: str, error: BaseException, trouble: str = "
 
 
 def too_large(step: str, file: str, size_bytes: int | None) -> Failure:
-    """The step's own: no other attempt would find room for such a file on this storage."""
+    """The failure for a file that is too large. It is the step's own: no other attempt could store such a file here."""
     size = "" if size_bytes is None else f" of {counted(size_bytes, 'byte')}"
     return Failure(
         "missing_outputs",
@@ -124,9 +125,9 @@ def too_large(step: str, file: str, size_bytes: int | None) -> Failure:
 
 
 def blamed_on_disk(failure: Failure, trouble: str, is_full: bool) -> Failure:
-    """A step that failed while its disk was full or failed did so for that; `trouble` is empty when it was not.
+    """Blames the disk if it was full or broken while the step failed; `trouble` is empty when it was not.
 
-    A full disk counts as a death, as the step may be what fills it.
+    A full disk counts as a death, because the step itself may have filled it.
     """
     if not trouble or failure.cause not in ("exit_code", "signal", "missing_outputs"):
         return failure
@@ -135,17 +136,17 @@ def blamed_on_disk(failure: Failure, trouble: str, is_full: bool) -> Failure:
 
 
 def not_begun(failure: Failure, trouble: str) -> Failure:
-    """A step that could not be started for lack of a log is none that died."""
+    """Blames the storage, not the step, if the step could not start because its log cannot be written: no death."""
     if not trouble:
         return failure
     return Failure("storage", f"{failure.message}: {trouble}", True, is_death=False, delay_seconds=_FULL_DELAY_SECONDS)
 
 
 def missing_link(step: str, links: Mapping[str, str]) -> Failure | None:
-    """Why the step cannot begin on this machine: it lacks what one of the pipeline's links leads to. None when all is
-    there. Another machine may have it."""
+    """The failure when this machine lacks the target of one of the pipeline's links; None when all targets exist.
+    Another machine may have it."""
     for name, target in links.items():
-        if not os.path.exists(target):  # noqa: PTH110 - which raises for no error
+        if not os.path.exists(target):  # noqa: PTH110 - it never raises
             text = f"step {step} was not started: {target}, the target of its link {name}, does not exist"
             return Failure("not_started", f"{text} on {socket.gethostname()}; is it mounted?", infrastructure=True)
     return None
@@ -156,12 +157,12 @@ def cancelled(step: str) -> Failure:
 
 
 def handed_back(step: str, why: str) -> Failure:
-    """A worker that stops gives its steps to others: at once, and as if they had never been begun."""
+    """The failure when a stopping worker hands a step to others: at once, and as if it had never started."""
     return Failure("lost", f"step {step} was ended: {why}", True, is_death=False, delay_seconds=0.0)
 
 
 def left_to_others(step: str, why: str) -> Failure:
-    """This worker found that it should start nothing when the step was ready to be started."""
+    """The failure when this worker stopped taking steps after it had prepared this one, so that others execute it."""
     return Failure("lost", f"step {step} was not started: {why}", True, is_death=False, delay_seconds=0.0)
 
 
@@ -175,18 +176,18 @@ def describe_signal(number: int) -> str:
 
 
 def sizes(used: int, limit: int) -> tuple[str, str]:
-    """Both in the unit in which the limit was probably written: (`2.1 GB`, `2 GB`)."""
+    """Both sizes in the unit in which the user probably wrote the limit: (`2.1 GB`, `2 GB`)."""
     powers = [(f"{prefix}{end}", base**power) for end, base in (("B", 1000), ("iB", 1024))
               for power, prefix in ((4, "T"), (3, "G"), (2, "M"))]  # fmt: skip
     fitting = [(limit / size, unit, size) for unit, size in powers if limit >= size]
-    # The one that says it in the fewest characters.
+    # The unit in which the limit takes the fewest characters.
     _, unit, size = min(fitting, key=lambda one: (len(f"{one[0]:.10g}"), one[0]))
     shown = f"{used / size:.3g}"
     return f"{shown if shown != f'{limit / size:.3g}' else f'{used / size:.6g}'} {unit}", f"{limit / size:.10g} {unit}"
 
 
 def with_tail(message: str, read_end: ReadEnd) -> str:
-    """The message and the last lines of a log."""
+    """The message followed by the last lines of a log."""
     shown = last_lines(read_end)
     if not shown:
         return f"{message}{LOG_IS_EMPTY}"
@@ -201,12 +202,12 @@ def _shortened(line: str) -> str:
 
 
 def last_lines(read_end: ReadEnd) -> list[str]:
-    """What the log ends with, without empty lines; what a carriage return begins is a line of its own."""
+    """The last non-empty lines of the log; a carriage return starts a new line."""
     return lines_at_end(read_end, _TAIL_BYTES)[-_TAIL_LINES:]
 
 
 def lines_at_end(read_end: ReadEnd, size_bytes: int = _SEARCHED_BYTES) -> list[str]:
-    """The lines of a log's last bytes that are not empty; none of a log that cannot be read."""
+    """The non-empty lines in the last bytes of a log; none when the log cannot be read."""
     try:
         block = read_end(size_bytes)
     except (OSError, StorageError):

@@ -1,4 +1,4 @@
-"""What a step left in its folder."""
+"""Finds the outputs of a step: what it created, changed or deleted in its folder."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _MAX_CHECKED_BYTES_TOGETHER = 256 * 1024 * 1024
 
 
 WITHIN = ("above", "work", "step")
-"""From the outermost folder of an attempt to the step's own: so many `..` lead to nothing of another run."""
+"""The folders from the attempt's outermost to the step's own, nested so deep that `..` does not reach another run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """`staged` maps every name that was put there, relative with `/`, to its mark (None: a folder).
+    """The folder of a step. `staged` maps every staged name, relative with `/`, to its stamp (None: a folder).
 
-    `folders` are the stamps of folders, where they are to be used again.
+    `folders` has the stamps of folders, if the workspace shall be reused.
     """
 
     folder: Path
@@ -48,7 +48,7 @@ class Workspace:
     folders: Mapping[str, FileStamp] = field(default_factory=dict)
 
     def escaped(self) -> list[str]:
-        """What the step wrote beside its folder, in the folders of its attempt: paths such as `../results/a.txt`."""
+        """What the step wrote outside its own folder but inside its attempt's, such as `../results/a.txt`."""
         found: list[str] = []
         for depth, (above, names) in enumerate(self._around(), start=1):
             ups = "/".join([".."] * depth)
@@ -59,12 +59,12 @@ class Workspace:
         return found
 
     def is_there(self) -> bool:
-        """Whether the step left its folder where it was, neither removed nor with a link in its place."""
+        """Whether the step's folder still exists: the step has neither removed it nor replaced it by a link."""
         self._around()
         return all(path.is_dir() and not path.is_symlink() for path in self._own_folders())
 
     def _around(self) -> list[tuple[Path, list[str]]]:
-        """What lies beside the next one in each folder of its attempt, from the innermost; gives back their rights."""
+        """The other entries of each folder around the step's, from the innermost. Restores the folders' permissions."""
         folders = self._own_folders()
         found = [
             (above, [name for name in names_in(above) if name != inner.name])
@@ -80,8 +80,8 @@ class Workspace:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """How a step's folder differs from what was staged, published or not: `names` that are new or changed, names that
-    are `deleted`, and staged `folders` that changed, if only by what lies in them."""
+    """How a step's folder differs from what was staged, whether published or not: new or changed `names`, `deleted`
+    names, and staged `folders` that changed, even if only in their content."""
 
     names: tuple[str, ...]
     deleted: tuple[str, ...]
@@ -90,9 +90,9 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a step left: new or changed files, new folders (`name/`), what it deleted, what cannot be kept.
+    """What a step left: new or changed files, new folders (`name/`), deleted names, and what cannot be published.
 
-    `changes` is None when the step's folder is not where it was.
+    `changes` is None when the step has removed or replaced its folder.
     """
 
     outputs: tuple[OutputFile, ...]
@@ -101,11 +101,11 @@ class Found:
     changes: Changes | None = field(default=None, compare=False, repr=False)
 
     def has(self, name: str) -> bool:
-        """Whether a file, link or folder of that name is among the outputs."""
+        """Whether the outputs contain a file, link or folder of that name."""
         return any(file.path.rstrip("/") == name or file.path.startswith(f"{name}/") for file in self.outputs)
 
     def missing(self, declared: tuple[str, ...]) -> list[str]:
-        """Of declared names and patterns (as in `sources`), those that nothing is called or matches."""
+        """The declared names and patterns (as in `sources`) that match no output."""
         absent = [name for name in declared if not self.has(name)]
         patterns = [name for name in absent if WILDCARDS & set(name)]
         unmet = set(unmatched_patterns(patterns, (file.path for file in self.outputs))) if patterns else set()
@@ -113,10 +113,10 @@ class Found:
 
 
 def find_outputs(workspace: Workspace, declared: tuple[str, ...]) -> Found:
-    """What is new or changed in the folder. Bytecode caches are left out unless declared.
+    """Finds what is new or changed in the folder. Leaves out bytecode caches unless they are declared.
 
-    Links that lead outside, special files and names that no record can hold cannot be published: they are named in
-    `notes`.
+    Links that lead outside, special files and names that a record cannot represent cannot be published; `notes` lists
+    them.
     """
     outputs: list[OutputFile] = []
     notes: list[str] = []
@@ -132,7 +132,7 @@ def find_outputs(workspace: Workspace, declared: tuple[str, ...]) -> Found:
         known = staged.get(name)
         stamp = whole_stamp_of(status)
         if known == stamp:
-            continue  # which most are
+            continue  # true of most entries
         is_folder = stat.S_ISDIR(status.st_mode)
         if is_folder and known is None and name in staged:
             if name in known_folders and known_folders[name] != stamp:
@@ -165,7 +165,7 @@ def find_outputs(workspace: Workspace, declared: tuple[str, ...]) -> Found:
 
 
 def with_checksums(workspace: Workspace, found: Found) -> Found:
-    """What was found, with the sha256 of each file up to 64 MiB, of 256 MiB together. Raises OSError."""
+    """Adds the sha256 of each file up to 64 MiB, for at most 256 MiB in total. Raises OSError."""
     left = _MAX_CHECKED_BYTES_TOGETHER
     outputs = []
     for file in found.outputs:
@@ -179,13 +179,13 @@ def with_checksums(workspace: Workspace, found: Found) -> Found:
 
 
 def sha256_of(path: Path) -> str:
-    """Raises OSError."""
+    """The file's sha256, in hexadecimal. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _refused(name: str, path: Path, status: os.stat_result, root: Path) -> str:
-    """Why this cannot be published, empty when it can."""
+    """Why the entry cannot be published; empty when it can."""
     try:
         length = len(name.encode())
     except UnicodeEncodeError:

@@ -1,7 +1,7 @@
-"""Publishes or fails an attempt: on the storage first, which is the truth, then in the index, with the next message.
+"""Records an attempt as published or failed: first in the storage, the truth, then in the index, with the next message.
 
-Promises kept here: outputs appear whole or not at all and from one attempt (the rename of `publish`); a worker whose
-lease is gone writes nothing.
+This file guarantees: outputs appear as a whole or not at all, and from one attempt (the rename of `publish`); a worker
+that has lost its lease writes nothing.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ _QUIET_SECONDS = 1.0
 
 
 class CancelledError(Exception):
-    """The run was cancelled while its outputs waited for room."""
+    """The run was cancelled while its outputs waited for disk space."""
 
 
 def publish_outputs(worker: WorkerContext, attempt: Attempt, workspace: Workspace, found: Found) -> Attempt:
-    """Publishes what was found, unless another attempt was first; ends the run on the storage if that was the last."""
+    """Publishes the outputs unless another attempt was first. Ends the run in the storage after its last step."""
     job = attempt.job
     is_there = found.has("metrics.json")
     metrics, metric_notes = read_metrics(workspace.folder / "metrics.json") if is_there else ({}, ())
@@ -84,7 +84,7 @@ def publish_outputs(worker: WorkerContext, attempt: Attempt, workspace: Workspac
 
 
 def record_success(worker: WorkerContext, attempt: Attempt, publication: Publication) -> Outcome:
-    """Writes this attempt's publication in the index, and sends the message of the next step with it."""
+    """Records this attempt's publication in the index and, in the same operation, sends the next step's message."""
     job, record, end = attempt.job, attempt.record, publication.end
     state: RunState = "succeeded" if job.ends_run() else "running"
     metrics = end.metrics if end else {}
@@ -93,7 +93,7 @@ def record_success(worker: WorkerContext, attempt: Attempt, publication: Publica
     )  # fmt: skip
     attempt.held.is_ending = True
     if not worker.run_index.record(attempt.lease, ending, _following(worker, job)):
-        # Whoever holds the lease now will find it published; if the index forgot all, nobody would go on.
+        # A worker that holds the lease now finds the step published. If the index was flushed, no worker would go on.
         return record_published(worker, job)
     release_shared(worker, job)
     if job.ends_run():
@@ -103,7 +103,7 @@ def record_success(worker: WorkerContext, attempt: Attempt, publication: Publica
 
 
 def check_going_on(worker: WorkerContext, attempt: Attempt) -> None:
-    """Raises what ends a wait for the storage: the lease, a cancel, or this worker's own end."""
+    """Raises the error that ends a wait for the storage: a lost lease, a cancel, or the stop of this worker."""
     attempt.check_lease()
     if attempt.held.cancelled:
         raise CancelledError
@@ -112,12 +112,12 @@ def check_going_on(worker: WorkerContext, attempt: Attempt) -> None:
 
 
 def result_patience(worker: WorkerContext, attempt: Attempt, seconds: float) -> Patience:
-    """With a storage that is away when a step has been executed, which took so long."""
+    """How long to retry when the storage is away after a step has been executed; `seconds`: how long the step took."""
     return worker.disks.patience(lambda: check_going_on(worker, attempt), _away_seconds(seconds))
 
 
 def _away_seconds(seconds: float) -> float:
-    """As long as another worker would need to execute the step again."""
+    """The time that another worker would need to execute the step again."""
     return max(_AWAY_SECONDS, seconds)
 
 
@@ -128,7 +128,7 @@ def check_ending(worker: WorkerContext, attempt: Attempt) -> None:
 
 
 def _finish_run(job: Job, record: StepRecord) -> RunRecord | None:
-    """What follows a publication on the storage; safe to repeat. The end of the run, if this was its last step."""
+    """Does what follows a publication in the storage; safe to repeat. Returns the run's end after its last step."""
     if job.shared:
         job.paths.link(job.step, job.shared.published)
     if job.ends_run():
@@ -160,7 +160,7 @@ def record_failure(worker: WorkerContext, attempt: Attempt, failure: Failure) ->
         }
     )
     attempt.slot.share_access()
-    is_hopeless = failure.cause == "storage"  # what made it fail would make this fail, too
+    is_hopeless = failure.cause == "storage"  # the cause of the failure would make this write fail, too
     quiet = Patience(_QUIET_SECONDS, check=attempt.check_lease)
     with patient(quiet if is_hopeless else worker.disks.patience(attempt.check_lease, _AWAY_SECONDS)):
         _write_quietly(attempt.slot, record)
@@ -185,7 +185,7 @@ def record_failure(worker: WorkerContext, attempt: Attempt, failure: Failure) ->
     )
     if not again:
         last = StepFiles(job.step, attempt.slot.name, False, record)
-        # From the attempt's folder, which is taken away once somebody else has the lease.
+        # Write from the attempt's folder, which is moved away once another worker has the lease.
         worker.disks.when_writable(
             lambda: check_ending(worker, attempt),
             lambda: _end_run(job, ending.run_state, text, last, attempt.slot),
@@ -203,9 +203,9 @@ def record_failure(worker: WorkerContext, attempt: Attempt, failure: Failure) ->
 
 
 def hand_back(worker: WorkerContext, job: Job, lease: Lease, held: Held, text: str) -> Outcome:
-    """Gives up the lease of an attempt whose end cannot be written while the storage is away: in the index alone.
+    """Gives up the lease of an attempt whose end cannot be written while the storage is away. Writes to the index only.
 
-    It counts for nothing. What the attempt has written is found by whoever goes on.
+    The attempt does not count. The worker that goes on finds what the attempt has written.
     """
     held.is_ending = True
     again = Ending("retrying", "running", message=text, cause=cause_of(text), retry_seconds=_AWAY_DELAY_SECONDS)
@@ -234,7 +234,7 @@ def record_cancelled(worker: WorkerContext, job: Job) -> Outcome:
 
 
 def record_given_up(worker: WorkerContext, job: Job, detail: str) -> Outcome:
-    """Too often something other than the step failed it; `detail` is how often, where, and why if that is known."""
+    """Fails the step after too many infrastructure failures; `detail`: how often, where, and the reason if known."""
     deaths, where, why = (*detail.split(" ", 2), "", "")[:3]
     cause = why.partition("\n")[0] or "that worker was lost while it ran"
     attempts = counted(int(deaths), "attempt")
@@ -245,7 +245,7 @@ def record_given_up(worker: WorkerContext, job: Job, detail: str) -> Outcome:
 
 
 def record_shared_failure(worker: WorkerContext, job: Job, text: str, is_own: bool = False) -> Outcome:
-    """The step failed without an attempt of this run now; `is_own`: attempts of this run were before."""
+    """Fails the step without a new attempt of this run; `is_own`: this run has made attempts before."""
     _end_run(job, "failed", text, None)
     ending = Ending("failed", "failed", message=text, cause=cause_of(text) + ("" if is_own else SHARED_FAILURE))
     worker.run_index.record(Lease.decided(job.run, job.step), ending)
@@ -253,10 +253,10 @@ def record_shared_failure(worker: WorkerContext, job: Job, text: str, is_own: bo
 
 
 def record_denied(worker: WorkerContext, message: Message, text: str) -> Outcome:
-    """The storage denies this worker's user what the run needs; `text` says what.
+    """Records that the storage denies this worker's user access that the run needs; `text` says which.
 
-    Another worker may be allowed to, so this counts as a death of the step. After a few the run ends, in the index
-    alone.
+    Another worker may have access, so this counts as a death of the step. After a few deaths the run ends, in the index
+    only.
     """
     run, step = message.run, message.step
     worker.admission.note_death(f"{run} {step}", text)
@@ -276,7 +276,7 @@ def record_denied(worker: WorkerContext, message: Message, text: str) -> Outcome
 
 
 def release_shared(worker: WorkerContext, job: Job, failure: str = "") -> None:
-    """Enqueues the runs that waited for this step: they find it published, share its failure, or one of them leads."""
+    """Enqueues the runs parked for this step: they find it published, share its failure, or one of them leads."""
     if job.shared is None:
         return
     parked = worker.run_index.sweeps.shared.release(job.run.sweep, job.shared.name, job.shared.scope, failure)
@@ -284,17 +284,17 @@ def release_shared(worker: WorkerContext, job: Job, failure: str = "") -> None:
         try:
             sweep = worker.sweeps.get(name)
         except NotFoundError:
-            continue  # forgotten meanwhile
+            continue  # the sweep was deleted meanwhile
         pipeline = sweep.pipeline
         runs = [run for run in parked if run.sweep == name and run.index < len(sweep.space)]
         if not pipeline.has(job.step):
-            continue  # never one of those that wait for it
+            continue  # its runs never wait for this step
         steps = (job.step, *pipeline.after(job.step))
         worker.enqueue_soon(pipeline, [messages_for(steps, run, sweep.space[run.index]) for run in runs])
 
 
 def _following(worker: WorkerContext, job: Job) -> Message | None:
-    """What is sent with the record of this step, None after the last."""
+    """The message that is sent with the record of this step, None after the last step."""
     point = job.sweep.parameters(job.run)
     return following(job.sweep.pipeline, job.message, point, job.published(), worker.run_index.signing_key)
 
@@ -302,7 +302,7 @@ def _following(worker: WorkerContext, job: Job) -> Message | None:
 def _end_run(
     job: Job, state: RunState, message: str, last: StepFiles | None, within: AttemptSlot | None = None
 ) -> RunRecord:
-    """Writes `run.json` unless it is there; its content. `last` is this attempt's step, already known."""
+    """Writes `run.json` unless it exists, and returns its content. `last`: the known record of this attempt's step."""
     steps = [
         last if last and step.name == last.name else step
         for step in find_ended_steps(job.sweep, job.paths, is_whole=state == "succeeded")
@@ -313,7 +313,7 @@ def _end_run(
 
 
 def _feed_next(worker: WorkerContext, job: Job) -> None:
-    """A run that ended makes room where only so many may run at a time."""
+    """Has the next runs enqueued, because an ended run makes room in a sweep with limited parallelism."""
     if job.sweep.settings.max_parallel is not None:
         worker.feed_soon(job.run.sweep)
 

@@ -1,4 +1,4 @@
-"""A folder as it was staged, and how it is made so again after a step: only what changed is removed or copied anew."""
+"""Restores a step's folder to its staged state after a step: removes or copies again only what changed."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from workers.mounts import holds_mount
 from workers.outputs import Changes
 
 _MAX_FOLDER_BYTES = 4 * 2**20
-"""Of the list of names itself, which on ext4 never becomes shorter."""
+"""Limit for the size of the directory itself, which never shrinks on ext4."""
 _GET_FLAGS = 0x80086601
 """FS_IOC_GETFLAGS; a C long, though the kernel writes an int."""
 _FLAGS_OF_USERS = 0x000380FF
-"""FS_FL_USER_MODIFIABLE: what `chattr` sets, without what the file system itself notes there."""
+"""FS_FL_USER_MODIFIABLE: the flags that `chattr` can set, without those that the file system sets itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class FolderState:
-    """What a folder is besides what lies in it."""
+    """The properties of a folder, apart from its content."""
 
     mode: int
     owner: int
@@ -37,11 +37,11 @@ class FolderState:
 
 @dataclass(frozen=True, slots=True)
 class StagedFolder:
-    """What was staged from the snapshot `source` and by `links`, before anything of earlier steps.
+    """What was staged from the snapshot `source` and by `links`, before any outputs of earlier steps.
 
-    `stamps` maps every name to its stamp (None: a folder), `folders` those of folders to theirs. `plain` is what every
-    folder was right after its staging, but for its time. `newest_ns`: until the kernel's clock has passed it, a change
-    may not show.
+    `stamps` maps every name to its stamp (None: a folder), `folders` maps the names of folders to theirs. `plain` is
+    the state of every folder right after staging, except for its time. `newest_ns`: before the kernel's clock passes
+    this time, a change may leave a stamp as it is.
     """
 
     source: Path
@@ -54,21 +54,21 @@ class StagedFolder:
 
     @property
     def files(self) -> int:
-        """How many inodes it takes."""
+        """The number of inodes it takes."""
         return len(self.stamps) + 1
 
     @classmethod
     def of(
         cls, folder: Path, source: Path, links: Mapping[str, str], stamps: Mapping[str, FileStamp | None]
     ) -> StagedFolder:
-        """Of one that was just staged. Raises OSError."""
+        """Describes a folder that was just staged. Raises OSError."""
         folders = {name: whole_stamp_of(os.lstat(folder / name)) for name, one in stamps.items() if one is None}
         newest_ns = max((one[-1] for one in (*stamps.values(), *folders.values()) if one is not None), default=0)
         size_bytes = sum(one[6] for one in stamps.values() if one is not None)
         return cls(source, links, stamps, folders, _state_of(folder), newest_ns, size_bytes)
 
     def is_unchanged(self, folder: Path) -> bool:
-        """Whether all of it is as it was staged. Raises OSError."""
+        """Whether the whole folder is still in its staged state. Raises OSError."""
         seen = 0
         for name, status in scan(folder):
             known = self.stamps.get(name)
@@ -78,16 +78,16 @@ class StagedFolder:
         return seen == len(self.stamps)
 
     def put_back(self, folder: Path, changes: Changes, also: Iterable[str]) -> StagedFolder:
-        """Makes the folder as it was staged after a step made these changes, and others (`also`) were made before it.
+        """Restores the staged state after a step made `changes`; names in `also` were changed before the step started.
 
-        Whoever raises OSError here leaves a folder that is of no use any more.
+        After an OSError the folder is unusable.
         """
         if holds_mount(folder):
             raise OSError(errno.EBUSY, "something is mounted in it", str(folder))
         for name in (*changes.folders, ""):
-            # First, so that what lies in it can be removed.
+            # Restore the mode first, so that the folder's content can be removed.
             (folder / name).chmod(self._mode_of(name))
-        # A folder sorts before what lies in it: a link in the place of one is removed before anything is done below it.
+        # A folder sorts before its content, so a link that replaced a folder is removed before any work below it.
         wrong = sorted({*changes.names, *changes.deleted, *also})
         stamps, folders = dict(self.stamps), dict(self.folders)
         for name in wrong:
@@ -104,7 +104,7 @@ class StagedFolder:
         path = folder / name
         is_staged = name in self.stamps
         if is_staged and self.stamps[name] is None and path.is_dir() and not path.is_symlink():
-            return  # what is wrong in it is named, too
+            return  # `wrong` names its changed content, too
         remove_entry(path)
         if os.path.lexists(path):
             raise OSError(errno.ENOTEMPTY, "cannot be removed", str(path))
@@ -117,7 +117,7 @@ class StagedFolder:
             stamps[name] = copy_entry(self.source / name, path)
 
     def _put_back_state(self, folder: Path, name: str) -> FileStamp:
-        """Of a folder, its rights and time. What else was changed of it cannot be put back with certainty: OSError."""
+        """Restores a folder's mode and time. Raises OSError for other changes, which it cannot restore reliably."""
         path = folder / name
         mode = self._mode_of(name)
         status = path.lstat()
@@ -142,7 +142,7 @@ def _state_of(folder: Path) -> FolderState:
     try:
         status = os.fstat(descriptor)
         attributes: tuple[tuple[str, bytes], ...] = ()
-        with suppress(OSError):  # a file system without them
+        with suppress(OSError):  # the file system does not support them
             names = sorted(os.listxattr(descriptor))
             attributes = tuple((name, os.getxattr(descriptor, name)) for name in names)
         flags = 0

@@ -1,8 +1,8 @@
-"""Whether a failure is of the step or of the machine it ran on: decisions from what is known, without effects.
+"""Decides whether the step or its machine caused a failure, in functions without effects.
 
-A step that ends at once, with an empty log or for want of something that a machine should have, is *suspicious*. It is
-handed on: another worker executes it too, and only what fails there as well is the step's own failure. A worker on
-which several runs in a row ended like that, and whom no other worker bears out, pauses.
+A failure is *suspicious* when the step ends at once, with an empty log or because the machine lacks something that it
+should have. The worker hands the step on: another worker executes it, too, and only if it fails there as well is the
+failure the step's own. A worker pauses if several runs in a row ended like that and no other worker confirms it.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from pipeline_queue.index.worker_registry import LiveWorker
 from workers.outcome import Failure
 
 MAX_SUDDEN_SECONDS = 5.0
-"""A step that ran longer began to work."""
+"""A step that ran longer than this had started its work."""
 MAX_VOID_SECONDS = 0.1
-"""A Python step that succeeded as fast as this and left nothing may not have been executed by any Python."""
+"""If a Python step succeeds this fast and leaves nothing, perhaps no Python has executed it."""
 MAX_LOADING_SECONDS = 60.0
-"""Importing a large library may take long before the part is reached that is missing."""
+"""Importing a large library may take long before Python reaches the missing part."""
 MAX_HANDED_ON = 2
-"""Times that one step of one run is handed on; from then on its failures are its own."""
+"""How often one step of one run is handed on; after that, its failures are its own."""
 MIN_SUSPECTS = 3
-"""Different runs in a row after which a worker pauses."""
+"""A worker pauses after suspicious failures of this many different runs in a row."""
 MAX_WASTED_ATTEMPTS = 10
-"""Attempts beyond a step's retries after which even an unusable interpreter counts as one of its deaths."""
+"""After this many attempts beyond a step's retries, even an unusable interpreter counts as a death of the step."""
 FIRST_PAUSE_SECONDS, PROVEN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 15.0, 60.0, 600.0
 TRUSTED_SECONDS = 60.0
-"""How long a worker whom others bore out suspects itself of nothing."""
+"""How long a worker does not suspect itself after other workers have confirmed its failures."""
 RETRY_ELSEWHERE_SECONDS = 15.0
 OPINION_ELSEWHERE_SECONDS = 600.0
-"""How long the worker that failed a step lets others take it, while there are others."""
+"""How long a worker on which a step failed leaves that step to others, as long as there are others."""
 
 Opinion = Literal["none", "failed", "succeeded"]
-"""What became of a suspicious step on another worker."""
+"""The result of a suspicious step on another worker."""
 
 _ITS_OWN: tuple[Cause, ...] = ("exit_code", "signal", "missing_outputs", "not_started")
 _OF_MACHINES = (signal.SIGILL, signal.SIGBUS, signal.SIGSEGV)
@@ -55,7 +55,7 @@ _LACKS_SOMETHING = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """How the process of a failed attempt ended. `line`: what its log says last of an error."""
+    """How the process of a failed attempt ended. `line`: the last line about an error in its log."""
 
     cause: Cause
     seconds: float
@@ -67,7 +67,7 @@ class Sign:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """Of one step of one run: where it failed before, and how often it was handed on."""
+    """The history of one step of one run: where it failed before, and how often it was handed on."""
 
     failed_on: tuple[str, ...] = ()
     """Workers (`name@host`) or whole hosts (`@host`)."""
@@ -76,7 +76,7 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """A suspicious failure on this worker, and what another worker made of that step since."""
+    """A suspicious failure on this worker, and the result of that step on another worker since."""
 
     run: str
     step: str
@@ -85,7 +85,7 @@ class Suspect:
 
 
 def is_suspicious(sign: Sign) -> bool:
-    """Whether the machine may be to blame."""
+    """Whether the machine may have caused the failure."""
     if sign.cause not in _ITS_OWN:
         return False
     if sign.cause == "not_started":
@@ -98,35 +98,35 @@ def is_suspicious(sign: Sign) -> bool:
 
 
 def needs_probe(sign: Sign, line_is_of_python: bool) -> bool:
-    """Whether to start the interpreter by itself: not for a step that ran a while or showed a Python traceback."""
+    """Whether to test the interpreter alone: not after a step that ran for a while or printed a Python traceback."""
     if sign.cause not in _ITS_OWN or sign.seconds > MAX_SUDDEN_SECONDS:
         return False
     return not line_is_of_python or bool(_LACKS_SOMETHING.search(sign.line))
 
 
 def is_void(is_python: bool, seconds: float, log_bytes: int, outputs: int) -> bool:
-    """Whether a success may be that of a program that was put in the interpreter's place."""
+    """Whether a success may come from another program that replaces the interpreter."""
     return is_python and seconds <= MAX_VOID_SECONDS and log_bytes == 0 and outputs == 0
 
 
 def peers_of(me: str, queue: str, workers: Sequence[LiveWorker]) -> tuple[str, ...]:
-    """The other workers that take this queue's steps now."""
+    """The other workers that accept steps from this queue now."""
     return tuple(one.name for one in workers if one.name != me and queue in one.queues and not one.holds)
 
 
 def untried(me: str, tried: Tried, peers: Sequence[str]) -> tuple[str, ...]:
-    """The peers whose execution would tell something: on hosts that have not failed it, where there are several."""
+    """The peers whose result would be new evidence: with several hosts, those on hosts where it has not failed."""
     marks = {*tried.failed_on, *_marks(me, peers)}
     return tuple(peer for peer in peers if not marks & {peer, _host(peer)})
 
 
 def has_failed_elsewhere(me: str, tried: Tried) -> bool:
-    """Whether a step failed on another machine, as far as that is remembered."""
+    """Whether the history shows that the step failed on another machine."""
     return not set(tried.failed_on) <= {me, _host(me)}
 
 
 def to_avoid(me: str, tried: Tried, peers: Sequence[str]) -> tuple[str, ...]:
-    """Whom the next attempt is kept from: all that failed it, or only this worker when nobody else is left."""
+    """The workers that must not make the next attempt: all on which it failed, or only this one if no other is left."""
     if not peers:
         return ()
     own = _marks(me, peers)
@@ -134,9 +134,10 @@ def to_avoid(me: str, tried: Tried, peers: Sequence[str]) -> tuple[str, ...]:
 
 
 def handed_on(failure: Failure, sign: Sign, me: str, tried: Tried, peers: Sequence[str], is_shared: bool) -> Failure:
-    """The failure, or the same as one that another worker is to confirm and that counts for nothing yet.
+    """The failure, unchanged or marked for another worker to confirm, so that it does not count yet.
 
-    `is_shared` and out of retries: one execution on another host, whatever it looked like, for all that wait for it.
+    A shared step that is out of retries gets one execution on another host, whatever its failure looked like, because
+    several runs wait for it.
     """
     others = untried(me, tried, peers)
     if not others or failure.infrastructure or failure.cause not in _ITS_OWN:
@@ -148,7 +149,7 @@ def handed_on(failure: Failure, sign: Sign, me: str, tried: Tried, peers: Sequen
 
 
 def opinion_of(suspect: Suspect, me: str, run: LiveRun | None) -> Opinion:
-    """What another worker made of the step; an opinion that was known stays."""
+    """The step's result on another worker; an opinion that is known already does not change."""
     step = run.steps.get(suspect.step) if run else None
     if suspect.opinion != "none" or step is None or step.worker in ("", me):
         return suspect.opinion
@@ -158,22 +159,22 @@ def opinion_of(suspect: Suspect, me: str, run: LiveRun | None) -> Opinion:
 
 
 def should_pause(suspects: Sequence[Suspect], is_on_trial: bool) -> bool:
-    """Whether this worker should leave steps to others: several runs, or after a pause one, ended at once here.
+    """Whether this worker should leave steps to others: several runs (after a pause, one) ended at once here.
 
-    Not when most of those that others executed failed there as well.
+    False when most of the runs that other workers executed failed there as well.
     """
     runs = {suspect.run for suspect in suspects}
     return len(runs) >= (1 if is_on_trial else MIN_SUSPECTS) and not is_borne_out(suspects)
 
 
 def is_borne_out(suspects: Sequence[Suspect]) -> bool:
-    """Whether others found what this worker found: then the steps are to blame."""
+    """Whether the steps failed on other workers, too, so that the steps are to blame."""
     failed = sum(suspect.opinion == "failed" for suspect in suspects)
     return failed > 0 and failed >= sum(suspect.opinion == "succeeded" for suspect in suspects)
 
 
 def is_proven(suspects: Sequence[Suspect]) -> bool:
-    """Whether another worker did what failed here."""
+    """Whether a step that failed here succeeded on another worker, so that this worker is to blame."""
     return not is_borne_out(suspects) and any(suspect.opinion == "succeeded" for suspect in suspects)
 
 
@@ -182,8 +183,8 @@ def should_reopen(
 ) -> bool:
     """Whether a paused worker takes steps again.
 
-    `others` workers live, of which `open_others` take steps; after `pause_seconds` it is tried with one step. Without
-    anybody who does the work, a worker of whom nothing is proven does it.
+    There are `others` other live workers, of which `open_others` take steps. After `pause_seconds`, the worker gets one
+    trial step. If no other worker takes steps, a worker without a proven fault does the work.
     """
     if paused_seconds >= pause_seconds or others == 0:
         return True
@@ -191,15 +192,15 @@ def should_reopen(
 
 
 def next_pause_seconds(before: float) -> float:
-    """Twice as long as the last, within limits; 0 before the first."""
+    """The next pause: twice as long as the last (`before`, 0 before the first), within limits."""
     return min(max(2 * before, FIRST_PAUSE_SECONDS), MAX_PAUSE_SECONDS)
 
 
 def interpreter_failure(step: str, fault: str, attempt: int, retries: int, is_workers_own: bool) -> Failure:
-    """What an unusable interpreter makes of an attempt: nothing that counts, within bounds.
+    """The failure of an attempt whose interpreter is unusable. Up to a limit, it does not count.
 
-    `is_workers_own`: its worker pauses until it works. One that came with a submission is no reason to pause, so each
-    attempt is a death of the step, some time apart.
+    `is_workers_own`: the worker pauses until its interpreter works. An interpreter that came with a submission is no
+    reason to pause, so each attempt is a death of the step, with some time between attempts.
     """
     text = f"step {step} was not done: {fault}"
     if is_workers_own:
@@ -213,5 +214,5 @@ def _host(name: str) -> str:
 
 
 def _marks(worker: str, others: Sequence[str]) -> tuple[str, ...]:
-    """How a worker is named among those that failed: by its host, where there are several hosts."""
+    """The mark of a worker on which a step failed: its host, if there are several hosts."""
     return (_host(worker),) if any(_host(other) != _host(worker) for other in others) else (worker,)

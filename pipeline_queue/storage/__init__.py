@@ -1,1 +1,1 @@
-"""The one door to the shared files: layout, atomic operations, snapshots, access rights."""
+"""Gives all other code its access to the shared files: layout, atomic operations, snapshots, access rights."""

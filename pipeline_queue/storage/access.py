@@ -1,8 +1,9 @@
-"""Who may write on a storage of several users: the rights of what is made there, and what is said where they lack.
+"""Access rights on a storage that several users share: sets them on new files, and words the errors for missing ones.
 
-The folder above decides. Where its group may write, whatever is made in it gets that group and the rights that the
-folder gives it, whatever the umask: so `chgrp GROUP storage; chmod 2775 storage` once lets a group share a storage.
-Nothing is widened where only the owner may write, nor in a sticky folder such as /tmp for others.
+The parent folder decides. If its group may write, every new file or folder in it gets that group and the permissions
+that the parent gives the group, regardless of the umask. So running `chgrp GROUP storage; chmod 2775 storage` once lets
+a group share a storage. Permissions are not widened where only the owner may write, nor for others in a sticky folder
+such as /tmp.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def is_denied(error: BaseException | None) -> bool:
-    """Whether this says that the user of this process lacks a right, which no repetition gives."""
+    """Whether the error says that this process's user lacks a permission, so that retrying is useless."""
     return isinstance(error, OSError) and error.errno in _DENIED
 
 
 def make_folder(path: Path, exist_ok: bool = False) -> None:
-    """Makes a folder and those above it that are missing, each with the access of the one above. Raises OSError."""
+    """Creates a folder and its missing parents, each with the access rights of its own parent. Raises OSError."""
     try:
         repeat_until_done(path.mkdir)
     except FileExistsError:
@@ -46,9 +47,9 @@ def make_folder(path: Path, exist_ok: bool = False) -> None:
 
 
 def inherit_access(path: Path) -> None:
-    """Gives what this process has made at `path` the group and rights of the folder above, if its group may write.
+    """Gives what this process has created at `path` its parent's group and permissions, if that group may write.
 
-    Never raises: where it cannot be done, whoever lacks the right is told so when it matters.
+    Never raises. If this fails, users who lack a permission get an error when they need it.
     """
     with contextlib.suppress(OSError, StorageError):
         repeat_until_done(lambda: _inherit_access(path))
@@ -65,7 +66,7 @@ def _inherit_access(path: Path) -> None:
 
 
 def give_access(descriptor: int, above: os.stat_result) -> None:
-    """The same for an open file or folder; `above` is the status of the folder it lies in."""
+    """The same for an open file or folder; `above` is the status of its parent folder."""
     with contextlib.suppress(OSError):
         status = os.fstat(descriptor)
         if not above.st_mode & stat.S_IWGRP or status.st_uid != os.geteuid():
@@ -75,7 +76,7 @@ def give_access(descriptor: int, above: os.stat_result) -> None:
             try:
                 os.fchown(descriptor, -1, above.st_gid)
             except PermissionError:
-                # To its present group, which may be another, no more than to everybody.
+                # The file may still belong to another group: give that group no more than everybody gets.
                 allowed = allowed & ~stat.S_IRWXG | (allowed & stat.S_IRWXO) << 3
                 if above.st_mode & stat.S_ISVTX:
                     return
@@ -85,9 +86,9 @@ def give_access(descriptor: int, above: os.stat_result) -> None:
 
 
 def mode_below(mode: int, above: int) -> int:
-    """The mode that a file or folder of this mode gets below a folder of mode `above`: pure.
+    """The mode that a file or folder of this mode gets in a folder of mode `above`. Pure.
 
-    Group and others get what the owner has, as far as the folder gives it to them.
+    Group and others get the owner's permissions, as far as the folder grants them the same.
     """
     others = above & stat.S_IRWXO & ~(stat.S_IWOTH if above & stat.S_ISVTX else 0)
     owner = mode & stat.S_IRWXU
@@ -96,7 +97,7 @@ def mode_below(mode: int, above: int) -> int:
 
 
 def inherit_access_below(folder: Path) -> None:
-    """The same for all that lies in a folder; links are not followed. Never raises."""
+    """Calls `inherit_access` for everything below a folder, without following links. Never raises."""
     with contextlib.suppress(OSError):
         if not folder.stat().st_mode & stat.S_IWGRP:
             return
@@ -109,7 +110,7 @@ def inherit_access_below(folder: Path) -> None:
 
 
 def find_denied(folders: Iterable[Path]) -> Path | None:
-    """The first of the folders that is there and that this user may not write in."""
+    """The first of the folders that exists and that this user may not write to."""
     for folder in folders:
         is_allowed = os.access(folder, os.R_OK | os.W_OK | os.X_OK, effective_ids=True)
         if not is_allowed and os.path.lexists(folder):
@@ -118,12 +119,12 @@ def find_denied(folders: Iterable[Path]) -> Path | None:
 
 
 def describe_failed(path: Path, error: OSError, verb: str = "written") -> str:
-    """What could not be written (or what `verb` says), why, and for lack of a right who lacks it."""
+    """Error text: what could not be written (`verb`), why, and, if a permission is missing, which user lacks it."""
     return describe_denied(path, None, verb) if is_denied(error) else f"{path} cannot be {verb}: {error.strerror}"
 
 
 def describe_denied(path: Path, root: Path | None, verb: str = "written") -> str:
-    """Who may not write (or do what `verb` says with) what, and how to change that; `root` is the storage's folder."""
+    """Error text: what cannot be written (`verb`) by which user, and the remedy; `root` is the storage's folder."""
     shown = path
     while not os.path.lexists(shown) and shown != shown.parent:
         shown = shown.parent

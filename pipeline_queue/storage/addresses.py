@@ -1,7 +1,7 @@
-"""Opens, lists and copies what lies at an address that the store gave to people: a log, published or kept files.
+"""Opens, lists and copies the files at an address that the store has shown to people: a log, published or kept files.
 
 An address is the text that `where` of a run, step or attempt returns, and that reports carry as `outputs`, `log` and
-`kept`. Here it is a path; another store would add a scheme of its own, such as `s3://`.
+`kept`. Here it is a path; another store would use its own scheme, such as `s3://`.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from pipeline_queue.storage.sparse_files import copy_tree
 
 
 def open_log(address: str) -> PatientReader:
-    """A log to read to its end, and on from there when the step prints more, also after its step was published.
+    """Opens a log. The reader reads to the end, then on as the step prints more, even after the step is published.
 
-    Raises FileNotFoundError when there is none, OSError, StorageError.
+    Raises FileNotFoundError when there is no log, OSError, StorageError.
     """
     return PatientReader(Path(address))
 
 
 def has_files(address: str) -> bool:
-    """Whether the files are still kept there. Raises OSError, StorageError."""
+    """Whether the files still exist at this address. Raises OSError, StorageError."""
     return is_there(Path(address))
 
 
 def list_files(address: str) -> list[str]:
-    """The addresses of the files and links that can be read there, in order. Raises OSError, StorageError.
+    """The addresses of the readable files and links below this address, in order. Raises OSError, StorageError.
 
-    `Path.rglob` takes a storage that is away for an empty folder since Python 3.13.
+    `Path.rglob` is not used: since Python 3.13 it treats an unreachable storage as an empty folder.
     """
     return [str(path) for path in repeat_until_done(lambda: sorted(_files_below(Path(address))))]
 
 
 def copy_files(address: str, destination: Path) -> None:
-    """Copies all files there to a new folder of this machine. Raises OSError, StorageError."""
+    """Copies all files at this address to a new folder on this machine. Raises OSError, StorageError."""
     copy_tree(Path(address), destination)
 
 

@@ -1,4 +1,4 @@
-"""Does the same to many runs of a storage, several at a time: a disk or a server takes far longer than Python does."""
+"""Applies one action to many runs of a storage, several at a time: disks and servers are far slower than Python."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _PORTION = 64
 
 
 def at_once(action: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_R]:
-    """What the action gives for each item, in order; it is called by several threads.
+    """Yields the action's result for each item, in order. Several threads call the action.
 
-    No more than some portions are ahead of what is taken, however many items there are. The first error is raised, and
-    then nothing more is begun.
+    They work only a few batches ahead of the consumer, however many items there are. The first error is raised; after
+    it, no further batch is started.
     """
     rest = iter(items)
     portions = iter(lambda: list(islice(rest, _PORTION)), [])

@@ -1,4 +1,4 @@
-"""Writes that happen whole or not at all, whoever else writes and whenever a process dies."""
+"""Atomic writes: each happens as a whole or not at all, even with concurrent writers and when a process dies."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from pipeline_queue.storage.patience import repeat_until_done
 
 
 def create_exclusive(path: Path, data: bytes, durable: bool = False, within: Path | None = None) -> bool:
-    """Writes a whole new file or nothing; False when the name is taken. Raises OSError.
+    """Writes a new file as a whole or not at all; False when the name is taken. Raises OSError.
 
-    With `within`, a folder of the same file system, only if that folder is there under this name at the last moment.
+    `within`: a folder on the same file system, which must still exist under this name at the moment of the write.
     """
     temporary = _write_beside(within / path.name if within else path, data, durable)
     try:
         is_new = repeat_until_done(lambda: _link_exclusive(temporary, path))
     except OSError as error:
-        # No hard links here (some network file systems): exclusive, though a reader may see it half-written.
+        # Some network file systems have no hard links: still exclusive, but a reader may see a half-written file.
         if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS):
             raise
         return _create_in_place(path, data)
@@ -40,20 +40,20 @@ def _link_exclusive(temporary: Path, path: Path) -> bool:
     try:
         os.link(temporary, path)
     except FileExistsError:
-        # A network file system may say so of our own link, made by a request that it was sent twice.
+        # A network file system that received our request twice may report our own link as existing.
         return temporary.samefile(path)
     return True
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Writes the whole file or leaves what was there; a reader never sees half of it. Raises OSError."""
+    """Replaces the file as a whole or leaves it unchanged; a reader never sees half of it. Raises OSError."""
     temporary = _write_beside(path, data, durable=False)
 
     def replace() -> None:
         try:
             temporary.replace(path)
         except FileNotFoundError:
-            # A try that was said to have failed may have happened.
+            # An earlier try may have succeeded although it reported an error.
             if read_whole(path) != data:
                 raise
 
@@ -65,7 +65,7 @@ def replace_file(path: Path, data: bytes) -> None:
 
 
 def make_link(link: Path, target: str) -> None:
-    """Raises FileExistsError for one that somebody else made, OSError."""
+    """Creates a symbolic link. Raises FileExistsError when another process has created it, OSError."""
 
     def once() -> None:
         try:
@@ -78,7 +78,7 @@ def make_link(link: Path, target: str) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes the names in a folder durable."""
+    """Flushes a folder to disk, so that the names in it are durable."""
     repeat_until_done(lambda: _sync_folder(folder))
 
 
@@ -110,7 +110,7 @@ def _write_beside(path: Path, data: bytes, durable: bool) -> Path:
 
 
 def _open_new(path: Path) -> BinaryIO:
-    """A file of a name that is ours alone: one that is there is of a try that was said to have failed."""
+    """Opens a new file whose name only we use: an existing one comes from a try that reported an error."""
     try:
         return path.open("xb")
     except FileExistsError:
@@ -119,7 +119,7 @@ def _open_new(path: Path) -> BinaryIO:
 
 
 def _remove_temporary(path: Path) -> None:
-    """Never raises: one that is left is in nobody's way."""
+    """Never raises: a leftover temporary file does no harm."""
     with contextlib.suppress(OSError, StorageError):
         remove_file(path)
 
@@ -149,7 +149,7 @@ def _create_in_place(path: Path, data: bytes) -> bool:
 
 
 def put_file(buffer: IO[bytes], target: Path) -> None:
-    """Writes a large file whole, durable, in the place of what was there. Raises OSError."""
+    """Writes a large file durably and as a whole, and replaces an existing one. Raises OSError."""
     buffer.seek(0)
     with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".", delete=False) as file:
         temporary = Path(file.name)

@@ -1,4 +1,4 @@
-"""What one attempt writes: its log, outputs and manifest, in a folder that becomes the step's when it is published."""
+"""The folder of one attempt, with its log, outputs and manifest. Publishing makes it the step's folder."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from pipeline_queue.storage.step_folder import folder_of_step, publish
 
 @dataclass(frozen=True, slots=True)
 class AttemptFolder:
-    """The folder of one attempt. Nobody else writes to it; taken away from it (`fence_off`), nothing succeeds any more.
+    """The folder of one attempt. Only the attempt writes to it; after `fence_off` moves it away, every write fails.
 
-    `commit`: the file by which the sweep exists.
+    `commit`: the file whose existence makes the sweep exist.
     """
 
     folder: Path
@@ -36,13 +36,13 @@ class AttemptFolder:
         return self.folder.name
 
     def where(self) -> str:
-        """For people: where the attempt's files lie."""
+        """For people: where the attempt's files are."""
         return str(self.folder)
 
     def make(self) -> None:
-        """Makes the folder; not where the storage is not mounted. Raises StorageError and OSError."""
+        """Creates the folder, but not where the storage is not mounted. Raises StorageError and OSError."""
         try:
-            # Its name is this attempt's alone: one that is there was made by a request that was sent twice.
+            # Only this attempt uses the name: an existing folder comes from our own request, sent twice.
             repeat_until_done(lambda: self.folder.mkdir(exist_ok=True))
             inherit_access(self.folder)
         except FileNotFoundError:
@@ -51,11 +51,11 @@ class AttemptFolder:
             make_folder(self.folder, exist_ok=True)
 
     def log_sink(self) -> str:
-        """Where the supervisor appends what the step prints: the path of a file."""
+        """The path of the file to which the supervisor appends what the step prints."""
         return str(self.folder / LOG)
 
     def append_to_log(self, data: bytes) -> None:
-        """Raises OSError, StorageError."""
+        """Appends to the step's log. Raises OSError, StorageError."""
         left = data
 
         def append() -> None:
@@ -67,11 +67,11 @@ class AttemptFolder:
         repeat_until_done(append)
 
     def log_end(self, size_bytes: int) -> bytes:
-        """The log's last bytes, at most so many. Raises OSError, StorageError."""
+        """The last bytes of the log, at most `size_bytes`. Raises OSError, StorageError."""
         return repeat_until_done(lambda: read_end(self.folder / LOG, size_bytes))
 
     def drop_log(self) -> None:
-        """Of a step that printed nothing. Raises OSError."""
+        """Removes the log of a step that printed nothing. Raises OSError."""
         (self.folder / LOG).unlink(missing_ok=True)
 
     def put_outputs(self, workspace: Path, files: Iterable[OutputFile]) -> None:
@@ -82,42 +82,42 @@ class AttemptFolder:
         put_files(workspace, files, self.folder / OUTPUTS)
 
     def put_kept(self, workspace: Path, files: Iterable[OutputFile]) -> None:
-        """The same to what is kept of a failed attempt."""
+        """Like `put_outputs`, for the files that are kept of a failed attempt."""
         put_files(workspace, files, self.folder / KEPT)
 
     def drop_outputs(self) -> None:
-        """Never raises."""
+        """Removes the outputs. Never raises."""
         remove_tree(self.folder / OUTPUTS)
 
     def drop_kept(self) -> None:
-        """Never raises."""
+        """Removes the kept files. Never raises."""
         remove_tree(self.folder / KEPT)
 
     def share_access(self) -> None:
-        """Gives a group that shares the storage what was put here. Never raises."""
+        """Gives the group that shares the storage access to the files of this attempt. Never raises."""
         inherit_access_below(self.folder)
 
     def write_record(self, record: StepRecord) -> None:
-        """Writes the manifest: whole, or what was there stays. Raises OSError, StorageError."""
+        """Writes the manifest as a whole, or leaves the old one unchanged. Raises OSError, StorageError."""
         replace_file(self.folder / STEP_RECORD, record.model_dump_json().encode())
 
     def publish(self, target: StoredStep) -> bool:
-        """Makes what was put here the step, whole; False when another attempt was first. Raises OSError, StorageError.
+        """Publishes this attempt as the step; False when another attempt was first. Raises OSError, StorageError.
 
-        The one conditional write of a step: it succeeds only where nothing is published yet.
+        This is the one conditional write of a step: it succeeds only where nothing is published yet.
         """
         folder = folder_of_step(target)
         if folder.parent != self.folder.parent:
-            make_folder(folder.parent, exist_ok=True)  # of what several runs share
+            make_folder(folder.parent, exist_ok=True)  # for steps that several runs share
         return publish(self.folder, folder, self.uid)
 
     def discard(self) -> None:
-        """Removes all of it. Never raises."""
+        """Removes the whole folder. Never raises."""
         remove_tree(self.folder)
 
 
 def put_files(workspace: Path, files: Iterable[OutputFile], target: Path) -> None:
-    """Moves files below `target`, which is created if there is anything; safe to repeat after an error.
+    """Moves files to `target`, which is created if there are any; safe to repeat after an error.
 
     Raises TooLargeError, OSError, StorageError.
     """
@@ -141,6 +141,6 @@ def put_files(workspace: Path, files: Iterable[OutputFile], target: Path) -> Non
 
 
 def folder_of_attempt(slot: AttemptSlot) -> Path:
-    """Slots are of the store that made them."""
+    """The folder behind a slot. A slot only works with the store that created it."""
     assert isinstance(slot, AttemptFolder)
     return slot.folder

@@ -1,4 +1,4 @@
-"""Room on a disk: which errors say that there is none, how much there is, and whether a write succeeds."""
+"""Disk space: which errors mean a full disk, how much is free, and whether a write succeeds."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ _PASSING = frozenset((
     errno.ENOTCONN, errno.ESHUTDOWN, errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED,
     errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH, errno.ENETRESET,
 ))  # fmt: skip
-"""NFS with `soft`, SMB and FUSE (sshfs: ENOTCONN) answer with these while their server or the way to it is away."""
+"""NFS with `soft`, SMB and FUSE (sshfs: ENOTCONN) return these while the server or the network is down."""
 _MIN_BYTES = 256 * 1024
 _MIN_INODES = 2
 
 
 def is_full(error: BaseException | None) -> bool:
-    """Whether this says that a disk, or somebody's share of it, has no room."""
+    """Whether the error says that a disk or a user's quota is full."""
     return isinstance(error, OSError) and error.errno in _FULL
 
 
 def is_passing(error: BaseException | None) -> bool:
-    """Whether this is a fault of a disk or of the network to it that may be over the next time."""
+    """Whether the error is a disk or network fault that may be gone at the next try."""
     return isinstance(error, OSError) and error.errno in _PASSING
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What is free for this user; `inodes` None where the file system does not count them."""
+    """The space that is free for this user; `inodes` is None where the file system does not count them."""
 
     free_bytes: int
     inodes: int | None
@@ -47,7 +47,7 @@ class Room:
         return f"{size_text(self.free_bytes)}{inodes} free"
 
     def figures(self) -> dict[str, int]:
-        """The numbers by name, for programs."""
+        """The figures by name, for programs."""
         inodes = {} if self.inodes is None else {"free_inodes": self.inodes}
         return {"free_bytes": self.free_bytes, **inodes}
 
@@ -59,7 +59,7 @@ def room_of(folder: Path) -> Room:
 
 
 def try_to_write(folder: Path) -> None:
-    """Writes a file as large as the least room, reads it and removes it. Raises OSError."""
+    """Writes a file as large as the minimum free space, reads it and removes it. Raises OSError."""
     probe = folder / f".probe-{secrets.token_hex(6)}"
     try:
         with probe.open("xb") as file:

@@ -1,4 +1,4 @@
-"""Files and folders as steps leave them: walked, copied, moved and removed whatever their modes and names."""
+"""Walks, copies, moves and removes the files and folders that steps leave, whatever their modes and names."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from pipeline_queue.storage.patience import repeat_until_done
 from pipeline_queue.storage.sparse_files import copy_content, copy_file
 
 MAX_NAME_BYTES = 3_000
-"""Of a name relative to its tree; the system takes 4,095 bytes, and the tree is moved to a longer place."""
+"""The limit of a name relative to its tree. The system allows paths of 4,095 bytes; the tree moves to a longer path."""
 
 _YOUNGEST_NS = 1_000_000_000
 
 _RIGHTS_OF_OWNER = stat.S_ISUID | stat.S_ISGID
 
 FileStamp = tuple[int, ...]
-"""Mode, inode, device, links, owner, group, size, mtime and ctime (ns): every change of a file changes its ctime, but
-not twice in one tick of the kernel's clock."""
+"""Mode, inode, device, links, owner, group, size, mtime and ctime (ns). Every change of a file changes its ctime, but
+two changes within one tick of the kernel's clock get the same ctime."""
 
 
 def walk(root: Path) -> Iterator[Path]:
-    """Everything below `root`, without following links; folders that cannot be read are opened up.
+    """Yields everything below `root`, without following links. Makes this user's unreadable folders readable.
 
-    What lies in folders of another user that this one may not read is passed over.
+    Skips the content of another user's folders that this user may not read.
     """
     longest = len(os.fsencode(root)) + 1 + MAX_NAME_BYTES
     pending = [root]
@@ -44,9 +44,9 @@ def walk(root: Path) -> Iterator[Path]:
 
 
 def scan(root: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """As `walk`, with each name relative to `root` and its status, and no Path: for folders of many files.
+    """Like `walk`, but yields each name relative to `root` and its status, no Path: for folders with many files.
 
-    A folder comes before what is in it, with the mode that it had before it was opened up.
+    A folder comes before its content, with the mode that it had before `scan` made it readable.
     """
     longest = len(os.fsencode(root)) + 1 + MAX_NAME_BYTES
     pending = [(str(root), "")]
@@ -56,7 +56,7 @@ def scan(root: Path) -> Iterator[tuple[str, os.stat_result]]:
         if descriptor is None:
             continue
         try:
-            # By the descriptor, so that the kernel need not find the folder anew for each status.
+            # Scan the descriptor, so that the kernel does not resolve the folder again for each status.
             with os.scandir(descriptor) as items:
                 for item in items:
                     name = prefix + item.name
@@ -71,7 +71,7 @@ def scan(root: Path) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def _opened(folder: str) -> int | None:
-    """A descriptor of the folder, which gets the rights that it lacks; None for another user's that is closed."""
+    """Opens the folder and adds missing permissions; None for another user's folder that this user may not read."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except PermissionError:
@@ -81,12 +81,12 @@ def _opened(folder: str) -> int | None:
         return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     status = os.fstat(descriptor)
     if not status.st_mode & stat.S_IXUSR and status.st_uid == os.geteuid():
-        os.fchmod(descriptor, 0o700)  # one may list it, but not look at what is in it
+        os.fchmod(descriptor, 0o700)  # its names can be listed, but their status cannot be read
     return descriptor
 
 
 def names_in(folder: Path) -> list[str]:
-    """What lies in a folder, in order; nothing when it is none or a link to one. One without rights is opened up."""
+    """The sorted names in a folder, none for a link or anything else. Makes an unreadable folder readable."""
     try:
         status = folder.lstat()
     except OSError:
@@ -99,7 +99,7 @@ def names_in(folder: Path) -> list[str]:
 
 
 def is_closed(path: Path, status: os.stat_result) -> bool:
-    """Whether a file or folder is another user's and closed to this one, such as what a container left."""
+    """Whether another user owns the file or folder and this user may not read it, as with a container's files."""
     if status.st_uid == os.geteuid() or stat.S_ISLNK(status.st_mode):
         return False
     needed = os.R_OK | os.X_OK if stat.S_ISDIR(status.st_mode) else os.R_OK
@@ -107,18 +107,18 @@ def is_closed(path: Path, status: os.stat_result) -> bool:
 
 
 def stamp_of(status: os.stat_result) -> FileStamp | None:
-    """None for a folder."""
+    """The stamp of a file or link, None for a folder."""
     return None if stat.S_ISDIR(status.st_mode) else whole_stamp_of(status)
 
 
 def whole_stamp_of(status: os.stat_result) -> FileStamp:
-    """Of a folder too."""
+    """The stamp of a file, link or folder."""
     return (*status[:7], status.st_mtime_ns, status.st_ctime_ns)
 
 
 def copy_entry(source: Path | str, target: Path | str) -> FileStamp | None:
-    """Copies a file, link or folder (without its content); the mark of a file or link, None of a folder."""
-    # By descriptors and texts: thousands of small files are copied so.
+    """Copies a file, link or folder (without its content). Returns the stamp of a file or link, None for a folder."""
+    # Uses descriptors and strings for speed: this copies thousands of small files.
     status = os.lstat(source)
     if stat.S_ISDIR(status.st_mode):
         Path(target).mkdir(exist_ok=True)
@@ -135,7 +135,7 @@ def copy_entry(source: Path | str, target: Path | str) -> FileStamp | None:
         writer = os.open(target, flags, (status.st_mode & 0o777) | stat.S_IWUSR)
         try:
             copy_content(reader, writer, status.st_size)
-            # Never younger than this: a write in the same tick of the kernel's clock must change the mark.
+            # Set the time back: even a write in the same tick of the kernel's clock must change the stamp.
             written_ns = min(status.st_mtime_ns, time.time_ns() - _YOUNGEST_NS)
             os.utime(writer, ns=(written_ns, written_ns))
             return stamp_of(os.fstat(writer))
@@ -146,9 +146,9 @@ def copy_entry(source: Path | str, target: Path | str) -> FileStamp | None:
 
 
 def move_entry(source: Path, destination: Path, root: Path) -> None:
-    """Moves a file or link; a link to something inside `root` stays one to it, as a relative link.
+    """Moves a file or link. A link to something inside `root` becomes a relative link to the same target.
 
-    One that was moved stays moved: safe to repeat, after a disk was full. What may pass is waited for.
+    Safe to repeat, for example after a full disk: an entry that was moved stays moved. Waits out temporary errors.
     """
     repeat_until_done(lambda: _move_entry(source, destination, root))
 
@@ -167,29 +167,30 @@ def _move_entry(source: Path, destination: Path, root: Path) -> None:
         return
     is_anothers_with_rights = status.st_uid != os.geteuid() and status.st_mode & _RIGHTS_OF_OWNER
     if status.st_nlink > 1 or is_anothers_with_rights:
-        # Its other name may lie outside, where somebody goes on writing to it. Of another user's, only a copy can lose
-        # the right to act as that user.
+        # Another hard link may be outside `root`, and a program may still write through it. If another user owns the
+        # file, only a copy can drop its setuid and setgid bits.
         _copy_whole(source, destination)
         return
     make_readable(source)
     try:
         source.rename(destination)
     except FileNotFoundError:
-        # So answers a request that was sent twice, too.
+        # A request that was sent twice gets the same error.
         if os.path.lexists(source) or not os.path.lexists(destination):
             raise
     except OSError as error:
         if is_passing(error):
-            raise  # it may have been moved all the same
+            raise  # the move may have happened despite the error
         _copy_whole(source, destination)
         with contextlib.suppress(OSError):
             source.unlink()
 
 
 def make_readable(path: Path) -> None:
-    """Gives a file of this user's the right to be read, and takes from it the rights to act as its owner or group.
+    """Makes this user's file readable, and removes its setuid and setgid bits.
 
-    Not those of another user's file, or of one that has another name, which may lie outside; their copies have none.
+    Leaves another user's file alone, and a file with a second hard link, which may be outside; their copies lack these
+    bits.
     """
     status = path.lstat()
     mode = stat.S_IMODE(status.st_mode)
@@ -199,7 +200,7 @@ def make_readable(path: Path) -> None:
 
 
 def _copy_whole(source: Path, destination: Path) -> None:
-    """The file with its times and mode, or nothing: half of it would take the room that somebody else waits for."""
+    """Copies the file with its times and mode, or removes the partial copy, which would take space others wait for."""
     make_readable(source)
     try:
         copy_file(source, destination)
@@ -211,7 +212,7 @@ def _copy_whole(source: Path, destination: Path) -> None:
 
 
 def remove_entry(path: Path) -> None:
-    """Removes a file, link or whole folder; nothing happens when it is not there."""
+    """Removes a file, link or whole folder; does nothing when it does not exist."""
     if path.is_dir() and not path.is_symlink():
         remove_tree(path)
     else:
@@ -220,7 +221,7 @@ def remove_entry(path: Path) -> None:
 
 
 def remove_tree(folder: Path) -> None:
-    """Removes a folder whatever is in it: folders without rights, nesting beyond Python's recursion. Never raises."""
+    """Removes any folder, even with unreadable folders or nesting beyond Python's recursion limit. Never raises."""
     with contextlib.suppress(OSError, RecursionError):
         shutil.rmtree(folder)
     if not os.path.lexists(folder):

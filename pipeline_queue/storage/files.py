@@ -1,8 +1,8 @@
-"""Single operations on files of the storage, each repeated while it fails with what may pass.
+"""Single operations on the storage's files, each retried while its error may be temporary.
 
-An operation that failed may have happened all the same: a network file system reports an error when the answer was
-lost, and a repetition then finds what the first try did (EEXIST of a folder that was made, ENOENT of a file that was
-renamed). Each function here says so only of what somebody else did.
+An operation may have succeeded despite an error: a network file system reports an error when the reply was lost, and
+the retry then meets the result of the first try (EEXIST for a folder that it created, ENOENT for a file that it
+renamed). The functions here raise such an error only when another process caused it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _T = TypeVar("_T")
 
 
 def read_bytes(path: Path | str) -> bytes | None:
-    """The file's content, None when it is not there. Raises OSError, StorageError."""
+    """The file's content, None when it does not exist. Raises OSError, StorageError."""
 
     try:
         return repeat_until_done(lambda: read_whole(path))
@@ -32,7 +32,7 @@ def read_bytes(path: Path | str) -> bytes | None:
 
 
 def read_whole(path: Path | str) -> bytes:
-    """The file's content, read at once. Raises OSError: also for EAGAIN, of which Python's files make an end."""
+    """The file's whole content. Raises OSError, also for EAGAIN, which Python's file objects treat as end of file."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         parts = []
@@ -44,7 +44,7 @@ def read_whole(path: Path | str) -> bytes:
 
 
 def read_end(path: Path, size_bytes: int) -> bytes:
-    """The last bytes of a file, at most so many. Raises OSError."""
+    """The last bytes of a file, at most `size_bytes`. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.pread(descriptor, size_bytes, max(0, os.fstat(descriptor).st_size - size_bytes))
@@ -53,9 +53,9 @@ def read_end(path: Path, size_bytes: int) -> bytes:
 
 
 class RawReader(io.RawIOBase):
-    """A file to read of which every error is raised: also EAGAIN, of which Python's own make an end."""
+    """A file reader that raises every error, also EAGAIN, which Python's own file objects treat as end of file."""
 
-    _descriptor = -1  # Python also closes one that could not be opened
+    _descriptor = -1  # Python also closes a reader whose file could not be opened
 
     def __init__(self, path: Path) -> None:
         """Raises OSError."""
@@ -81,7 +81,7 @@ class RawReader(io.RawIOBase):
 
 
 class PatientReader:
-    """A file that is read to its end, and on from there when more was written: also after it was renamed."""
+    """Reads a file to its end, then on as more is written, even after the file was renamed."""
 
     def __init__(self, path: Path) -> None:
         """Raises OSError, StorageError."""
@@ -90,7 +90,7 @@ class PatientReader:
         self._file = repeat_until_done(lambda: path.open("rb", buffering=0))
 
     def read(self, size_bytes: int) -> bytes:
-        """The next bytes, none at the end. Raises OSError, StorageError."""
+        """The next bytes, empty at the end. Raises OSError, StorageError."""
         return repeat_until_done(lambda: self._read(size_bytes))
 
     def __enter__(self) -> PatientReader:
@@ -104,7 +104,7 @@ class PatientReader:
         try:
             data = os.pread(self._file.fileno(), size_bytes, self._offset)
         except OSError:
-            # The handle may be stale for good, while the file is there.
+            # The handle may be stale forever although the file exists.
             with contextlib.suppress(FileNotFoundError):
                 self._file = self._path.open("rb", buffering=0)
             raise
@@ -113,10 +113,10 @@ class PatientReader:
 
 
 def read_awaited(path: Path, action: Callable[[], _T]) -> _T:
-    """The result of the action, which reads a file that must be there: repeated while it is not to be seen yet.
+    """The result of the action, which reads a file that must exist. Repeats it while the file is not visible yet.
 
-    A network file system keeps for some seconds that a file was not there; it looks anew at a folder that is opened.
-    Raises FileNotFoundError when it has not appeared, OSError, StorageError.
+    A network file system caches for some seconds that a file does not exist; opening the folder refreshes that cache.
+    Raises FileNotFoundError when the file does not appear, OSError, StorageError.
     """
 
     def look() -> _T:
@@ -124,14 +124,14 @@ def read_awaited(path: Path, action: Callable[[], _T]) -> _T:
             return action()
         except FileNotFoundError:
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                os.listdir(path.parent)  # noqa: PTH208 - opened for the sake of opening
+                os.listdir(path.parent)  # noqa: PTH208 - only opening the folder matters
             raise
 
     return repeat_until_done(look, lambda error: isinstance(error, FileNotFoundError))
 
 
 def names_in(folder: Path | str) -> frozenset[str]:
-    """What lies in the folder, nothing when it is not there. Raises OSError, StorageError."""
+    """The names in the folder, none when it does not exist. Raises OSError, StorageError."""
     try:
         return frozenset(repeat_until_done(lambda: os.listdir(folder)))  # noqa: PTH208 - names, not paths: this is hot
     except FileNotFoundError:
@@ -139,7 +139,7 @@ def names_in(folder: Path | str) -> frozenset[str]:
 
 
 def is_there(path: Path) -> bool:
-    """Raises OSError, StorageError; `Path.exists` raises nothing since Python 3.14."""
+    """Whether the path exists. Raises OSError, StorageError, unlike `Path.exists` since Python 3.14."""
     try:
         repeat_until_done(path.stat)
     except OSError as error:
@@ -150,7 +150,7 @@ def is_there(path: Path) -> bool:
 
 
 def rename(source: Path, target: Path) -> None:
-    """Renames a file or folder to a name that nothing else is ever given. Raises OSError, StorageError."""
+    """Renames a file or folder to a name that is used for nothing else. Raises OSError, StorageError."""
 
     def once() -> None:
         try:
@@ -163,5 +163,5 @@ def rename(source: Path, target: Path) -> None:
 
 
 def remove_file(path: Path) -> None:
-    """Nothing happens when it is not there. Raises OSError, StorageError."""
+    """Removes a file; does nothing when it does not exist. Raises OSError, StorageError."""
     repeat_until_done(lambda: path.unlink(missing_ok=True))

@@ -1,7 +1,7 @@
-"""All that failed attempts left and is kept in a storage: how much it is, and what has to go when it is too much.
+"""Tracks and limits the files that a storage keeps of failed attempts: their total size, and which to remove first.
 
-`<root>/kept/<day>/<milliseconds>-<bytes>-<random>` are links to the folders of attempts; a name without the first two
-is of an earlier version, which told no size.
+`<root>/kept/<day>/<milliseconds>-<bytes>-<random>` are links to the folders of attempts. A name without the first two
+parts comes from an earlier version, which did not record the size.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from pipeline_queue.storage.run_store import KeptTotal
 from pipeline_queue.storage.sparse_files import taken_bytes
 
 MAX_KEPT_ATTEMPTS = 10_000
-"""Of a storage, whatever their size: each takes inodes, and all are looked through."""
+"""Per storage, regardless of their size: each takes inodes, and every check goes through all of them."""
 
 _LINK = re.compile(r"(?:([0-9]{1,15})-([0-9]{1,18})-)?([0-9a-f]+)", re.ASCII)
 _MOVING_SECONDS = 3600.0
-"""So long after the link was made the files may still be on their way to where it leads."""
+"""For this long after the link was created, the files may still be moving to its target."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What is kept of one attempt; `order` sorts the oldest first."""
+    """The files kept of one attempt; `order` sorts the oldest first."""
 
     order: tuple[str, int, str]
     link: Path
@@ -43,9 +43,9 @@ class Kept:
 
 
 def note_kept(root: Path, attempt: Path, day: date, size_bytes: int | None = None) -> None:
-    """Writes down that an attempt's folder has files that are kept, so that they are found when they are old.
+    """Records that an attempt's folder has kept files, so that they are found and removed when they are old.
 
-    `size_bytes`: how much they take, for the limit of all together.
+    `size_bytes`: their size, which counts towards the limit for the whole storage.
 
     Raises OSError.
     """
@@ -56,9 +56,9 @@ def note_kept(root: Path, attempt: Path, day: date, size_bytes: int | None = Non
 
 
 def remove_kept(root: Path, before: date) -> int:
-    """Removes the files that were kept before that day; of how many attempts. Raises OSError.
+    """Removes the files kept before that day. Returns the number of attempts they belonged to. Raises OSError.
 
-    What cannot be removed is left to the next time.
+    Files that cannot be removed stay until the next call.
     """
     removed = 0
     for day in [root / KEPT / name for name in sorted(names_in(root / KEPT))]:
@@ -73,13 +73,13 @@ def remove_kept(root: Path, before: date) -> int:
 
 
 def kept_total(root: Path) -> KeptTotal:
-    """What is there now. Raises OSError."""
+    """The number and size of the kept files now. Raises OSError."""
     sizes = [kept.size_bytes for kept in _every(root) if _has_kept(root, kept.link)]
     return KeptTotal(len(sizes), sum(sizes))
 
 
 def remove_kept_above(root: Path, limit_bytes: int, limit_attempts: int = MAX_KEPT_ATTEMPTS) -> int:
-    """Removes the oldest until the rest is within the limits; of how many attempts. Raises OSError."""
+    """Removes the oldest until the rest is within the limits. Returns the number of attempts. Raises OSError."""
     every = sorted(_every(root), key=lambda kept: kept.order)
     if _is_within(every, limit_bytes, limit_attempts):
         return 0
@@ -88,14 +88,14 @@ def remove_kept_above(root: Path, limit_bytes: int, limit_attempts: int = MAX_KE
         if _has_kept(root, kept.link):
             there.append(kept)
         elif kept.order[1] < (time.time() - _MOVING_SECONDS) * 1000:
-            # A later attempt took its place, or its sweep is removed.
+            # A later attempt has replaced it, or its sweep was deleted.
             with contextlib.suppress(OSError):
                 kept.link.unlink()
     removed, used = 0, sum(kept.size_bytes for kept in there)
     for number, kept in enumerate(there):
         if used <= limit_bytes and len(there) - number <= limit_attempts:
             break
-        with contextlib.suppress(OSError):  # of another user, or gone: the next time
+        with contextlib.suppress(OSError):  # another user's, or gone: the next call tries again
             removed += _remove_kept_link(root, kept.link)
         used -= kept.size_bytes
     return removed
@@ -124,7 +124,7 @@ def _of_day(root: Path, day: str, folder: Path) -> Iterator[Kept]:
 
 
 def _size_of(folder: Path) -> int:
-    """What the files below take. Nothing of what cannot be read."""
+    """The size of the files below, without those that cannot be read."""
     size = 0
     for path, _, names in os.walk(folder):
         for name in names:
@@ -135,7 +135,7 @@ def _size_of(folder: Path) -> int:
 
 
 def _has_kept(root: Path, link: Path) -> bool:
-    """Whether a link that `note_kept` made leads to files that are kept."""
+    """Whether a link that `note_kept` created leads to kept files."""
     try:
         folders = _kept_of(root, link)
     except OSError:
@@ -144,7 +144,7 @@ def _has_kept(root: Path, link: Path) -> bool:
 
 
 def _remove_kept_link(root: Path, link: Path) -> bool:
-    """Removes such a link and the files that it leads to; whether there were any. Raises OSError."""
+    """Removes such a link and the files that it leads to. Returns whether there were any. Raises OSError."""
     removed = False
     for folder in _kept_of(root, link):
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
@@ -155,7 +155,7 @@ def _remove_kept_link(root: Path, link: Path) -> bool:
 
 
 def _kept_of(root: Path, link: Path) -> tuple[Path, ...]:
-    """Where the files may lie; nowhere for a link that leads out of the sweeps. Raises OSError."""
+    """The paths where the files may be; none for a link that leads outside the sweeps. Raises OSError."""
     attempt = Path(os.path.normpath(link.parent / repeat_until_done(link.readlink)))
     if not attempt.is_relative_to(root / SWEEPS):
         return ()

@@ -1,26 +1,26 @@
-"""The names of everything on a storage that is a file system; no operation on files.
+"""Names every file and folder of a storage on a file system; does no file operations.
 
     <root>/pipeline_queue.json                     what this folder is, and its version
-    <root>/snapshots/<digest>.tar                  the pipeline's folder as it was at submission
+    <root>/snapshots/<digest>.tar                  the pipeline's folder at the time of submission
     <root>/sweeps/<sweep>/sweep.json               the commit point of a submission
-    <root>/sweeps/<sweep>/<pipeline file>          a copy, to read
+    <root>/sweeps/<sweep>/<pipeline file>          a copy for people to read
     <root>/sweeps/<sweep>/end.json                 how a sweep of several runs ended
-    <root>/sweeps/<sweep>/cancel.requested         somebody asked for the sweep's end
-    <root>/sweeps/<sweep>/pause.requested          somebody asked that no more of its runs start
-    <root>/sweeps/<sweep>/retry.json               which runs of the ended sweep are done again, if not all that can be
+    <root>/sweeps/<sweep>/cancel.requested         a user cancelled the sweep
+    <root>/sweeps/<sweep>/pause.requested          a user paused the sweep: no more of its runs start
+    <root>/sweeps/<sweep>/retry.json               which runs of the ended sweep are retried, if not all possible ones
     <root>/sweeps/<sweep>/runs/<run>/run.json      how the run ended
-    <root>/sweeps/<sweep>/runs/<run>/run.json.<n>  how it ended before it was retried for the n-th time
-    <root>/sweeps/<sweep>/runs/<run>/cancel.requested   somebody asked for an end
+    <root>/sweeps/<sweep>/runs/<run>/run.json.<n>  how it ended before its n-th retry
+    <root>/sweeps/<sweep>/runs/<run>/cancel.requested   a user cancelled the run
     <root>/sweeps/<sweep>/runs/<run>/<step>/       published: step.json, outputs/ if it wrote any file,
                                                    log if it printed anything
-    <root>/sweeps/<sweep>/shared/<step>-<identity>/     the same, of a step that several runs link to
-    <root>/reused/<step>-<identity>/               the same, of a step that runs of all sweeps may link to
-    <root>/sweeps/<sweep>/runs/<run>/<step>.attempt-<n>-<uid>/   in progress, or failed, then perhaps with kept/;
-                                                   with `.lost`: of a worker that lost its lease before it had ended
+    <root>/sweeps/<sweep>/shared/<step>-<identity>/     the same, for a step that several runs link to
+    <root>/reused/<step>-<identity>/               the same, for a step that runs of all sweeps may link to
+    <root>/sweeps/<sweep>/runs/<run>/<step>.attempt-<n>-<uid>/   in progress, or failed and perhaps with kept/;
+                                                   with `.lost`: its worker lost the lease before the attempt ended
     <root>/kept/<day>/<name>                       links to attempts with kept/, by the day they were kept
 
-`<run>` is the index and the parameters that are not defaults, `0-learning_rate=0.01`, so that a person
-finds outputs by browsing.
+`<run>` is the index and the parameters that differ from their defaults, such as `0-learning_rate=0.01`, so that
+people find outputs by browsing.
 """
 
 from __future__ import annotations
@@ -50,19 +50,19 @@ SWEEP_END = "end.json"
 RETRY = "retry.json"
 PAUSED = "pause.requested"
 CANCELLED = "cancel.requested"
-"""With a dot, as all names here that are not a step's: no step can be called so."""
+"""Has a dot, like every name here that is not a step's: step names contain no dots."""
 STEP_RECORD = "step.json"
 OUTPUTS = "outputs"
 KEPT = "kept"
 KEPT_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
-"""A folder below it."""
+"""The name of a folder in `kept/`."""
 LOG = "log"
 
 
 def run_folder(index: int, label: Mapping[str, str]) -> str:
-    """`0-learning_rate=0.01,optimizer=adam`: the index decides, the rest is for people.
+    """`0-learning_rate=0.01,optimizer=adam`: the index identifies the run, the rest is for people.
 
-    `label` is name -> canonical text of the parameters worth showing.
+    `label` maps the name of each parameter worth showing to its canonical text.
     """
     text = ",".join(f"{name}={value}" for name, value in label.items())
     safe = re.sub(r"[^A-Za-z0-9_.,=+-]", "_", text, flags=re.ASCII)[:_LABEL_BYTES]
@@ -81,12 +81,12 @@ def last_end(names: Iterable[str]) -> int:
 
 
 def copy_name(source: str) -> str:
-    """Under which the pipeline file is kept beside `sweep.json`: its own name, unless that is one of ours."""
+    """The name of the pipeline file's copy beside `sweep.json`: its own name, unless the layout uses that name."""
     name = Path(source).name or "pipeline.yaml"
     return f"pipeline-{name}" if name in (SWEEP, RUNS) else name
 
 
 def latest_attempt(step: str, names: Iterable[str]) -> str | None:
-    """The name of the attempt of the highest number that was not published."""
+    """The name of the unpublished attempt with the highest number."""
     attempts = [(number, name) for name in names if (number := attempt_number(step, name)) is not None]
     return max(attempts)[1] if attempts else None

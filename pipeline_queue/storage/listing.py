@@ -1,4 +1,4 @@
-"""Lists what lies in the folders of a storage: the sweeps with their ages, and the runs of a sweep."""
+"""Lists the folders of a storage: the sweeps with their ages, and the runs of a sweep."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pipeline_queue.storage.layout import RUN_FOLDER, THOUSAND
 
 
 def run_paths(runs: Path) -> Iterator[tuple[int, str]]:
-    """Index and path of every run below the folder `runs`, in no order. Raises OSError, StorageError.
+    """Yields index and path of every run below the folder `runs`, unordered. Raises OSError, StorageError.
 
-    The paths are texts: with a million runs, making `Path` objects would take most of the time.
+    The paths are strings: with a million runs, creating `Path` objects would take most of the time.
     """
     for name in names_in(runs):
         if THOUSAND.fullmatch(name):
@@ -31,7 +31,7 @@ def _matching(folder: str, names: Iterable[str]) -> Iterator[tuple[int, str]]:
 
 
 def names_and_ages(folder: Path) -> Iterator[tuple[float, str]]:
-    """When each entry was last changed (Unix time in seconds), and its name. Raises OSError."""
+    """Yields the time of each entry's last change (Unix time in seconds) and its name. Raises OSError."""
     for entry in os.scandir(folder):
-        with contextlib.suppress(FileNotFoundError):  # removed just now
+        with contextlib.suppress(FileNotFoundError):  # it has just been removed
             yield entry.stat().st_mtime, entry.name

@@ -1,4 +1,4 @@
-"""The file `pipeline_queue.json`: what names a storage wherever it is mounted; and whether this user may write."""
+"""The marker `pipeline_queue.json`, which identifies a storage at every mount point, and the check for write access."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline_queue.storage.patience import repeat_until_done
 
 
 def make_storage(root: Path, folders: Iterable[Path]) -> None:
-    """Makes the folders and the marker unless they are there. Raises StorageError."""
+    """Creates the folders and the marker unless they exist. Raises StorageError."""
     try:
         for folder in (root, *folders):
             make_folder(folder, exist_ok=True)
@@ -29,7 +29,7 @@ def make_storage(root: Path, folders: Iterable[Path]) -> None:
 
 
 def read_token(root: Path) -> str:
-    """Raises StorageError when there is none."""
+    """The token in the marker. Raises StorageError when there is no marker."""
     path = root / MARKER
     try:
         marker = json.loads(repeat_until_done(lambda: read_whole(path)))
@@ -45,7 +45,7 @@ def read_token(root: Path) -> str:
 
 
 def check_token(root: Path, expected: str) -> None:
-    """Raises StorageError unless this is the storage of that token."""
+    """Raises StorageError unless the storage has this token."""
     found = read_token(root)
     if found != expected:
         raise StorageError(
@@ -55,14 +55,14 @@ def check_token(root: Path, expected: str) -> None:
 
 
 def check_access(root: Path, folders: Iterable[Path]) -> None:
-    """Raises StorageError when one of the folders cannot be written by this user."""
+    """Raises StorageError when this user may not write to one of the folders."""
     denied = find_denied(folders)
     if denied is not None:
         raise StorageError(describe_denied(denied, root))
 
 
 def unreadable(root: Path, path: Path, error: OSError) -> StorageError:
-    """What is said of a storage of which something cannot be read."""
+    """The error for a file of the storage that cannot be read."""
     if is_denied(error):
         return StorageError(describe_denied(path, root, "read"))
     return StorageError(f"the storage {root} cannot be read: {error.strerror or error}")

@@ -1,8 +1,9 @@
-"""Repeats an operation on the storage while it fails with what may pass by itself, such as a server's restart.
+"""Retries an operation on the storage while its errors may be temporary, such as those of a server's restart.
 
-What reads and writes the storage (this room, and what copies files to and from it) calls `repeat_until_done`. For how
-long, says whoever works there, with `patient`: a step's attempt for as long as others need to take it over, a command
-that looks for a few seconds, a probe not at all. The decision is `delay_seconds`; clock and sleep are passed in.
+Code that reads or writes the storage (this package, and code that copies files to and from it) calls
+`repeat_until_done`. Its caller sets with `patient` how long to retry: a step's attempt as long as other workers need to
+take it over, a command that only reads a few seconds, a probe not at all. `delay_seconds` decides; clock and sleep are
+passed in.
 """
 
 from __future__ import annotations
@@ -20,21 +21,21 @@ from pipeline_queue.storage.disk import is_passing
 FIRST_DELAY_SECONDS = 0.02
 MAX_DELAY_SECONDS = 1.0
 BRIEF_SECONDS = 3.0
-"""For whoever looks: long enough for a blip, and not for a person to wonder."""
+"""For commands that only read: long enough for a short outage, too short for a person to wonder."""
 NOTICED_SECONDS = 1.0
-"""What lasts longer is told to whoever waits."""
+"""After this time, the waiting user or worker is notified."""
 
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long an operation that fails with what may pass is repeated, counted from its first failure.
+    """How long to retry an operation that fails with temporary errors, counted from its first failure.
 
-    `check` is called before each repetition and raises what ends the wait. `notice` is told once of a wait that is not
-    over at once. `is_away` is asked when the time is over: whether the storage as a whole fails. While it does, the
-    operation is repeated for up to `away_seconds`, and has then failed with StorageAwayError; otherwise it has one
-    more try, and then fails with StorageError.
+    `check` is called before each retry; it raises to end the wait. `notice` is called once when a wait lasts longer
+    than a moment. When the time is over, `is_away` is called: it returns whether the whole storage fails. While it
+    does, the operation is retried for up to `away_seconds` and then fails with StorageAwayError; otherwise the
+    operation gets one more try and then fails with StorageError.
     """
 
     limit_seconds: float
@@ -49,14 +50,14 @@ class Patience:
 BRIEF = Patience(BRIEF_SECONDS)
 NONE = Patience(0.0)
 WAITING = Patience(60.0)
-"""Of a command that waits for the end of runs, which go on meanwhile, and of a worker that starts."""
+"""For a command that waits for runs to end, which go on meanwhile, and for a worker that starts."""
 
 _present: ContextVar[Patience] = ContextVar("patience", default=BRIEF)
 
 
 @contextmanager
 def patient(patience: Patience) -> Iterator[None]:
-    """What this thread does to the storage in the block is repeated for so long."""
+    """Sets how long this thread's storage operations in the block are retried."""
     token = _present.set(patience)
     try:
         yield
@@ -65,7 +66,7 @@ def patient(patience: Patience) -> Iterator[None]:
 
 
 def delay_seconds(tries: int, failing_seconds: float, limit_seconds: float) -> float | None:
-    """Until an operation that has failed `tries` times is repeated; None when it has failed for long enough. Pure."""
+    """The delay before the next try of an operation that failed `tries` times; None to give up. Pure."""
     left = limit_seconds - failing_seconds
     if left <= 0:
         return None
@@ -73,11 +74,11 @@ def delay_seconds(tries: int, failing_seconds: float, limit_seconds: float) -> f
 
 
 def repeat_until_done(action: Callable[[], _T], is_awaited: Callable[[OSError], bool] = lambda _: False) -> _T:
-    """The result of the action, done again while it fails with what may pass. It must be one that can be done again.
+    """The result of the action, retried while its errors may be temporary. The action must be safe to repeat.
 
-    `is_awaited`: what may pass for this action alone, such as a file that a network file system does not show yet; one
-    that has not passed is raised as it is. Raises OSError for what does not pass, StorageAwayError when the storage is
-    away for longer than is waited, StorageError when this operation alone goes on failing.
+    `is_awaited`: errors that are temporary for this action only, such as a file that a network file system does not
+    show yet; when the time is over, the error is raised unchanged. Raises OSError for a permanent error,
+    StorageAwayError when the whole storage fails for too long, StorageError when only this operation keeps failing.
     """
     patience = _present.get()
     wait: _Wait | None = None
@@ -94,7 +95,7 @@ def repeat_until_done(action: Callable[[], _T], is_awaited: Callable[[OSError], 
 
 
 class _Wait:
-    """One operation that fails again and again."""
+    """The wait for one operation that keeps failing."""
 
     def __init__(self, patience: Patience) -> None:
         self._patience = patience
@@ -103,10 +104,10 @@ class _Wait:
         self._is_noticed = self._is_last = False
 
     def next_delay_seconds(self, error: OSError) -> float:
-        """Until the operation is repeated that has just failed. Raises what it has failed with for good."""
+        """The delay before the next try of the operation that has just failed. Raises the final error to give up."""
         patience, now = self._patience, self._patience.clock()
         if self._tries == 0:
-            # From the first failure: what came before it may have taken long, of many or large files.
+            # Count from the first failure: the work before it may have taken long, with many or large files.
             self._began = self._since = now
         self._tries += 1
         delay = None if self._is_last else delay_seconds(self._tries, now - self._since, patience.limit_seconds)
@@ -127,7 +128,7 @@ class _Wait:
 
 
 def given_up(error: OSError, is_away: bool) -> StorageError:
-    """What is said of an operation that has failed for too long."""
+    """The error for an operation that has failed for too long."""
     what = error.strerror or str(error)
     where = f"{error.filename}: " if error.filename else ""
     if is_away:

@@ -1,4 +1,4 @@
-"""Folders that only this user may write: made, or refused when somebody else made them beforehand."""
+"""Creates folders that only this user may write to, and rejects those that another user created beforehand."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def make_private_folder(folder: Path, remedy: str, mode: int = 0o700) -> bool:
-    """Makes the folder, and those above it, unless it is there; whether it was made now.
+    """Creates the folder and its parents unless it exists. Returns whether this call created it.
 
-    An existing folder of this user loses the right of others to write into it, which a wide umask gave them. Raises
-    StorageError with owner, mode and `remedy` when it is somebody else's, is no folder, or cannot be made.
+    Removes other users' write permission, which a permissive umask allowed, from this user's existing folder. Raises
+    StorageError with owner, mode and `remedy` when another user owns it, it is no folder, or it cannot be created.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -32,16 +32,16 @@ def make_private_folder(folder: Path, remedy: str, mode: int = 0o700) -> bool:
 
 
 def check_private_folder(folder: Path, remedy: str) -> None:
-    """Raises StorageError unless the folder is this user's, OSError when it cannot be looked at.
+    """Raises StorageError unless this user owns the folder, OSError when its status cannot be read.
 
-    What is checked is what is changed: both through one descriptor, whatever becomes of the name meanwhile.
+    One descriptor serves the check and the change, so both concern the same folder even if the name changes meanwhile.
     """
     link = folder.lstat()
     if stat.S_ISLNK(link.st_mode) and not _is_trusted(link):
         raise StorageError(f"{folder} is a link that {_owner(link)} made; {remedy}")
     if not folder.is_dir():
         raise StorageError(f"{folder} is not a folder; {remedy}")
-    _check_owner(folder, folder.stat(), remedy)  # before it is opened, which its mode may forbid
+    _check_owner(folder, folder.stat(), remedy)  # before opening it, which its mode may forbid
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         status = os.fstat(descriptor)
@@ -53,7 +53,7 @@ def check_private_folder(folder: Path, remedy: str) -> None:
 
 
 def is_own(path: Path) -> bool:
-    """Whether a file or folder, and the link that leads to it, is this user's."""
+    """Whether this user owns a file or folder, and the link that leads to it."""
     try:
         link, status = path.lstat(), path.stat()
     except OSError:
@@ -62,7 +62,7 @@ def is_own(path: Path) -> bool:
 
 
 def read_private_file(path: Path, limit_bytes: int) -> bytes | None:
-    """What is in a regular file of this user that nobody else may write, None when it is anything else.
+    """The content of this user's regular file that no other user may write to; None for anything else.
 
     Links are not followed. Raises OSError.
     """
@@ -76,7 +76,7 @@ def read_private_file(path: Path, limit_bytes: int) -> bytes | None:
 
 
 def write_private_file(path: Path, data: bytes) -> None:
-    """Writes a file that only this user may read; whole or not at all. Raises OSError."""
+    """Writes a file that only this user may read, as a whole or not at all. Raises OSError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:

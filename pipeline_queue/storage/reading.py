@@ -1,4 +1,4 @@
-"""Reads records: a missing one is None, a damaged one an error, and one that exists may take a while to appear."""
+"""Reads records: returns None for a missing one, raises for a damaged one, waits for one that is not visible yet."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ _T = TypeVar("_T")
 _AnyRecord = TypeVar("_AnyRecord", bound=Record)
 
 HIDDEN_SECONDS = 300.0
-"""A network file system may keep what it saw of a folder for some time: NFS for 60 s, unless it was mounted otherwise.
-"""
+"""How long a network file system may cache a folder's content: NFS does it for 60 s unless mount options differ."""
 
 
 def read_record(kind: type[_AnyRecord], path: Path) -> _AnyRecord | None:
@@ -37,12 +36,12 @@ def read_record(kind: type[_AnyRecord], path: Path) -> _AnyRecord | None:
 
 
 def read_step(folder: Path) -> StepRecord | None:
-    """The manifest of a published step or an ended attempt. Raises StorageError when it is damaged."""
+    """Reads the manifest of a published step or an ended attempt. Raises StorageError when it is damaged."""
     return read_record(StepRecord, folder / STEP_RECORD)
 
 
 def read_published_step(folder: Path) -> StepRecord:
-    """The manifest of a step that is known to be published: waited for while this machine does not see it yet.
+    """The manifest of a step that is known to be published. Waits while this machine does not see it yet.
 
     Raises FileNotFoundError when it was removed, StorageAwayError when it may still appear, StorageError when it is
     damaged.
@@ -58,7 +57,7 @@ def read_published_step(folder: Path) -> StepRecord:
 
 
 def read_visible(folder: Path, action: Callable[[], _T]) -> _T:
-    """The result of the action, which reads what was put into the folder.
+    """The result of the action, which reads files that were put into the folder. Waits until they are visible.
 
     Raises FileNotFoundError when it was removed, StorageAwayError when it may still appear, OSError, StorageError.
     """
@@ -71,7 +70,7 @@ def read_visible(folder: Path, action: Callable[[], _T]) -> _T:
 
 
 def _has_rested(folder: Path) -> bool:
-    """Whether nothing was put into the folder, or removed from it, for longer than a change of it can be hidden."""
+    """Whether the folder's last addition or removal is older than the longest time that a cache can hide it."""
     try:
         return time.time() - repeat_until_done(folder.stat).st_mtime > HIDDEN_SECONDS
     except OSError:

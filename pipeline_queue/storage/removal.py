@@ -1,7 +1,7 @@
-"""Removes what nobody needs any more: folders whatever is in them, snapshots and reused steps that are not in use.
+"""Removes unused data: folders whatever they contain, and snapshots and reused steps that nothing refers to.
 
-What may come into use at the same moment is renamed first and looked at again: whoever uses it touches it before, or
-misses it and makes its own.
+A file or folder that a process may start to use at the same moment is first renamed, then checked again: the process
+either touches it before the check, or does not find it and creates its own.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import Any
 from pipeline_queue.storage.files import is_there
 
 _YOUNG_SECONDS = 3600.0
-"""A submitter touches its snapshot first and names it in `sweep.json` a moment later: what is younger stays."""
+"""A submitter touches its snapshot, then names it in `sweep.json` a moment later; so younger snapshots stay."""
 
 
 def remove_unnamed(path: Path, is_named: Callable[[], bool]) -> None:
-    """Removes a file unless it is young or named. Raises OSError."""
+    """Removes a file unless it is young or still named by a sweep. Raises OSError."""
     if not is_there(path) or _is_young(path) or is_named():
         return
     hidden = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
@@ -38,12 +38,12 @@ def _is_young(path: Path) -> bool:
 
 
 def remove_unlinked(folder: Path, older_than_seconds: float, links: Callable[[], set[str]]) -> tuple[int, int]:
-    """Removes what of the folder is not among the names that `links` finds; how many, and how many stay.
+    """Removes the entries whose names `links` does not return. Returns how many it removed and how many stay.
 
     Raises OSError.
     """
     for left in folder.glob(".*"):
-        remove_whole(left)  # of somebody who was stopped
+        remove_whole(left)  # left by a process that was stopped
     young = time.time() - older_than_seconds
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     linked = links()
@@ -63,20 +63,20 @@ def remove_unlinked(folder: Path, older_than_seconds: float, links: Callable[[],
 
 
 def links_into(folder: str, above: str) -> Iterator[str]:
-    """The names of what the folder's links lead to in a folder that is called `above`."""
+    """Yields the target's name for each link in the folder whose target's parent is called `above`."""
     for entry in os.scandir(folder):
         if entry.is_symlink():
-            parent, name = os.path.split(os.readlink(entry.path))  # noqa: PTH115 - a text, and there are many
+            parent, name = os.path.split(os.readlink(entry.path))  # noqa: PTH115 - a string for speed: there are many
             if os.path.basename(parent) == above:  # noqa: PTH119
                 yield name
 
 
 def remove_whole(folder: Path) -> None:
-    """Steps may leave folders without rights; what cannot be removed stays hidden and is tried again next time."""
+    """Removes a folder, even with unreadable ones in it. What cannot be removed stays hidden for the next call."""
 
     def with_rights(function: Callable[..., Any], path: str, _: Any) -> None:
         with suppress(OSError):
-            os.chmod(os.path.dirname(path), 0o700)  # noqa: PTH101, PTH120 - rmtree gives texts
+            os.chmod(os.path.dirname(path), 0o700)  # noqa: PTH101, PTH120 - rmtree passes strings
             os.chmod(path, 0o700)  # noqa: PTH101
         with suppress(OSError):
             shutil.rmtree(path) if function in (os.scandir, os.open, os.lstat) else function(path)

@@ -1,4 +1,4 @@
-"""One run as the storage has it: what was published, attempted and asked for, and how it ended."""
+"""One run in the storage: its published steps, its attempts, its cancel request and its end."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """The folder of one run; `commit` is the file by which its sweep exists."""
+    """The folder of one run; `commit` is the file whose existence makes its sweep exist."""
 
     folder: Path
     commit: Path
 
     def where(self, name: str = "") -> str:
-        """For people: where the run's files lie, or what of them is called so."""
-        return os.path.join(self.folder, name) if name else str(self.folder)  # noqa: PTH118 - a text, and for speed
+        """For people: where the run's files are, or its file or folder `name`."""
+        return os.path.join(self.folder, name) if name else str(self.folder)  # noqa: PTH118 - a string, for speed
 
     def names(self) -> frozenset[str]:
-        """What lies in the run's folder: published steps, attempts, `run.json`, `cancel.requested`."""
+        """The names in the run's folder: published steps, attempts, `run.json`, `cancel.requested`."""
         try:
             return names_in(self.folder)
         except PermissionError as error:
@@ -46,29 +46,29 @@ class RunFolder:
         return StepFolder(self.folder / step)
 
     def begin_attempt(self, step: str, attempt: int, uid: str) -> AttemptFolder:
-        """The slot for what one attempt writes; nothing is written yet."""
+        """The slot that one attempt writes to; this call writes nothing yet."""
         return AttemptFolder(self.folder / f"{step}.attempt-{attempt}-{uid}", uid, self.commit)
 
     def attempt_record(self, name: str) -> StepRecord | None:
-        """How the attempt of that name ended, None while it has not. Raises StorageError when that is damaged."""
+        """How the attempt of that name ended, None before its end. Raises StorageError when the record is damaged."""
         return read_step(self.folder / name)
 
     def read_visible(self, action: Callable[[], _T]) -> _T:
-        """The result of the action, which reads what was put into the run.
+        """The result of the action, which reads files that were put into the run.
 
         Raises FileNotFoundError when it was removed, StorageAwayError when it may still appear, OSError, StorageError.
         """
         return read_visible(self.folder, action)
 
     def link(self, step: str, shared: StoredStep) -> None:
-        """Makes a shared step the run's own; nothing happens when it is. Raises OSError, StorageError."""
+        """Links a shared step into the run; does nothing when it is linked. Raises OSError, StorageError."""
         link_step(folder_of_step(shared), self.folder / step)
 
     def fence_off(self, step: str, attempt: int) -> None:
-        """Takes their folders from attempts that have not ended: a worker that was paused and thinks it still holds the
-        lease can publish nothing and end nothing any more, however late it goes on. Raises OSError.
+        """Moves the folders of unfinished attempts away. A worker that was paused and believes that it still holds the
+        lease can then neither publish nor end anything, however late it resumes. Raises OSError.
 
-        Not from those that began after `attempt`: whoever calls this may have been paused itself.
+        Spares attempts that began after `attempt`, because the caller may have been paused, too.
         """
         names = self.names()
         ended = self._ended_attempts(names)
@@ -82,43 +82,43 @@ class RunFolder:
                     rename(self.folder / name, self.folder / f"{name}{LOST}")
 
     def _ended_attempts(self, names: frozenset[str]) -> frozenset[str]:
-        """The attempts with which the run ended before it was retried."""
+        """The attempts that the records of the run's former ends, from before its retries, refer to."""
         ends = [read_record(RunRecord, self.folder / name) for name in names if name.startswith(f"{RUN_END}.")]
         return frozenset(step.log.partition("/")[0] for end in ends if end for step in end.steps if step.log)
 
     def drop_kept(self, attempt: str) -> None:
-        """Removes what is kept of the attempt of that name. Never raises."""
+        """Removes the kept files of the attempt of that name. Never raises."""
         remove_tree(self.folder / attempt / KEPT)
 
     def end(self) -> RunRecord | None:
-        """How the run ended, None while it has not."""
+        """How the run ended, None before its end."""
         return read_record(RunRecord, self.folder / RUN_END)
 
     def former_end(self, names: frozenset[str]) -> RunRecord | None:
-        """How the run ended before it was last retried, None when it never was."""
+        """How the run ended before its last retry, None when it was never retried."""
         number = last_end(names)
         return read_record(RunRecord, self.folder / f"{RUN_END}.{number}") if number else None
 
     def write_end(self, record: RunRecord, within: AttemptSlot | None = None) -> bool:
-        """Ends the run, unless it has ended; whether this did. Raises OSError, StorageError.
+        """Ends the run unless it has ended. Returns whether this call ended it. Raises OSError, StorageError.
 
-        With `within`, only while that attempt has its folder: once it was fenced off, it ends nothing.
+        With `within`, ends the run only while that attempt is not fenced off and so still has its folder.
         """
         make_folder(self.folder, exist_ok=True)
         data = record.model_dump_json().encode()
         return create_exclusive(self.folder / RUN_END, data, within=folder_of_attempt(within) if within else None)
 
     def request_cancel(self) -> None:
-        """Writes down that the run is to end. Raises OSError, StorageError."""
+        """Records a request to cancel the run. Raises OSError, StorageError."""
         make_folder(self.folder, exist_ok=True)
         create_exclusive(self.folder / CANCELLED, b"", durable=True)
 
     def reopen(self) -> None:
-        """Makes an ended run one that has not ended; how it did is kept. Raises StorageError."""
+        """Reopens an ended run, and keeps the record of its former end. Raises StorageError."""
         try:
             names = self.names()
             if RUN_END in names:
-                with contextlib.suppress(FileNotFoundError):  # somebody else retries it too
+                with contextlib.suppress(FileNotFoundError):  # another process retries it too
                     rename(self.folder / RUN_END, self.folder / f"{RUN_END}.{last_end(names) + 1}")
             if CANCELLED in names:
                 remove_file(self.folder / CANCELLED)

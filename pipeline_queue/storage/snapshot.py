@@ -1,6 +1,6 @@
-"""The pipeline's folder as it is now -> one content-addressed tar in the shared storage.
+"""Packs the pipeline's folder as it is now into one content-addressed tar in the shared storage.
 
-The tar holds relative names in byte order, no times and no owners, so that equal folders have equal digests.
+The tar has relative names in byte order, no times and no owners, so that equal folders have equal digests.
 Workers stage steps from it and never see later edits.
 """
 
@@ -38,7 +38,7 @@ MAX_FILES = 20_000
 MAX_BYTES = 512 * 1024 * 1024
 NOTED_FILES = 1_000
 NOTED_BYTES = 50_000_000
-"""From here on a submission says how much every step gets a copy of."""
+"""From this size on, a submission prints how much data every step gets a copy of."""
 _IN_MEMORY_BYTES = 16 * 1024 * 1024
 _MAX_READS = 3
 _MAX_NAMED = 3
@@ -46,20 +46,20 @@ _MAX_NAMED = 3
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing of the folder: its name relative to the folder with `/`, and where it lies."""
+    """One entry of the folder: its name relative to the folder, with `/`, and its path."""
 
     name: str
     path: Path
     kind: str  # "file", "folder" or "link"
     size: int = 0
-    """Of a file, in bytes, as it was when it was listed."""
+    """Size of a file in bytes when it was listed."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A folder's content, packed; `digest` is the SHA-256 of the tar, in hexadecimal. A context manager.
+    """A folder's packed content; `digest` is the SHA-256 of the tar, in hexadecimal. A context manager.
 
-    `contents`: every name in it, and a digest of what it is; `files` counts files, links and folders.
+    `contents` maps every name to a digest of its entry; `files` counts files, links and folders.
     """
 
     digest: str
@@ -75,7 +75,7 @@ class Snapshot:
         self.tar.close()
 
     def size_note(self) -> str:
-        """How much every step gets a copy of, and what to do about it; empty for what is soon copied."""
+        """How much data every step gets a copy of, and how to reduce it; empty for a folder that is fast to copy."""
         if self.files <= NOTED_FILES and self.size_bytes <= NOTED_BYTES:
             return ""
         return (
@@ -90,11 +90,11 @@ class Snapshot:
 
 
 def take_snapshot(folder: Path, storage_root: Path | None = None, links: Container[str] = ()) -> Snapshot:
-    """Packs the folder; nothing is written outside a temporary file.
+    """Packs the folder; writes to a temporary file only.
 
-    `storage_root` is left out of it, and so are the names of `links`, which workers make themselves.
-    Raises SnapshotError for links that lead outside, special files, unreadable files and folders over the limits: from
-    the files' sizes, before any of them is read.
+    Leaves out `storage_root` and the names in `links`, which workers create themselves.
+    Raises SnapshotError for links that lead outside, special files, unreadable files and folders over the limits. The
+    limits are checked against the files' sizes before any file is read.
     """
     folder = folder.resolve()
     found = _in_order(folder, storage_root.resolve() if storage_root else None, links)
@@ -107,7 +107,7 @@ def take_snapshot(folder: Path, storage_root: Path | None = None, links: Contain
 
 
 def entries(folder: Path, storage_root: Path | None = None, links: Container[str] = ()) -> Iterator[Entry]:
-    """Everything of the folder that is not ignored, parents first. What vanishes meanwhile is not there."""
+    """Yields everything in the folder that is not ignored, parents first. Skips entries that vanish meanwhile."""
     spec = _ignore_spec(tuple(_ignore_lines(folder)))
     pending = [folder]
     while pending:
@@ -130,7 +130,7 @@ def entries(folder: Path, storage_root: Path | None = None, links: Container[str
 
 
 def is_left_out(folder: Path, name: str) -> bool:
-    """Whether a path of the folder, relative with `/`, is not packed: ignored, or in a virtual environment."""
+    """Whether `take_snapshot` leaves out a path (relative, with `/`): it is ignored or in a virtual environment."""
     try:
         spec = _ignore_spec(tuple(_ignore_lines(folder)))
     except SnapshotError:
@@ -143,7 +143,7 @@ def is_left_out(folder: Path, name: str) -> bool:
 
 @functools.cache
 def _always_ignored() -> GitIgnoreSpec:
-    """Names of folders that people also make as links, such as `.venv`: these are left out as links, too."""
+    """Ignored folders, such as `.venv`. People also create them as links, so links of these names are ignored, too."""
     return GitIgnoreSpec.from_lines(ALWAYS_IGNORED)
 
 
@@ -165,13 +165,13 @@ def _write_tar(folder: Path, found: list[Entry], buffer: IO[bytes]) -> Snapshot:
             contents[entry.name] = _content_digest(info, data)
             tar.addfile(info, io.BytesIO(data))
             size += len(data)
-            if size > MAX_BYTES:  # files have grown meanwhile
+            if size > MAX_BYTES:  # files have grown since they were listed
                 raise _too_large(folder, found)
     return Snapshot(sink.digest(), contents, len(contents), size, buffer)
 
 
 def read_contents(storage: RunStore, digest: str) -> dict[str, str]:
-    """`Snapshot.contents` of a stored one. Raises StorageError."""
+    """`Snapshot.contents` of a stored snapshot. Raises StorageError."""
     try:
         return storage.read_snapshot(digest, _contents_of)
     except (OSError, tarfile.TarError) as error:
@@ -188,7 +188,7 @@ def _contents_of(tar: io.BufferedReader) -> dict[str, str]:
 
 
 def _in_order(folder: Path, storage_root: Path | None, links: Container[str]) -> list[Entry]:
-    """All entries by name; a folder over the limits is refused as soon as that is seen, from the listing alone."""
+    """All entries, sorted by name. Rejects a folder as soon as its listing passes the limits, before reading files."""
     found: list[Entry] = []
     size = 0
     for entry in entries(folder, storage_root, links):
@@ -200,7 +200,7 @@ def _in_order(folder: Path, storage_root: Path | None, links: Container[str]) ->
 
 
 def _too_large(folder: Path, found: list[Entry]) -> SnapshotError:
-    """`found` is what was seen until a limit was passed."""
+    """The error for a folder over the limits; `found` has the entries seen until a limit was passed."""
     files, sizes = Counter[str](), Counter[str]()
     for entry in found:
         top = entry.name.partition("/")[0]
@@ -239,15 +239,15 @@ def _member(folder: Path, entry: Entry) -> tuple[tarfile.TarInfo, bytes]:
 
 
 def _content_digest(info: tarfile.TarInfo, data: bytes) -> str:
-    """Of what a step would find under this name: kind, right to execute, content."""
+    """Digest of what a step would find under this name: kind, permission to execute, content."""
     kind = b"folder" if info.isdir() else b"link" if info.issym() else b"program" if info.mode & 0o100 else b"file"
     return hashlib.blake2b(b"\0".join((kind, info.linkname.encode(), data)), digest_size=16).hexdigest()
 
 
 def _read_regular(entry: Entry) -> tuple[bytes, bool]:
-    """The file as it was at one moment, and whether it may be executed. Raises FileNotFoundError when it vanished."""
+    """The file's content at one moment, and whether it is executable. Raises FileNotFoundError when it vanished."""
     try:
-        # A special file may do something when it is opened: looked at before.
+        # Opening a special file may have side effects: check its kind first.
         kind = _special_kind(entry.path.lstat().st_mode)
         if kind:
             raise SnapshotError(f"{entry.path} is {kind}, no regular file; name it in {IGNORE_FILE} to leave it out")
@@ -276,7 +276,7 @@ def _read_regular(entry: Entry) -> tuple[bytes, bool]:
 
 
 def _read_bytes(file: IO[bytes], size: int) -> bytes:
-    """The first `size` bytes, or all there are: a file that something appends to has no end."""
+    """The first `size` bytes, or fewer if the file is shorter: a file that a program appends to never ends."""
     blocks: list[bytes] = []
     while size > 0 and (block := file.read(size)):
         blocks.append(block)
@@ -285,12 +285,12 @@ def _read_bytes(file: IO[bytes], size: int) -> bytes:
 
 
 def _is_as_before(before: os.stat_result, after: os.stat_result, read: int) -> bool:
-    """Whether what was read is what the file held at one moment: unchanged, or only appended to since."""
+    """Whether the bytes read are the file's content at one moment: it is unchanged, or was only appended to since."""
     return read == before.st_size and (after.st_mtime_ns == before.st_mtime_ns or after.st_size > before.st_size)
 
 
 def _special_kind(mode: int) -> str:
-    """What a special file is, in words; empty for a file, folder or link."""
+    """The kind of a special file, in words; empty for a file, folder or link."""
     kinds = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFBLK: "a device", stat.S_IFCHR: "a device"}
     return kinds.get(stat.S_IFMT(mode), "")
 
@@ -306,7 +306,7 @@ def _target_inside(folder: Path, entry: Entry) -> str:
     """The link's target, relative to the link, when it stays in the folder. Raises FileNotFoundError."""
     text = entry.path.readlink()
     target = Path(os.path.normpath(entry.path.parent / text))
-    resolved = Path(os.path.realpath(entry.path))  # which unlike `resolve` takes a link that leads to itself
+    resolved = Path(os.path.realpath(entry.path))  # unlike `resolve`, it accepts a link that leads to itself
     if not target.is_relative_to(folder) or not resolved.is_relative_to(folder):
         raise SnapshotError(
             f"{entry.path} is a link that leads outside the pipeline's folder (to {text}); "
@@ -317,7 +317,7 @@ def _target_inside(folder: Path, entry: Entry) -> str:
 
 
 def _leaving_out(folder: Path, name: str) -> str:
-    """How to leave out a link; also when the ignore file names it as a folder, which it is not."""
+    """Error text: how to leave out a link, also when the ignore file names it as if it were a folder."""
     spec = GitIgnoreSpec.from_lines(_ignore_lines(folder))
     if spec.match_file(f"{name}/") or spec.match_file(f"{name}/x"):
         return (
@@ -337,7 +337,7 @@ def _ignore_lines(folder: Path) -> list[str]:
 
 
 def _listed(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """One by one, so that whoever has seen enough of a folder of a million files can stop."""
+    """Yields the entries one by one, so that the caller can stop early in a folder of a million files."""
     try:
         with os.scandir(folder) as items:
             yield from items
@@ -350,13 +350,13 @@ def _listed(folder: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def _is_never_packed(path: Path) -> bool:
-    """A virtual environment, or a data folder of the embedded default, which holds the broker's password."""
-    # `os.path`, which unlike `Path.exists` takes a folder that cannot be read.
+    """Whether it is a virtual environment, or a data folder of the embedded service, with the broker's password."""
+    # Unlike `Path.exists`, `os.path.exists` accepts a folder that cannot be read.
     return os.path.exists(path / "pyvenv.cfg") or os.path.exists(path / "service.lock")  # noqa: PTH110
 
 
 class _HashingSink(io.RawIOBase):
-    """Writes through and keeps the digest."""
+    """Passes writes on to a file and computes their digest."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file

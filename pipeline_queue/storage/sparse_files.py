@@ -1,4 +1,4 @@
-"""Copies of files in which a hole stays a hole: a sparse file of 1 TB takes no more time or room than its data."""
+"""Copies files and keeps their holes: copying a sparse file of 1 TB takes only the time and space of its data."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 from pipeline_queue.storage.patience import repeat_until_done
 
 _NO_HOLES_HERE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
-"""Errors of file systems that cannot say where a file's holes are."""
+"""Errors of file systems that cannot report where a file's holes are."""
 _BLOCK_BYTES = 512
 
 
 def copy_file(source: Path | str, destination: Path | str) -> None:
-    """As `shutil.copy2`: content, times and mode. Raises OSError."""
+    """Like `shutil.copy2`: copies content, times and mode. Raises OSError."""
     if not _has_holes(Path(source).stat()):
         shutil.copy2(source, destination)
         return
@@ -26,12 +26,12 @@ def copy_file(source: Path | str, destination: Path | str) -> None:
 
 
 def copy_tree(source: Path, destination: Path) -> None:
-    """Copies a folder to a name that is free, however deep it is: content, times and modes; links as links.
+    """Copies a folder of any depth to an unused name: content, times and modes; links stay links.
 
     Raises OSError, StorageError.
     """
     copied = [(source, destination)]
-    for here, there in copied:  # which grows meanwhile
+    for here, there in copied:  # the loop appends to this list
         there.mkdir()
         for entry in repeat_until_done(partial(_entries, here)):
             target = there / entry.name
@@ -41,7 +41,7 @@ def copy_tree(source: Path, destination: Path) -> None:
                 copied.append((Path(entry.path), target))
             else:
                 repeat_until_done(partial(copy_file, entry.path, target))
-    # From within: a folder that may not be written is to have been filled, and its time must not change again.
+    # From the innermost: fill a folder before its mode forbids writing, and do not change its time afterwards.
     for here, there in reversed(copied):
         repeat_until_done(partial(shutil.copystat, here, there))
 
@@ -52,7 +52,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def copy_content(reader: int, writer: int, size: int) -> None:
-    """In the kernel, which shares the blocks on file systems that can; what is a hole stays one."""
+    """Copies in the kernel, which shares blocks where the file system can; holes stay holes."""
     if not _has_holes(os.fstat(reader)):
         _copy_range(reader, writer, size)
         return
@@ -77,7 +77,7 @@ def copy_content(reader: int, writer: int, size: int) -> None:
 
 
 def taken_bytes(status: os.stat_result) -> int:
-    """What a file takes on its disk: holes nothing, and no more than its size."""
+    """The disk space that a file takes: nothing for holes, and at most its size."""
     return min(status.st_blocks * _BLOCK_BYTES, status.st_size)
 
 
@@ -86,7 +86,7 @@ def _has_holes(status: os.stat_result) -> bool:
 
 
 def _copy_range(reader: int, writer: int, size: int) -> None:
-    """From where both stand."""
+    """Copies from the current position of both files."""
     left = size
     while left > 0:
         try:

@@ -1,4 +1,4 @@
-"""Where one step is published: read, staged from and linked to, never changed."""
+"""The folder of one published step: reads it, copies outputs from it and links to it, but never changes it."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from pipeline_queue.storage.run_store import StoredStep
 
 @dataclass(frozen=True, slots=True)
 class StepFolder:
-    """The folder of a published step: of one run, or shared by several. It exists once the step is published."""
+    """The folder of a step, of one run or shared by several. It exists once the step is published."""
 
     folder: Path
 
     def where(self, name: str = "") -> str:
-        """For people: where the step's files lie, or the output of that name."""
+        """For people: where the step's files are, or its output `name`."""
         return str(self.folder / OUTPUTS / name if name else self.folder)
 
     def is_published(self) -> bool:
-        """Raises OSError, StorageError."""
+        """Whether the step is published. Raises OSError, StorageError."""
         return is_there(self.folder)
 
     def record(self) -> StepRecord | None:
-        """The manifest, None while the step is not published. Raises StorageError when it is damaged."""
+        """The manifest, None before the step is published. Raises StorageError when it is damaged."""
         return read_step(self.folder)
 
     def published_record(self) -> StepRecord:
-        """The manifest of a step that is known to be published: waited for while this machine does not see it yet.
+        """The manifest of a step that is known to be published. Waits while this machine does not see it yet.
 
         Raises FileNotFoundError when it was removed, StorageAwayError when it may still appear, StorageError when it is
         damaged.
@@ -46,7 +46,7 @@ class StepFolder:
         return read_published_step(self.folder)
 
     def fetch(self, name: str, target: Path) -> FileStamp | None:
-        """Copies a file, link or folder (without its content) of the outputs to `target`; the stamp of the copy.
+        """Copies a file, link or folder (without its content) of the outputs to `target`. Returns the copy's stamp.
 
         Raises OSError, StorageError.
         """
@@ -56,7 +56,7 @@ class StepFolder:
         def copy() -> FileStamp | None:
             nonlocal is_repeated
             if is_repeated and not target.is_dir():
-                target.unlink(missing_ok=True)  # half of it
+                target.unlink(missing_ok=True)  # a partial copy
             is_repeated = True
             return copy_entry(source, target)
 
@@ -64,15 +64,15 @@ class StepFolder:
 
 
 def folder_of_step(step: StoredStep) -> Path:
-    """Steps are of the store that made them."""
+    """The folder behind a step. A step only works with the store that created it."""
     assert isinstance(step, StepFolder)
     return step.folder
 
 
 def link_step(target: Path, link: Path) -> None:
-    """Makes a shared step a run's own, by a relative link; nothing happens when it is there. Raises OSError."""
-    with contextlib.suppress(PermissionError):  # another user's
-        # In use again: whoever removes unused ones leaves it alone.
+    """Links a shared step into a run, with a relative link; does nothing when the link exists. Raises OSError."""
+    with contextlib.suppress(PermissionError):  # another user owns it
+        # Mark the step as in use, so that the removal of unused steps spares it.
         read_awaited(target, lambda: os.utime(target))
     make_folder(link.parent, exist_ok=True)
     with contextlib.suppress(FileExistsError):
@@ -80,11 +80,11 @@ def link_step(target: Path, link: Path) -> None:
 
 
 def publish(attempt: Path, target: Path, uid: str) -> bool:
-    """Makes the attempt's folder the step's folder; False when another attempt already did.
+    """Makes the attempt's folder the step's folder; False when another attempt has published the step before.
 
-    `rename` onto a name that must not exist is atomic. A network file system may report an error although it
-    happened, so after any error the winner is read again (FACTS of rename: it *succeeds* onto an empty folder,
-    therefore nobody ever creates the target). It may also not show the winner yet, and is asked again.
+    `rename` onto a name that must not exist is atomic. A network file system may report an error although the rename
+    happened, so after any error the winner is read again. (FACTS on rename: it *succeeds* onto an empty folder,
+    therefore no process ever creates the target.) If the file system does not show the winner yet, it is read again.
     """
     decided = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT)
 

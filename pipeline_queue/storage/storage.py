@@ -1,4 +1,4 @@
-"""The store of sweeps and runs on a file system that all machines see, local or NFS: layout in `layout.py`."""
+"""Stores sweeps and runs on a file system that all machines share, local or NFS. `layout.py` has the layout."""
 
 from __future__ import annotations
 
@@ -53,16 +53,16 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """The file system with the layout above; `root` is absolute."""
+    """A storage in the folder `root`, an absolute path."""
 
     root: Path
 
     @classmethod
     def open(cls, root: Path, expected: str | None = None) -> Storage:
-        """The storage at `root`, made ready when the folder is new.
+        """Opens the storage at `root`, and creates it when the folder is new.
 
-        `expected` is the token of the storage that is in use: then none is made, and another is refused.
-        Raises StorageError also when it cannot be written or was made by another version.
+        With `expected`, the token of the storage in use, it creates none and rejects a storage with another token.
+        Raises StorageError also when it cannot be written to or another version created it.
         """
         storage = cls(root)
         if expected is not None:
@@ -73,40 +73,40 @@ class Storage:
         return storage
 
     def where(self) -> str:
-        """For people: where the storage lies."""
+        """For people: where the storage is."""
         return str(self.root)
 
     def is_new(self) -> bool:
-        """Whether nothing lies here yet. Raises OSError, StorageError."""
+        """Whether `root` contains nothing yet. Raises OSError, StorageError."""
         return not is_there(self.root) or (self.root.is_dir() and not any(self.root.iterdir()))
 
     def is_made(self) -> bool:
-        """Whether this is, or was, a storage that sweeps can lie in. Raises OSError, StorageError."""
+        """Whether `root` is, or was, a storage that may contain sweeps. Raises OSError, StorageError."""
         return is_there(self._sweeps())
 
     def token(self) -> str:
-        """What names this storage wherever it is mounted. Raises StorageError when there is none."""
+        """The text that identifies this storage at every mount point. Raises StorageError when there is none."""
         return read_token(self.root)
 
     def check(self, expected: str) -> None:
-        """Raises StorageError unless this is the storage of that token."""
+        """Raises StorageError unless the storage has this token."""
         check_token(self.root, expected)
 
     def check_access(self, most_sweeps: int = 0) -> None:
-        """Raises StorageError when a folder that every submission and run needs cannot be written by this user.
+        """Raises StorageError when this user may not write to a folder that every submission and run needs.
 
-        Of the newest `most_sweeps` sweeps, too.
+        Checks the newest `most_sweeps` sweeps, too.
         """
         check_access(self.root, (self._sweeps(), self._snapshots()))
         folders = (self.sweep(name) for name in islice(self.sweeps(), most_sweeps) if most_sweeps)
         check_access(self.root, (path for folder in folders for path in (folder, folder / RUNS, folder / SHARED)))
 
     def room(self) -> Room:
-        """What is free for this user. Raises OSError."""
+        """The space that is free for this user. Raises OSError."""
         return room_of(self.root)
 
     def try_to_write(self) -> None:
-        """Writes something, reads it and removes it. Raises OSError."""
+        """Writes a test file, reads it and removes it. Raises OSError."""
         try_to_write(self.root)
 
     def note_kept(self, attempt: AttemptSlot, day: date, size_bytes: int | None = None) -> None:
@@ -117,18 +117,18 @@ class Storage:
         note_kept(self.root, folder_of_attempt(attempt), day, size_bytes)
 
     def remove_kept(self, before: date) -> int:
-        """Removes the files that were kept before that day; of how many attempts. Raises OSError.
+        """Removes the files kept before that day. Returns the number of attempts they belonged to. Raises OSError.
 
-        What cannot be removed is left to the next time.
+        Files that cannot be removed stay until the next call.
         """
         return remove_kept(self.root, before)
 
     def remove_kept_above(self, limit_bytes: int) -> int:
-        """Removes the oldest until the rest is within the limits; of how many attempts. Raises OSError."""
+        """Removes the oldest until the rest is within the limits. Returns the number of attempts. Raises OSError."""
         return remove_kept_above(self.root, limit_bytes)
 
     def kept_total(self) -> KeptTotal:
-        """What is kept now. Raises OSError."""
+        """The number and size of the kept files now. Raises OSError."""
         return kept_total(self.root)
 
     def _sweeps(self) -> Path:
@@ -141,45 +141,44 @@ class Storage:
         return self._snapshots() / f"{digest}.tar"
 
     def where_snapshot(self, digest: str) -> str:
-        """For people."""
+        """For people: where the snapshot is."""
         return str(self.snapshot(digest))
 
     def put_snapshot(self, digest: str, tar: IO[bytes]) -> None:
-        """Keeps a packed folder under its digest unless it is there already. Raises StorageError."""
+        """Stores a packed folder under its digest unless it is there already. Raises StorageError."""
         target = self.snapshot(digest)
         try:
             try:
-                os.utime(target)  # in use again: whoever removes unused ones leaves it alone
+                os.utime(target)  # in use again: the removal of unused snapshots spares it
             except FileNotFoundError:
                 put_file(tar, target)
             except PermissionError:
-                pass  # another user's
+                pass  # another user owns it
         except OSError as error:
             raise StorageError(f"the snapshot cannot be written to {target}: {error.strerror}") from error
 
     def read_snapshot(self, digest: str, action: Callable[[io.BufferedReader], _T]) -> _T:
-        """The result of the action, which reads the tar; done again from its beginning while that fails with what may
-        pass.
+        """The result of the action, which reads the tar. Temporary errors restart the action at the tar's beginning.
 
-        Raises FileNotFoundError when there is none, OSError, StorageError.
+        Raises FileNotFoundError when there is no such snapshot, OSError, StorageError.
         """
         path = self.snapshot(digest)
 
         def read() -> _T:
-            raw: Any = RawReader(path)  # which type stubs take for no stream that can be buffered
+            raw: Any = RawReader(path)  # the type stubs do not accept it as a raw stream
             with io.BufferedReader(raw) as file:
                 return action(file)
 
         return read_awaited(path, read)
 
     def sweep(self, sweep: str) -> Path:
-        """Raises NotFoundError for a text that cannot be the name of a sweep."""
+        """The sweep's folder. Raises NotFoundError for a text that cannot be the name of a sweep."""
         if not is_sweep_id(sweep):
             raise NotFoundError(f"'{sweep[:100]}' is not the name of a sweep (they look like train-7k3m9q2x)")
         return self._sweeps() / sweep
 
     def run(self, run: RunId, label: Mapping[str, str], total: int = 1) -> RunFolder:
-        """`total` runs has the sweep: those of a large one lie in a folder for each thousand."""
+        """`total`: the number of the sweep's runs. A large sweep has one folder per thousand runs."""
         folder = self.sweep(run.sweep) / RUNS
         if total > MAX_IN_A_FOLDER:
             first = run.index // MAX_IN_A_FOLDER * MAX_IN_A_FOLDER
@@ -187,23 +186,23 @@ class Storage:
         return RunFolder(folder / run_folder(run.index, label), self.sweep(run.sweep) / SWEEP)
 
     def shared_step(self, sweep: str, shared: str) -> StepFolder:
-        """Where a step that several runs of the sweep have in common is published; the runs link to it."""
+        """The place where a step that several runs of the sweep share is published; the runs link to it."""
         return StepFolder(self.sweep(sweep) / SHARED / shared)
 
     def reused_step(self, shared: str) -> StepFolder:
-        """Where a step that runs of all sweeps may have in common is published; the runs link to it."""
+        """The place where a step that runs of all sweeps may share is published; the runs link to it."""
         return StepFolder(self.root / REUSED / shared)
 
     def shared_steps(self, sweep: str) -> frozenset[str]:
-        """The names of the steps that runs of the sweep have in common and that are published."""
+        """The names of the published steps that runs of the sweep share."""
         return names_in(self.sweep(sweep) / SHARED)
 
     def commit_sweep(self, record: SweepRecord, pipeline_text: bytes, may_exist: bool = False) -> bool:
-        """Makes the submission exist, whole and durable; False when its name is taken.
+        """Makes the submission exist, complete and durable; False when its name is taken.
 
-        `may_exist`: an earlier submitter of the same name may have been stopped before the commit point.
+        `may_exist`: an earlier submitter with the same name may have been stopped before the commit point.
 
-        `sweep.json` is written last, exclusively, and is on disk when this returns.
+        Writes `sweep.json` last and exclusively; it is on disk when this method returns.
         """
         folder = self.sweep(record.id)
         try:
@@ -218,11 +217,11 @@ class Storage:
         return committed
 
     def sweep_end(self, sweep: str) -> SweepEnd | None:
-        """How the sweep ended, None while it has not, or has one run only."""
+        """How the sweep ended. None before its end, and for a sweep of a single run."""
         return read_record(SweepEnd, self.sweep(sweep) / SWEEP_END)
 
     def end_sweep(self, end: SweepEnd) -> None:
-        """Raises StorageError."""
+        """Records the sweep's end. Raises StorageError."""
         path = self.sweep(end.sweep) / SWEEP_END
         try:
             replace_file(path, end.model_dump_json().encode())
@@ -230,12 +229,12 @@ class Storage:
             raise StorageError(describe_failed(path, error)) from error
 
     def retry_choice(self, sweep: str) -> frozenset[int] | None:
-        """The runs of an ended sweep that are done again; None: all that were not done."""
+        """The indexes of an ended sweep's runs that are retried; None: all that did not succeed."""
         record = read_record(RetryRecord, self.sweep(sweep) / RETRY)
         return record.indexes() if record else None
 
     def choose_retry(self, sweep: str, indexes: Iterable[int] | None) -> None:
-        """Writes that choice down. Raises StorageError."""
+        """Records that choice. Raises StorageError."""
         path = self.sweep(sweep) / RETRY
         try:
             if indexes is None:
@@ -246,7 +245,7 @@ class Storage:
             raise StorageError(describe_failed(path, error)) from error
 
     def reopen_sweep(self, sweep: str) -> None:
-        """Makes an ended sweep one that has not ended. Raises StorageError."""
+        """Reopens an ended sweep. Raises StorageError."""
         folder = self.sweep(sweep)
         try:
             for name in (CANCELLED, PAUSED, SWEEP_END):
@@ -256,7 +255,7 @@ class Storage:
             raise StorageError(describe_failed(folder, error)) from error
 
     def delete_sweep(self, record: SweepRecord) -> None:
-        """Takes the sweep out of sight at once, then removes it, and its snapshot if it was the last that named it.
+        """Hides the sweep at once, then removes it, and its snapshot if no other sweep names that.
 
         Raises StorageError.
         """
@@ -275,12 +274,12 @@ class Storage:
             raise StorageError(f"cannot remove {path}: {error.strerror}") from error
 
     def _hidden_sweeps(self) -> list[Path]:
-        """What was taken out of sight, also by those that were stopped before it was removed."""
+        """Hidden sweeps, also those whose deletion was interrupted before it removed them."""
         hidden = [name for name in names_in(self._sweeps()) if name.startswith(".")]
         return [self._sweeps() / name for name in hidden if is_sweep_id(name[1:].partition(".")[0])]
 
     def _names_snapshot(self, digest: str) -> bool:
-        """Whether any sweep names it."""
+        """Whether any sweep names the snapshot."""
         for name in self.sweeps():
             try:
                 if self.read_sweep(name).snapshot == digest:
@@ -288,13 +287,12 @@ class Storage:
             except NotFoundError:
                 continue
             except StorageError:
-                return True  # damaged: it may be this one
+                return True  # a damaged record: it may name this snapshot
         return False
 
     def remove_reused(self, older_than_seconds: float) -> tuple[int, int]:
-        """Removes the steps published for all sweeps that no run links to; how many, and how many stay.
-
-        Raises StorageError.
+        """Removes the steps published for all sweeps that no run links to. Returns how many it removed and how many
+        stay. Raises StorageError.
         """
         folder = self.root / REUSED
         try:
@@ -308,7 +306,7 @@ class Storage:
         return {name for path in paths for name in links_into(path, REUSED)}
 
     def request_cancel(self, sweep: str) -> None:
-        """Writes down that the sweep is to end. Raises StorageError."""
+        """Records a request to cancel the sweep. Raises StorageError."""
         path = self.sweep(sweep) / CANCELLED
         try:
             create_exclusive(path, b"", durable=True)
@@ -316,7 +314,7 @@ class Storage:
             raise StorageError(describe_failed(path, error)) from error
 
     def set_paused(self, sweep: str, paused: bool) -> None:
-        """Writes down whether more runs of the sweep may start. Raises StorageError."""
+        """Records whether the sweep is paused: then no more of its runs start. Raises StorageError."""
         path = self.sweep(sweep) / PAUSED
         try:
             if paused:
@@ -333,12 +331,12 @@ class Storage:
         return is_there(self.sweep(sweep) / CANCELLED)
 
     def read_sweep(self, sweep: str) -> SweepRecord:
-        """Raises NotFoundError when there is no such sweep, StorageError when the storage is not there."""
+        """The sweep's record. Raises NotFoundError when it does not exist, StorageError when the storage is away."""
         path = self.sweep(sweep) / SWEEP
         record = read_record(SweepRecord, path)
         if record is None:
             self.token()
-            # Its folder is there: it is being submitted, or this machine does not see all of it yet.
+            # The folder exists: a client is submitting the sweep, or this machine does not see all of it yet.
             if sweep in names_in(self._sweeps()):
                 with contextlib.suppress(FileNotFoundError):
                     read_awaited(path, path.stat)
@@ -348,28 +346,28 @@ class Storage:
         return record
 
     def has_sweep(self, sweep: str) -> bool:
-        """Whether the sweep is committed. Raises OSError."""
+        """Whether the sweep was committed. Raises OSError."""
         return is_there(self.sweep(sweep) / SWEEP)
 
     def where_sweep(self, sweep: str) -> str:
-        """For people: where the sweep's record lies."""
+        """For people: where the sweep's record is."""
         return str(self.sweep(sweep) / SWEEP)
 
     def sweep_bytes(self, sweep: str) -> int:
-        """The size of the sweep's record, 0 when it is gone."""
+        """The size of the sweep's record, 0 when it does not exist any more."""
         try:
             return (self.sweep(sweep) / SWEEP).stat().st_size
         except OSError:
             return 0
 
     def runs(self, sweep: str) -> Iterator[tuple[int, RunFolder]]:
-        """Every run of the sweep of which something is written down, with its index, in no order."""
+        """Yields every run of the sweep that has written anything, with its index, unordered."""
         commit = self.sweep(sweep) / SWEEP
         for index, path in run_paths(self.sweep(sweep) / RUNS):
             yield index, RunFolder(Path(path), commit)
 
     def run_ends(self, sweep: str) -> Iterator[tuple[str, bytes]]:
-        """What every run that has ended wrote as its end, and where that lies; in no order.
+        """Yields the address and content of every ended run's end record, unordered.
 
         Raises NotFoundError when there is no such sweep, StorageError.
         """

@@ -1,7 +1,7 @@
-"""The environment and Python of whoever submitted a sweep to the embedded service: its steps start with them.
+"""The submitter's environment and Python, with which the embedded service starts the steps of a sweep.
 
-It may hold secrets, so it travels neither in messages nor in the storage's records: one file for each sweep, which only
-this user may read, on the machine where both sides are.
+The environment may contain secrets, so neither messages nor the storage's records contain it. It is in one file per
+sweep that only this user may read, on the machine that both the submitter and the service run on.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pipeline_queue.contract.wording import counted
 from pipeline_queue.storage.private_folder import make_private_folder, read_private_file, write_private_file
 
 MAX_ENVIRONMENT_BYTES = 8 * 2**20
-"""Linux hands about 2 MiB of arguments and environment to a program; JSON may need several times that."""
+"""Linux passes about 2 MiB of arguments and environment to a program; JSON may need several times that."""
 _VERSION = 1
 _SUFFIX = ".json"
 TERMINAL_VARIABLES = frozenset(
@@ -46,12 +46,12 @@ TERMINAL_VARIABLES = frozenset(
         "XDG_SESSION_ID",
     ]
 )
-"""What is of a terminal, not of the work: no library is known to read these while it is imported."""
+"""Variables of the terminal, not of the work: no library is known to read them while it is imported."""
 
 
 @dataclass(frozen=True, slots=True)
 class SubmittedEnvironment:
-    """Steps run with `python` and `variables`, in which none of our own settings are."""
+    """The `python` and `variables` that steps run with; `variables` has none of pipeline_queue's own settings."""
 
     python: Path
     variables: Mapping[str, str] = field(repr=False)
@@ -62,13 +62,13 @@ class SubmittedEnvironment:
         return cls(Path(sys.executable), kept)
 
     def differences(self, other: SubmittedEnvironment) -> list[str]:
-        """The names of the variables that differ, but for those of the terminal; first `Python` if that does."""
+        """The names of the variables that differ, except those of the terminal. `Python` comes first if it differs."""
         names = self.variables.keys() | other.variables.keys()
         names = {name for name in names if self.variables.get(name) != other.variables.get(name)}
         return ["Python"] * (self.python != other.python) + sorted(names - TERMINAL_VARIABLES)
 
     def encode(self) -> bytes:
-        """JSON; bytes that are not UTF-8 are half surrogates in it, as in `os.environ`.
+        """Encodes it as JSON. Bytes that are not UTF-8 become lone surrogates, as in `os.environ`.
 
         Raises InputError above MAX_ENVIRONMENT_BYTES.
         """
@@ -83,7 +83,7 @@ class SubmittedEnvironment:
 
     @classmethod
     def decode(cls, data: bytes) -> SubmittedEnvironment:
-        """Raises ValueError for what `encode` did not write."""
+        """Decodes what `encode` returned. Raises ValueError for any other data."""
         value: Any = json.loads(data)
         if not isinstance(value, dict) or value.get("v") != _VERSION:
             raise ValueError("not an environment of this version")
@@ -98,12 +98,12 @@ class SubmittedEnvironment:
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentFolder:
-    """One private file for each sweep that has not ended; making one touches nothing."""
+    """The folder with one private file per unfinished sweep. Creating this object touches no files."""
 
     path: Path
 
     def write(self, sweep: str, environment: SubmittedEnvironment) -> None:
-        """The sweep's steps start with it from now on. Raises StorageError, InputError when it is too large."""
+        """Stores the environment for the sweep's steps. Raises StorageError, InputError when it is too large."""
         data = environment.encode()
         make_private_folder(self.path, "remove it")
         try:
@@ -112,7 +112,7 @@ class EnvironmentFolder:
             raise StorageError(f"{self._file(sweep)} cannot be written: {error.strerror}") from error
 
     def read(self, sweep: str) -> SubmittedEnvironment | None:
-        """None when there is none that can be trusted and read."""
+        """The sweep's environment, None when there is no file that can be trusted and read."""
         try:
             data = read_private_file(self._file(sweep), MAX_ENVIRONMENT_BYTES)
             return SubmittedEnvironment.decode(data) if data is not None else None
@@ -124,7 +124,7 @@ class EnvironmentFolder:
             self._file(sweep).unlink()
 
     def sweeps(self) -> Iterator[tuple[str, float]]:
-        """Each sweep with a file, and when that was written (seconds since 1970)."""
+        """Yields each sweep with a file, and the time when that was written (seconds since 1970)."""
         with suppress(OSError):
             for file in list(self.path.iterdir()):
                 if file.suffix == _SUFFIX and not file.name.startswith("."):

@@ -1,4 +1,4 @@
-"""Whether this worker takes messages, and if not, why: paused for reasons, open again once there is none."""
+"""Decides whether this worker takes messages: it pauses while there is any reason to, and reopens without one."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class Admission:
         return key in self._holds
 
     def reason(self, key: str) -> str:
-        """Why it is held by `key`, empty when it is not."""
+        """The reason for which `key` holds it, empty when `key` does not."""
         return self._holds.get(key, "")
 
     def reasons(self) -> list[str]:
-        """Why it is closed, in words; empty when it is open."""
+        """The reasons why it is closed, in words; empty when it is open."""
         with self._lock:
             return list(self._holds.values())
 
     def hold(self, key: str, text: str) -> None:
-        """Takes nothing until `key` is released; `text` says why, and may be said anew with other figures."""
+        """Takes no messages until `key` is released; `text` is the reason. Call again to update its figures."""
         with self._lock:
             is_new = key not in self._holds
             self._holds[key] = text
@@ -51,7 +51,7 @@ class Admission:
         logger.info("release hold=%s%s", key, "" if left else ": take steps again")
 
     def note_death(self, step: str, why: str) -> None:
-        """A step died here of infrastructure. Several in a row, with none that ran to its end, and nothing is taken."""
+        """Counts an infrastructure death of a step here. Several in a row, with no completed step between, pause it."""
         with self._lock:
             self._dead[step] = None
             count = len(self._dead)
@@ -61,7 +61,7 @@ class Admission:
             self.hold("deaths", text)
 
     def note_end(self) -> None:
-        """A step ran to its own end."""
+        """Notes that a step ran to its own end."""
         if self._dead:
             with self._lock:
                 self._dead.clear()

@@ -1,4 +1,4 @@
-"""Announces this worker to the others: at once when something about it changes, else every few seconds."""
+"""Announces this worker to the others: at once when its facts change, otherwise every few seconds."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 from pipeline_queue.index.run_index import RunIndex
 
 ANNOUNCE_SECONDS = 4.0
-"""A worker counts as gone after 15 s: three announcements may be lost."""
+"""A worker counts as gone after 15 s, so three announcements may be lost."""
 _OF_THE_MOMENT = frozenset({"clock_seconds"})
-"""Differs each time and is no change."""
+"""Facts that differ each time and do not count as a change."""
 
 
 class Announcer:
-    """For one thread. `facts` gives what is announced, with how many steps run."""
+    """Announces what `facts` returns, with the number of running steps. For use by one thread."""
 
     def __init__(
         self, name: str, facts: Callable[[int], dict[str, Any]], clock: Callable[[], float] = time.monotonic
@@ -27,7 +27,7 @@ class Announcer:
         self._said_at = float("-inf")
 
     def announce(self, run_index: RunIndex, busy: int) -> None:
-        """Raises BrokerError; then it is said again the next time."""
+        """Announces the worker if this is due. Raises BrokerError; then the next call tries again."""
         facts = self._facts(busy)
         lasting = {key: value for key, value in facts.items() if key not in _OF_THE_MOMENT}
         now = self._clock()

@@ -1,4 +1,4 @@
-"""Removes what nobody needs any more while the worker runs: folders of killed workers, files kept for too long."""
+"""Removes unused files while the worker runs: folders of killed workers, and files kept for too long."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAX_DAYS = 36_500
 
 
 class Cleaner:
-    """A thread of its own; what it cannot remove now it tries again the next time."""
+    """Cleans in a thread of its own; what it cannot remove now, it tries again next time."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Cleaner:
         is_kept_due = True
         while True:
             try:
-                # First, as no step is taken while the scratch folder is not there.
+                # First, because the worker takes no step while the scratch folder is missing.
                 self._workspaces.make_again()
                 self._workspaces.remove_abandoned()
                 self._workspaces.remove_idle()

@@ -27,14 +27,14 @@ logger = logging.getLogger(__name__)
 _INTERVAL_SECONDS = 1.0
 _AGREE_SECONDS = 5.0
 _PASSING_SECONDS = LEASE_SECONDS
-"""Others need as long to take over what this worker cannot go on with."""
+"""Other workers need this long to take over what this worker cannot continue."""
 
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """What is looked at: the storage, or the scratch disk."""
+    """A monitored place: the storage or the scratch disk."""
 
     where: str
     room: Callable[[], Room]
@@ -42,7 +42,7 @@ class _Place:
 
 
 class DiskMonitor:
-    """Looks every second whether both are there and have room; `run_index` is that thread's own."""
+    """Checks every second whether both exist and have space; `run_index` belongs to the monitor's thread only."""
 
     def __init__(self, storage: RunStore, scratch: Path, run_index: RunIndex, admission: Admission) -> None:
         self._storage = storage
@@ -69,10 +69,10 @@ class DiskMonitor:
     def stop(self) -> None:
         self._stopping.set()
         if self._thread.is_alive():
-            self._thread.join(timeout=2)  # a storage that hangs holds it up
+            self._thread.join(timeout=2)  # a hanging storage may block it
 
     def explain(self, error: BaseException) -> str:
-        """What an error of a write or read means, with path and figures; nothing more is taken while it lasts."""
+        """Explains a read or write error, with path and figures. The worker takes no messages while the error lasts."""
         cause = error if isinstance(error, OSError) else error.__cause__
         if is_full(cause) or is_passing(cause) or is_denied(cause):
             for key in self._places:
@@ -84,12 +84,12 @@ class DiskMonitor:
         return f"the storage failed: {error}"
 
     def trouble(self, key: str, is_suspect: bool = False) -> str:
-        """What is wrong with `storage` or `scratch` now, empty when nothing is; one that is suspect is written to."""
+        """The fault of `storage` or `scratch` now, empty if there is none. Tests a suspect place by writing to it."""
         text, _ = self._noted_trouble(key, is_suspect)
         return text
 
     def lasting_trouble(self) -> tuple[str, bool]:
-        """What is wrong with one of them that does not pass while it is waited for; whether it is full."""
+        """A fault of either place that outlasts the wait for it, and whether the disk is full."""
         last = ("", False)
 
         def look() -> None:
@@ -106,17 +106,16 @@ class DiskMonitor:
         return last
 
     def _noted_trouble(self, key: str, is_suspect: bool = False) -> tuple[str, bool]:
-        with patient(NONE):  # a look, which is over at once
+        with patient(NONE):  # one check, without retries
             text, is_without_room = self._trouble(key, is_suspect)
         if text:
             self._admission.hold(key, text)
         return text, is_without_room
 
     def patience(self, check: Callable[[], None], away_seconds: float = 0.0) -> Patience:
-        """An attempt's: while the storage fails, nothing more is taken, and what is in hand is done again for a while.
+        """The patience of an attempt. While the storage fails, the worker takes no messages and retries its operations.
 
-        `check` raises what is to end the wait; `away_seconds` is how long a storage that fails as a whole is waited
-        for.
+        `check` raises to end the wait; `away_seconds`: how long to wait while the whole storage fails.
         """
         return Patience(
             _PASSING_SECONDS,
@@ -127,9 +126,9 @@ class DiskMonitor:
         )
 
     def when_writable(self, check: Callable[[], None], action: Callable[[], _T], away_seconds: float = 0.0) -> _T:
-        """The result of the action, done again while a disk is full, and with `patience` when it fails otherwise.
+        """The result of the action, retried while a disk is full, and as `patience` allows after other errors.
 
-        `check` is asked before each repetition. The action must be one that can be done again.
+        `check` is called before each retry. The action must be safe to repeat.
         """
         with contextlib.ExitStack() as stack:
             stack.enter_context(patient(self.patience(check, away_seconds)))
@@ -171,7 +170,7 @@ class DiskMonitor:
             self._admission.release(key)
 
     def _trouble(self, key: str, is_suspect: bool) -> tuple[str, bool]:
-        """In words, empty when there is none, and whether it is for lack of room."""
+        """The fault in words, empty when there is none, and whether the disk is full."""
         place = self._places[key]
         try:
             if key == "storage":
@@ -190,13 +189,13 @@ class DiskMonitor:
         return (f"{_described(key, place)} is full: {room}", True) if room.is_none() else ("", False)
 
     def _agree(self) -> None:
-        """Raises StorageError when the broker has come to belong to another storage."""
+        """Raises StorageError when the broker now belongs to another storage."""
         if time.monotonic() - self._agreed_at < _AGREE_SECONDS:
             return
         try:
             token = self._run_index.server.agree_on_storage(self._token)
         except BrokerError:
-            return  # others say so
+            return  # other code reports this
         self._storage.check(token)
         self._agreed_at = time.monotonic()
 

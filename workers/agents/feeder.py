@@ -1,4 +1,4 @@
-"""Keeps the windows of sweeps full, from a thread of its own, off the way of the steps."""
+"""Keeps the windows of sweeps full, in a thread of its own, so that steps do not wait for it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _Chains = tuple[Pipeline, Sequence[Sequence[StepMessage]]]
 
 
 class Feeder:
-    """`run_index` is this thread's own."""
+    """The feeding thread; no other thread uses its `run_index`."""
 
     def __init__(self, run_index: RunIndex, storage: RunStore, sweeps: SweepCache) -> None:
         self._run_index = run_index
@@ -45,11 +45,11 @@ class Feeder:
         self._thread.join(timeout=10)
 
     def poke(self, sweep: str) -> None:
-        """The sweep may have room in its window."""
+        """Tells the feeder that the sweep may have room in its window."""
         self._wanted.put(sweep)
 
     def enqueue(self, pipeline: Pipeline, chains: Sequence[Sequence[StepMessage]]) -> None:
-        """Runs that have begun are to go on."""
+        """Has the chains of runs that have started enqueued."""
         self._wanted.put((pipeline, chains))
 
     def _run(self) -> None:
@@ -60,7 +60,7 @@ class Feeder:
                 else:
                     enqueue_begun(self._run_index, *wanted)
             except PipelineQueueError as error:
-                # The reconciler looks after every sweep again, and enqueues parked runs after a while.
+                # The reconciler checks every sweep again, and enqueues parked runs after a while.
                 logger.warning("skip feeding: %s", error)
             except Exception:
                 logger.exception("abort feeding")

@@ -1,7 +1,7 @@
-"""Keeps the leases of this worker alive from a thread of its own, and ends steps whose lease is gone.
+"""Renews the leases of this worker from a thread of its own, and kills steps whose lease is lost.
 
-A lease is trusted for two thirds of its length after the last renewal was *asked for*, on a clock of
-this machine that runs on while it is suspended: then this worker has ended the step before anybody else may start it.
+The keeper trusts a lease for two thirds of its length, counted from the *request* for the last renewal, on a clock of
+this machine that runs on during suspension. So this worker has killed the step before another worker may start it.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _INTERVAL_SECONDS = 1.0
 
 @dataclass(slots=True)
 class Held:
-    """A lease while its attempt runs; only LeaseKeeper writes it, but for `is_ending`.
+    """A lease while its attempt runs. Only LeaseKeeper changes it, except for `is_ending`.
 
-    That is set when the index is about to be told of the attempt's end: it gives up the lease with that.
+    The attempt sets `is_ending` right before it records its end in the index, which gives up the lease.
     """
 
     lease: Lease
@@ -43,7 +43,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What the keeper may ask of the supervisor, by the attempt's uid."""
+    """The orders that the keeper may give the supervisor, by the attempt's uid."""
 
     renew: Callable[[list[str], float, float], None]
     stop: Callable[[str, str], None]
@@ -51,7 +51,8 @@ class Orders:
 
 
 class LeaseKeeper:
-    """`run_index` is this thread's own: a slow call elsewhere never delays a renewal; `worker` names this one."""
+    """The renewing thread. No other thread uses its `run_index`, so that no slow call elsewhere delays a renewal;
+    `worker` is the name of this worker."""
 
     def __init__(
         self, worker: str, run_index: RunIndex, orders: Orders, announce: Callable[[RunIndex, int], None]
@@ -87,7 +88,7 @@ class LeaseKeeper:
                 self._lock.notify_all()
 
     def wait_until_none(self, timeout_seconds: float) -> bool:
-        """Blocks while any attempt runs, at most so long; whether none does."""
+        """Waits at most `timeout_seconds` until no attempt runs. Returns whether none does."""
         with self._lock:
             return self._lock.wait_for(lambda: not self._held, timeout_seconds)
 
@@ -113,7 +114,7 @@ class LeaseKeeper:
         kept: list[str] = []
         for (uid, one), answer in zip(held.items(), answers, strict=True):
             if answer == "lost" and one.is_ending:
-                continue  # given up; and had it been lost before, the index has said so to who told it of the end
+                continue  # given up by the attempt; if it was lost before, the index has told the attempt
             if answer == "lost":
                 logger.warning("lose lease run=%s step=%s attempt=%d", one.lease.run, one.lease.step, one.lease.attempt)
                 one.lost = True
@@ -123,6 +124,6 @@ class LeaseKeeper:
             kept.append(uid)
             if answer == "cancelled":
                 one.cancelled = True
-                # Each time: the first may have come before the step's process was started.
+                # At every renewal: the first order may have come before the step's process was started.
                 self._orders.stop(uid, "cancelled")
         self._orders.renew(kept, TRUSTED_SECONDS, asked_at)

@@ -1,4 +1,4 @@
-"""Enqueues what should be running and is not: expired leases, due retries. One is active at a time, in any worker."""
+"""Enqueues runs that should be running but are not: expired leases, due retries. One worker's reconciler is active."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ logger = logging.getLogger(__name__)
 
 _INTERVAL_SECONDS = 0.5
 _IDLE_SECONDS = 3.0
-"""Between two looks at a server without work. A worker that is given a message looks sooner."""
+"""The time between two rounds on a server without work. A worker that receives a message starts a round sooner."""
 _TERM_SECONDS = 5.0
 _EXTEND_SECONDS = 1.0
 _SUBMIT_SECONDS = 20.0
 _SETTLE_SECONDS = 3.0
-"""Workers renew each second, and so tell an emptied server of what they execute."""
+"""Workers renew their leases each second; within this time a flushed server learns what they execute."""
 
 
 class Reconciler:
-    """`run_index` is this thread's own."""
+    """The reconciling thread; no other thread uses its `run_index`."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Reconciler:
         sweeps: SweepCache,
         may_enqueue: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`may_enqueue`: not while this worker takes no steps, for others may be in the same trouble."""
+        """`may_enqueue` returns False while this worker takes no steps: other workers may have the same trouble."""
         self._name = name
         self._run_index = run_index
         self._storage = storage
@@ -68,7 +68,7 @@ class Reconciler:
             self._run_index.server.leave_reconciler(self._name)
 
     def wake(self) -> None:
-        """There is work: does not wait for the next look of an idle worker."""
+        """Starts a round now, because there is work, instead of waiting for the next one of an idle worker."""
         self._woken.set()
 
     def _run(self) -> None:
@@ -91,14 +91,14 @@ class Reconciler:
                 logger.exception("abort reconciliation")
 
     def _wait(self) -> bool:
-        """Waits for the next round; False when there is none."""
+        """Waits for the next round; False when there will be none."""
         if self._is_idle:
             self._woken.wait(_IDLE_SECONDS - _INTERVAL_SECONDS)
         self._woken.clear()
         return not self._stopping.wait(_INTERVAL_SECONDS)
 
     def _has_work(self) -> bool:
-        """Whether a round could find anything. Every idle worker asks this, without being the active one."""
+        """Whether a round could find any work. Every idle worker calls this, even if its reconciler is not active."""
         return self._run_index.server.has_work() or not self._run_index.server.is_complete()
 
     def _is_active(self) -> bool:
@@ -106,15 +106,15 @@ class Reconciler:
         return self._may_enqueue() and self._run_index.server.hold_reconciler(self._name, _TERM_SECONDS)
 
     def _goes_on(self) -> bool:
-        """Whether this one is still the active one, in a look that takes long."""
+        """Whether this reconciler is still the active one, for rounds that take long."""
         if self._stopping.is_set():
             return False
         return time.monotonic() - self._held_at < _EXTEND_SECONDS or self._is_active()
 
     def _fill_emptied_server(self) -> None:
-        """Restores every unfinished sweep when the server was emptied, or restarted and may lack its last writes.
+        """Restores every unfinished sweep after the server was flushed, or restarted and may lack its last writes.
 
-        Safe to be done by two at once, and again after this worker was lost on the way.
+        Two workers may do this at once, and another worker may repeat it if this one dies half-way.
         """
         if self._run_index.server.is_complete():
             self._incomplete_since = None
@@ -128,19 +128,19 @@ class Reconciler:
         recovered = recover_unfinished(self._storage, self._run_index)
         if not recovered.failed:
             self._run_index.server.note_complete(filling)
-        # Emptied again meanwhile, or not filled whole, it is looked at again after the same time.
+        # If the server was flushed again meanwhile, or is not filled completely, it is checked again after this time.
         self._incomplete_since = None
         if recovered.runs:
             logger.warning("restore runs=%d: the server had lost its memory", recovered.runs)
 
     def _start_submitted(self) -> None:
-        """Restores what a submitter committed and could not make known any more."""
+        """Restores sweeps that a submitter committed but could no longer write to the index."""
         for name in self._run_index.sweeps.submissions_before(self._run_index.time() - _SUBMIT_SECONDS):
             try:
                 count = restore_sweep(self._run_index, self._storage, self._sweeps.get(name))
                 logger.warning("restore sweep=%s runs=%d: its submitter was lost", name, count)
             except NotFoundError:
-                pass  # lost before the commit point: it does not exist
+                pass  # its submitter died before the commit point: the sweep does not exist
             except (StorageError, OSError) as error:
                 logger.warning("skip restore sweep=%s: %s", name, error)
                 continue
@@ -149,12 +149,12 @@ class Reconciler:
     def _enqueue_due(self) -> None:
         queued = Queued(self._run_index)
         for run, step in self._run_index.due():
-            # All of them, for they are put off: what is not enqueued now waits again.
+            # Handle all of them: they were postponed, so a run that is not enqueued now waits once more.
             self._enqueue_or_wait(run, step, queued)
             self._goes_on()
 
     def _enqueue_or_wait(self, run: RunId, step: str, queued: Queued) -> None:
-        """One run that cannot be read now must not keep the others from being enqueued; it is due again in a while."""
+        """Enqueues one run. If it cannot be read now, it is due again in a while and does not block the others."""
         try:
             self._enqueue(run, step, queued)
         except (StorageError, OSError) as error:
@@ -174,7 +174,7 @@ class Reconciler:
             return
         lists = _lists_of_messages(sweep)
         if queued.has(run, lists):
-            return  # no worker has come to it yet: another message would only be one more
+            return  # no worker has received its message yet: another one would be a duplicate
         enqueued = enqueue_unless_ended(self._run_index, self._storage, sweep, run)
         if enqueued:
             queued.add(run, lists[0])
@@ -183,5 +183,5 @@ class Reconciler:
 
 
 def _lists_of_messages(sweep: Sweep) -> list[str]:
-    """The Redis lists in which a message of one of its runs may wait: of each queue the one that is read first."""
+    """The Redis lists in which a message of one of the sweep's runs may wait: per queue the list that is read first."""
     return sorted({list_of(step.queue, BEGUN_PRIORITY) for step in sweep.pipeline.steps})

@@ -1,7 +1,7 @@
-"""Enqueues runs in flight whose message is nowhere: taken from the queue by a worker that died, or lost on the way.
+"""Enqueues runs in flight whose message is lost: a worker took it from the queue and died, or it never arrived.
 
-A run in flight has a lease, a retry that waits, or a message in a queue. What has none of them for some seconds is
-enqueued: always safe, and the claim sorts out what was only on its way.
+A run in flight has a lease, a waiting retry, or a message in a queue. The rescuer enqueues a run that has had none of
+them for some seconds. That is always safe: if the message was only on its way, the claim rejects the duplicate.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MAX_OF_TIME = 0.1
 
 
 class Queued:
-    """Which runs have a message in a queue; each Redis list is read once, when it is first asked for."""
+    """The runs that have a message in a queue. Reads each Redis list once, when it is first needed."""
 
     def __init__(self, run_index: RunIndex) -> None:
         self._run_index = run_index
@@ -40,7 +40,7 @@ class Queued:
         return any(run in self._read(name) for name in names)
 
     def add(self, run: RunId, name: str) -> None:
-        """A message was sent since."""
+        """Notes that a message was sent after the list was read."""
         self._read(name).add(run)
 
     def _read(self, name: str) -> set[RunId]:
@@ -52,7 +52,7 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class _Suspects:
-    """Runs of one sweep that nothing keeps track of, and the Redis lists in which their messages may lie."""
+    """Runs of one sweep without a lease or waiting retry, and the Redis lists in which their messages may be."""
 
     sweep: str
     runs: list[RunId]
@@ -60,7 +60,7 @@ class _Suspects:
 
 
 class Rescuer:
-    """First every sweep is asked for its suspects, then the queues are read, once for all of them."""
+    """Collects the suspects of every sweep first, then reads the queues once for all sweeps."""
 
     def __init__(self, run_index: RunIndex, storage: RunStore, sweeps: SweepCache) -> None:
         self._run_index = run_index
@@ -70,11 +70,11 @@ class Rescuer:
         self._every_seconds = _LOST_SECONDS
 
     def may_be_in(self, live: LiveSweep) -> bool:
-        """Whether a run of it is to be looked at again."""
+        """Whether a run of the sweep may be lost and has to be checked again."""
         return live.unseen_seconds is not None and live.unseen_seconds >= self._every_seconds
 
     def look_at(self, sweep: Sweep) -> None:
-        """Raises BrokerError."""
+        """Collects the sweep's suspects. Raises BrokerError."""
         name, steps = sweep.record.id, sweep.pipeline.steps
         runs = self._run_index.sweeps.untracked(name, [step.name for step in steps], self._every_seconds, _MAX_RUNS)
         if runs:
@@ -82,21 +82,21 @@ class Rescuer:
             self._suspects.append(_Suspects(name, runs, lists))
 
     def enqueue(self) -> int:
-        """Enqueues what is lost of all that was looked at; how many runs. Raises BrokerError."""
+        """Enqueues the lost runs among all suspects. Returns how many. Raises BrokerError."""
         suspects, self._suspects = self._suspects, []
         began = time.monotonic()
         queued = Queued(self._run_index)
         lost = [(one.sweep, run) for one in suspects for run in one.runs if not queued.has(run, one.lists)]
-        # Long queues are read seldomer.
+        # Long queues are read less often.
         self._every_seconds = max(_LOST_SECONDS, (time.monotonic() - began) / _MAX_OF_TIME)
         return sum(self._enqueue(sweep, run) for sweep, run in lost)
 
     def _enqueue(self, name: str, run: RunId) -> bool:
-        """A run that cannot be read now must not keep the others waiting; it is looked at again in a while."""
+        """Enqueues one run. If it cannot be read now, it is checked again in a while and does not block the others."""
         try:
             return enqueue_unless_ended(self._run_index, self._storage, self._sweeps.get(name), run)
         except NotFoundError:
-            self._run_index.sweeps.leave_flight(run)  # forgotten just now, or never one of its runs
+            self._run_index.sweeps.leave_flight(run)  # the sweep was just forgotten, or never had this run
             return False
         except (StorageError, OSError) as error:
             logger.warning("skip enqueue run=%s: %s", run, error)
@@ -108,7 +108,7 @@ def enqueue_unless_ended(run_index: RunIndex, storage: RunStore, sweep: Sweep, r
     paths = sweep.paths(storage, run)
     end = paths.end()
     if end is not None:
-        # Whoever wrote it was lost before it could tell the index.
+        # The worker that wrote the end died before it could update the index.
         run_index.close_run(run, end.state)
         return False
     todo = remaining(sweep.pipeline, run, sweep.parameters(run), paths.names())

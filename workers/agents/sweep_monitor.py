@@ -1,4 +1,4 @@
-"""Looks after the sweeps that have not ended: feeds them, enqueues what got lost, writes down their ends."""
+"""Looks after unfinished sweeps: feeds them, enqueues their lost runs and records their ends."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from workers.context import SweepCache
 logger = logging.getLogger(__name__)
 
 _SETTLE_SECONDS = 3.0
-"""Workers renew each second, and so tell of what they execute, before a sweep is restored."""
+"""The wait before a sweep is restored: workers renew leases each second, so the index learns what they execute."""
 
 
 class SweepMonitor:
-    """The reconciler's look at sweeps; for one thread, and `run_index` is that thread's own."""
+    """The reconciler's part that checks sweeps. For use by one thread; no other thread uses its `run_index`."""
 
     def __init__(self, run_index: RunIndex, storage: RunStore, sweeps: SweepCache) -> None:
         self._run_index = run_index
@@ -42,7 +42,7 @@ class SweepMonitor:
         self._unknown_since: dict[str, float] = {}
 
     def look_after_all(self, goes_on: Callable[[], bool]) -> None:
-        """One look at every sweep that has not ended, while `goes_on`. Raises BrokerError."""
+        """Checks every unfinished sweep once, while `goes_on` returns True. Raises BrokerError."""
         workers = self._run_index.workers.live()
         unended = self._run_index.sweeps.unended()
         self._unknown_since = {name: at for name, at in self._unknown_since.items() if name in unended}
@@ -52,7 +52,7 @@ class SweepMonitor:
             try:
                 self._look_after(name, workers)
             except (StorageError, OSError) as error:
-                # One that cannot be read now must not keep the others waiting.
+                # A sweep that cannot be read now must not block the others.
                 logger.warning("skip sweep=%s: %s", name, error)
         self._lost.enqueue()
 
@@ -74,11 +74,11 @@ class SweepMonitor:
         self._run_index.sweeps.forget_ended(name)
 
     def _is_settled(self, name: str) -> bool:
-        """Whether it has not been known here, or stood still, for long enough to be restored."""
+        """Whether the sweep has been unknown here, or without progress, for long enough to restore it."""
         return time.monotonic() - self._unknown_since.setdefault(name, time.monotonic()) >= _SETTLE_SECONDS
 
     def _restore(self, name: str) -> None:
-        """Makes a sweep known again as the storage has it, unless it has ended there. Raises NotFoundError."""
+        """Restores a sweep in the index from the storage, unless it has ended there. Raises NotFoundError."""
         self._unknown_since.pop(name, None)
         count = restore_sweep(self._run_index, self._storage, self._sweeps.get(name))
         if count:
@@ -87,12 +87,12 @@ class SweepMonitor:
             self._run_index.sweeps.forget_ended(name)
 
     def _write_end(self, name: str, live: LiveSweep) -> bool:
-        """Writes the sweep's end; False when the storage does not say so, and it is restored instead."""
+        """Writes the sweep's end. If the storage shows no such end, restores the sweep instead and returns False."""
         sweep = self._sweeps.get(name)
         if len(sweep.space) == 1:
             has_ended = sweep.paths(self._storage, sweep.run_id(0)).end() is not None
         else:
-            ends = cache(lambda: read_ends(self._storage, name))  # at most once, and only where the server lacks some
+            ends = cache(lambda: read_ends(self._storage, name))  # read at most once, and only if the server lacks some
             if has_ended := (counted := self._counted(sweep, live, ends)) is not None:
                 self._storage.end_sweep(end_of(name, counted, _failures(counted, ends), _metrics(counted, ends)))
         if not has_ended:
@@ -100,9 +100,9 @@ class SweepMonitor:
         return has_ended
 
     def _counted(self, sweep: Sweep, live: LiveSweep, ends: Callable[[], Ends]) -> LiveSweep | None:
-        """With counts that add up: from the storage when those of the server cannot be true.
+        """The sweep with consistent counts: from the storage when the server's counts cannot be right.
 
-        None when that says that the sweep has not ended.
+        None when the storage shows that the sweep has not ended.
         """
         name, total, allowed = sweep.record.id, len(sweep.space), sweep.failures_allowed()
         is_cancelled = live.state == "cancelled" and self._storage.is_cancelled(name)
@@ -113,7 +113,7 @@ class SweepMonitor:
         logger.warning("read counts from storage sweep=%s: they did not add up", name)
         counts = ends().counts
         is_stopped = allowed is not None and counts["failed"] > allowed
-        # What a retry passed over has no end there.
+        # Runs that a retry left out have no end in the storage.
         is_whole = sum(counts.values()) == total or self._storage.retry_choice(name) is not None
         if not (is_cancelled or is_stopped or is_whole):
             return None
@@ -121,7 +121,7 @@ class SweepMonitor:
         return replace(live, total=total, succeeded=succeeded, failed=failed, cancelled=cancelled)
 
     def _keep_going(self, name: str, live: LiveSweep, workers: list[LiveWorker]) -> None:
-        """Its record is read only when there is something to be done: of thousands that wait, few are kept read."""
+        """Keeps a sweep going. Reads its record only if there is work: of thousands that wait, few stay in memory."""
         if not live.adds_up or live.stands_still:
             if self._is_settled(name):
                 self._run_index.sweeps.forget(name, "it does not add up, or nothing would end it")
@@ -135,12 +135,12 @@ class SweepMonitor:
 
 
 def _failures(live: LiveSweep, ends: Callable[[], Ends]) -> tuple[FailureGroup, ...]:
-    """By cause; from the storage when a server that was emptied has forgotten some."""
+    """The failures by cause, from the storage if the server was flushed and has forgotten some."""
     return live.causes if sum(group.count for group in live.causes) == live.failed else ends().failures
 
 
 def _metrics(live: LiveSweep, ends: Callable[[], Ends]) -> Mapping[str, MetricSpan]:
-    """As of its failures."""
+    """The metrics, from the storage in the same case as the failures."""
     return live.metrics if live.measured == live.succeeded else ends().metrics
 
 
