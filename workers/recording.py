@@ -1,4 +1,5 @@
-"""Records an attempt as published or failed: first in the storage, the truth, then in the index, with the next message.
+"""Records an attempt as published or failed: first in the storage, then in the index, which also
+sends the message of the next step.
 
 This file guarantees: outputs appear as a whole or not at all, and from one attempt (the rename of `publish`); a worker
 that has lost its lease writes nothing.

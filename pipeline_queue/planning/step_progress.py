@@ -1,4 +1,4 @@
-"""How far a sweep is, counted in executions of steps, and how long the rest may take: pure."""
+"""Computes a sweep's progress in executions of steps, and its time left: pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run's steps -> the chain that is sent; and what of a chain that was received is sent next."""
+"""Makes the messages of a run's steps; sends those of runs that start or restart."""
 
 from __future__ import annotations
 
