@@ -102,7 +102,7 @@ class Settings:
     keep_days: int = _DEFAULT_KEEP_DAYS
     waits_for_broker: bool = True
     threads_per_slot: int | None = None
-    reuses_folders: bool = True
+    reuses_folders: bool = False
 
     def __repr__(self) -> str:
         return f"Settings(broker_url={without_password(self.broker_url)!r}, storage={str(self.storage)!r})"
@@ -152,7 +152,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         waits_for_broker=environment.get(NO_WAIT, "") in ("", "0"),
         threads_per_slot=_threads_per_slot(environment),
         keep_days=_whole_number(environment, KEEP_DAYS, _DEFAULT_KEEP_DAYS, "of days"),
-        reuses_folders=environment.get(REUSE_FOLDERS, "") != "0",
+        reuses_folders=environment.get(REUSE_FOLDERS, "") not in ("", "0"),
     )
 
 
