@@ -9,6 +9,7 @@ scratch and storage both lie there. Exit code 0 when the aims were met, 1 when n
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from benchmarks.progress import say
 from benchmarks.side import BenchmarkError
 from benchmarks.site import Site
 from pipeline_queue.contract.records import StepRecord
+from pipeline_queue.contract.settings import REUSE_FOLDERS
 
 _STEPS = 10
 _LIMIT_SECONDS = 600.0
@@ -53,6 +55,7 @@ json.dump({"begun_at": time.time()}, open("metrics.json", "w"))
 
 def main() -> int:
     options = _options()
+    os.environ.setdefault(REUSE_FOLDERS, "1")  # off by default
     sizes = (2_000,) if options.quick else tuple(_AIMS)
     compile_bytecode()
     folder = Path(tempfile.mkdtemp(prefix="pq-benchmark-", dir=options.folder))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline_queue.contract.idle_folders import IdleFolders
-from pipeline_queue.storage.disk import room_of
+from pipeline_queue.storage.disk import Room, room_of
 from pipeline_queue.storage.file_tree import remove_tree, whole_stamp_of
 from workers.folder_lock import hold_lock
 from workers.mounts import file_system_of
@@ -77,25 +77,27 @@ class FolderPool:
 
         Raises OSError.
         """
-        with self._mutex:
-            self._make()
-            if not self.is_fit():
-                return False
-            room = room_of(self._own)
-            spare = [one for one in self._waiting if one.key != key]
-            removed = []
-            while self._is_too_much(staged, room.free_bytes, room.inodes):
-                if not self._waiting:
+        removed: list[_Waiting] = []
+        try:
+            with self._mutex:
+                self._make()
+                if not self.is_fit():
                     return False
-                # Remove the folders that only other steps can use before those that this step can use.
-                oldest = spare.pop(0) if spare else self._waiting[0]
-                self._waiting.remove(oldest)
-                removed.append(oldest)
-            target = self._own / secrets.token_hex(6)
-            folder.rename(target)
-            self._waiting.append(_Waiting(key, target, staged, time.monotonic()))
-        _remove(removed)
-        return True
+                room = room_of(self._own)
+                if self._is_too_much([staged], room):
+                    return False  # even alone
+                spare = [one for one in self._waiting if one.key != key]
+                while self._is_too_much([staged, *(one.staged for one in self._waiting)], room):
+                    # Remove the folders that only other steps can use before those that this step can use.
+                    oldest = spare.pop(0) if spare else self._waiting[0]
+                    self._waiting.remove(oldest)
+                    removed.append(oldest)
+                target = self._own / secrets.token_hex(6)
+                folder.rename(target)
+                self._waiting.append(_Waiting(key, target, staged, time.monotonic()))
+            return True
+        finally:
+            _remove(removed)
 
     def remove_idle(self, older_than_seconds: float) -> None:
         """Removes the folders that no attempt has taken for this long."""
@@ -123,14 +125,13 @@ class FolderPool:
                     return self._waiting.pop(number)
         return None
 
-    def _is_too_much(self, staged: StagedFolder, free_bytes: int, free_inodes: int | None) -> bool:
-        held = [staged, *(one.staged for one in self._waiting)]
+    def _is_too_much(self, held: list[StagedFolder], room: Room) -> bool:
         inodes = sum(one.files for one in held)
         return (
             len(held) > self._max_idle
             or inodes > _MAX_INODES
-            or sum(one.size_bytes for one in held) * SHARE_OF_FREE > free_bytes
-            or (free_inodes is not None and inodes * SHARE_OF_FREE > free_inodes)
+            or sum(one.size_bytes for one in held) * SHARE_OF_FREE > room.free_bytes
+            or (room.inodes is not None and inodes * SHARE_OF_FREE > room.inodes)
         )
 
     def _make(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from pathlib import Path
@@ -12,8 +13,18 @@ _ESCAPED = re.compile(r"\\([0-7]{3})")
 def read_mounts() -> list[tuple[str, str]]:
     """Mount points with the types of their file systems, in the order of mounting. Raises OSError."""
     text = Path("/proc/self/mountinfo").read_text(errors="surrogateescape")
-    lines = (line.partition(" - ") for line in text.splitlines())
-    return [(_unescaped(before.split()[4]), after.split()[0]) for before, _, after in lines]
+    return parse_mounts(text)
+
+
+def parse_mounts(text: str) -> list[tuple[str, str]]:
+    """Of the text of a mountinfo. The kernel escapes space, tab, newline and backslash; any other character of a mount
+    point stands there as it is, so only those separate. Raises OSError for what cannot be read.
+    """
+    lines = (line.partition(" - ") for line in text.split("\n") if line)
+    try:
+        return [(_unescaped(before.split(" ")[4]), after.split(" ")[0]) for before, _, after in lines]
+    except IndexError as error:
+        raise OSError(errno.EINVAL, "the list of mounts cannot be read") from error
 
 
 def file_system_of(folder: Path) -> str:

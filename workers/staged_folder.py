@@ -87,11 +87,14 @@ class StagedFolder:
         for name in (*changes.folders, ""):
             # Restore the mode first, so that the folder's content can be removed.
             (folder / name).chmod(self._mode_of(name))
-        # A folder sorts before its content, so a link that replaced a folder is removed before any work below it.
+        # A folder sorts before its content, so whatever replaced a folder is removed before any work below it.
         wrong = sorted({*changes.names, *changes.deleted, *also})
         stamps, folders = dict(self.stamps), dict(self.folders)
+        # Everything wrong is removed before anything is restored: below a restored link lie files that are not ours.
         for name in wrong:
-            self._put_back_entry(folder, name, stamps)
+            self._remove_entry(folder, name)
+        for name in wrong:
+            self._restore_entry(folder, name, stamps)
         newest = [self.newest_ns, *(one[-1] for name in wrong if (one := stamps.get(name)) is not None)]
         touched = {*wrong, *changes.folders, *(name.rpartition("/")[0] for name in wrong)}
         self._put_back_state(folder, "")
@@ -100,21 +103,30 @@ class StagedFolder:
             newest.append(folders[name][-1])
         return replace(self, stamps=stamps, folders=folders, newest_ns=max(newest))
 
-    def _put_back_entry(self, folder: Path, name: str, stamps: dict[str, FileStamp | None]) -> None:
+    def _remove_entry(self, folder: Path, name: str) -> None:
+        check_no_link_above(folder, name)
         path = folder / name
-        is_staged = name in self.stamps
-        if is_staged and self.stamps[name] is None and path.is_dir() and not path.is_symlink():
+        if self._is_staged_folder(name) and path.is_dir() and not path.is_symlink():
             return  # `wrong` names its changed content, too
         remove_entry(path)
         if os.path.lexists(path):
             raise OSError(errno.ENOTEMPTY, "cannot be removed", str(path))
+
+    def _restore_entry(self, folder: Path, name: str, stamps: dict[str, FileStamp | None]) -> None:
+        if name not in self.stamps:
+            return
+        check_no_link_above(folder, name)
+        path = folder / name
         if name in self.links:
             path.symlink_to(self.links[name])
             stamps[name] = stamp_of(path.lstat())
-        elif is_staged and self.stamps[name] is None:
-            path.mkdir()
-        elif is_staged:
+        elif self._is_staged_folder(name):
+            path.mkdir(exist_ok=True)
+        else:
             stamps[name] = copy_entry(self.source / name, path)
+
+    def _is_staged_folder(self, name: str) -> bool:
+        return name in self.stamps and self.stamps[name] is None
 
     def _put_back_state(self, folder: Path, name: str) -> FileStamp:
         """Restores a folder's mode and time. Raises OSError for other changes, which it cannot restore reliably."""
@@ -134,6 +146,15 @@ class StagedFolder:
 
     def _mode_of(self, name: str) -> int:
         return stat.S_IMODE(self.folders[name][0] if name else self.plain.mode)
+
+
+def check_no_link_above(folder: Path, name: str) -> None:
+    """Raises OSError when a link is among the folders above `name` in `folder`: beyond it are other people's files."""
+    parts = name.split("/")
+    for depth in range(1, len(parts)):
+        above = folder.joinpath(*parts[:depth])
+        if above.is_symlink():
+            raise OSError(errno.ELOOP, "is a link in the place of a folder", str(above))
 
 
 def _state_of(folder: Path) -> FolderState:

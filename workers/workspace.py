@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import shutil
 import stat
@@ -30,6 +31,8 @@ from workers.folder_lock import hold_lock, if_free
 from workers.folder_pool import FolderPool, wait_past
 from workers.outputs import WITHIN, Changes, Workspace, sha256_of
 from workers.staged_folder import StagedFolder
+
+logger = logging.getLogger(__name__)
 
 _YOUNG_SECONDS = 60.0
 _IDLE_SECONDS = 600.0
@@ -194,14 +197,20 @@ class Workspaces:
     def discard(self, uid: str) -> None:
         """Removes the folders of an attempt. Puts the step's own back for the next attempt if its changes are noted."""
         given = self._given.pop(uid, None)
-        if given is not None and given.changes is not None:
-            with suppress(OSError):  # then it is of no use any more
+        try:
+            if given is not None and given.changes is not None:
                 folder = given.workspace.folder
                 self._pool.put(given.key, folder, given.staged.put_back(folder, given.changes, given.applied()))
-        remove_tree(self._work / uid)
-        lock = self._locks.pop(uid, None)
-        if lock is not None:
-            os.close(lock)
+        except OSError:
+            pass  # then it is of no use any more
+        except Exception:
+            # A fault of this program, which must not take the outcome of a step that has ended.
+            logger.exception("a step's folder cannot be put back and is removed")
+        finally:
+            remove_tree(self._work / uid)
+            lock = self._locks.pop(uid, None)
+            if lock is not None:
+                os.close(lock)
 
     def idle(self) -> IdleFolders:
         """The folders that wait for their next step."""

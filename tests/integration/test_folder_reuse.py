@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import mmap
 import os
 import shutil
@@ -17,18 +18,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline_queue.contract.records import OutputFile
+from pipeline_queue.contract.records import OutputFile, StepRecord
 from pipeline_queue.storage.attempt_folder import put_files
 from pipeline_queue.storage.snapshot import take_snapshot
 from pipeline_queue.storage.storage import Storage
 from tests.integration.attempt_site import names_in
+from tests.integration.store_site import RUN, STEP, run_of, sweep_record, uid_of
 from workers.folder_pool import FolderPool, can_see_changes
 from workers.outputs import Workspace, find_outputs
 from workers.workspace import Workspaces
 
 Program = tuple[tuple[str, str, str], ...]
 
-_NAMES = ("a", "b", "sub", "sub/x", "sub/deep", "sub/deep/y", "empty", "link", "new", "sub/new")
+_NAMES = ("a", "b", "sub", "sub/x", "sub/deep", "sub/deep/y", "empty", "link", "link/y", "link/new", "new", "sub/new")
 _BIND = 4096  # MS_BIND
 
 
@@ -305,6 +307,113 @@ def test_somebody_who_tidies_the_pool_up_costs_a_copy_and_nothing_else(
     (waiting,) = place.waiting()
     (waiting / "sub" / "x").unlink()
     assert place.play(lambda folder: None)
+
+
+def _replace_link_by_copy(link: Path) -> None:
+    """As `rm data && cp -r /mnt/dataset data` does."""
+    target = link.resolve()
+    link.unlink()
+    shutil.copytree(target, link)
+
+
+def _make_dataset(place: Place) -> dict[str, object]:
+    (place.outside / "train" / "deep").mkdir(parents=True)
+    (place.outside / "train" / "deep" / "one").write_text("one")
+    (place.outside / "train" / "two").write_text("two")
+    return _seen(place.outside)
+
+
+def test_a_step_that_replaces_a_link_to_data_by_a_copy_leaves_the_data_alone(place: Place) -> None:
+    dataset, links = _make_dataset(place), {"data": str(place.outside)}
+    for uid in ("1", "2"):
+        workspace = place.workspaces.stage(uid, place.digest, [], links=links)
+        assert (workspace.folder / "data").is_symlink()
+        _replace_link_by_copy(workspace.folder / "data")
+        place.workspaces.note_changes(uid, find_outputs(workspace, ()).changes)
+        place.workspaces.discard(uid)
+        assert _seen(place.outside) == dataset
+        assert len(place.waiting()) == 1
+
+
+def test_a_step_after_one_that_published_such_a_copy_leaves_the_data_alone(place: Place) -> None:
+    dataset, links = _make_dataset(place), {"data": str(place.outside)}
+    place.storage.commit_sweep(sweep_record(), b"text")
+    run = run_of(place.storage)
+    workspace = place.workspaces.stage("1", place.digest, [], links=links)
+    _replace_link_by_copy(workspace.folder / "data")
+    found = find_outputs(workspace, ())
+    slot = run.begin_attempt(STEP, 1, uid_of(1))
+    slot.make()
+    slot.put_outputs(workspace.folder, found.outputs)
+    slot.write_record(
+        StepRecord(
+            run=str(RUN), step=STEP, attempt=1, uid=uid_of(1), state="succeeded", outputs=found.outputs,
+            deleted=found.deleted,
+        )
+    )  # fmt: skip
+    assert slot.publish(run.step(STEP))
+    place.workspaces.discard("1")
+    later = place.workspaces.stage("2", place.digest, [run.step(STEP)], links=links)
+    assert not (later.folder / "data").is_symlink() and (later.folder / "data" / "train" / "two").exists()
+    place.workspaces.note_changes("2", find_outputs(later, ()).changes)
+    place.workspaces.discard("2")
+    assert _seen(place.outside) == dataset
+    assert (place.workspaces.stage("3", place.digest, [], links=links).folder / "data").is_symlink()
+
+
+def test_a_link_of_the_snapshot_that_became_a_folder_takes_nothing_from_where_it_leads(place: Place) -> None:
+    assert place.play(lambda folder: _replace_link_by_copy(folder / "link"))
+    assert place.play(lambda folder: None)
+
+
+def test_a_folder_that_is_too_large_to_wait_drives_no_other_away(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert place.play(lambda folder: None)
+    before = place.waiting()
+    uid, workspace = place.stage()
+    place.workspaces.note_changes(uid, find_outputs(workspace, ()).changes)
+    other = place.workspaces.stage("other", place.digest, [])
+    place.workspaces.note_changes("other", find_outputs(other, ()).changes)
+    place.workspaces.discard("other")
+    assert len(before) == 1 and len(place.waiting()) == 1
+    monkeypatch.setattr("workers.folder_pool._MAX_INODES", 3)
+    place.workspaces.discard(uid)
+    assert len(place.waiting()) == 1 == place.workspaces.idle().folders
+
+
+def test_a_folder_that_cannot_be_moved_leaks_none_that_made_room_for_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.workspaces = Workspaces(place.scratch, place.storage, max_idle_folders=1)
+    uids = [place.stage() for _ in range(2)]
+    for uid, workspace in uids:
+        place.workspaces.note_changes(uid, find_outputs(workspace, ()).changes)
+    place.workspaces.discard(uids[0][0])
+    assert len(place.waiting()) == 1
+
+    def refuse(self: Path, target: Path) -> Path:
+        raise OSError(errno.EIO, "no rename now", str(self))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", refuse)
+        place.workspaces.discard(uids[1][0])
+    assert len(place.waiting()) == place.workspaces.idle().folders
+    assert names_in(place.scratch / "work") == []
+
+
+def test_a_fault_while_a_folder_is_put_back_costs_the_folder_only(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uid, workspace = place.stage()
+    place.workspaces.note_changes(uid, find_outputs(workspace, ()).changes)
+
+    def break_down(*_: object) -> bool:
+        raise IndexError("a fault of ours")
+
+    monkeypatch.setattr("workers.staged_folder.holds_mount", break_down)
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    place.workspaces.discard(uid)
+    assert place.waiting() == [] and names_in(place.scratch / "work") == []
+    assert len(os.listdir("/proc/self/fd")) < before  # noqa: PTH208
 
 
 def test_no_more_folders_wait_than_allowed_and_idle_ones_go(place: Place) -> None:
