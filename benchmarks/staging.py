@@ -1,18 +1,19 @@
 """What staging costs: a step beside 0, 2,000 and 20,000 files and folders, and the start of a step after 1 GB.
 
-    python -m benchmarks.staging [--folder DIR] [--turns N] [--quick | --large-only]
+    python -m benchmarks.staging [--folder DIR] [--turns N] [--quick | --large-only] [--copies]
 
 One worker with one slot runs chains of `/bin/true`; the sizes take turns. DIR decides which file system is measured:
-scratch and storage both lie there. Exit code 0 when the aims were met, 1 when not, 2 when something failed.
+scratch and storage both lie there. Folders are used again; `--copies` measures the default, where they are not. Exit
+code 0 when the aims were met, 1 when not, 2 when something failed.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -22,7 +23,6 @@ from benchmarks.progress import say
 from benchmarks.side import BenchmarkError
 from benchmarks.site import Site
 from pipeline_queue.contract.records import StepRecord
-from pipeline_queue.contract.settings import REUSE_FOLDERS
 
 _STEPS = 10
 _LIMIT_SECONDS = 600.0
@@ -55,12 +55,12 @@ json.dump({"begun_at": time.time()}, open("metrics.json", "w"))
 
 def main() -> int:
     options = _options()
-    os.environ.setdefault(REUSE_FOLDERS, "1")  # off by default
     sizes = (2_000,) if options.quick else tuple(_AIMS)
     compile_bytecode()
     folder = Path(tempfile.mkdtemp(prefix="pq-benchmark-", dir=options.folder))
     try:
         with Site(folder / "site") as site:
+            site.settings = replace(site.settings, reuses_folders=not options.copies)
             site.start_workers(1, slots=1)
             figures = [] if options.large_only else _small(site, folder, options.turns, sizes)
             if not options.quick:
@@ -81,6 +81,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--turns", type=int, default=5, help="how often each size takes its turn (5)")
     parser.add_argument("--quick", action="store_true", help="2,000 files only")
     parser.add_argument("--large-only", action="store_true", help="only the step after 1 GB")
+    parser.add_argument("--copies", action="store_true", help="copy the folder for every step, as is the default")
     return parser.parse_args()
 
 
