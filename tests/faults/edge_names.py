@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pipeline_queue.contract.settings import REUSE_FOLDERS
+
 HITS = "FAULT_LAB_EDGE_HITS"
 ACTION = "FAULT_LAB_EDGE_ACTION"
 TIMES = "FAULT_LAB_EDGE_TIMES"
@@ -78,4 +80,5 @@ class EdgePlan:
         """Of such a worker."""
         names = ",".join(edge.name for edge in self.edges)
         numbers = {TIMES: str(self.times), SPACING: str(self.spacing_seconds)}
-        return {HITS: str(folder), ACTION: self.action, NAMES: names, **numbers}
+        # One of the edges lies where a folder is put back, which workers do not do by default.
+        return {HITS: str(folder), ACTION: self.action, NAMES: names, REUSE_FOLDERS: "1", **numbers}
