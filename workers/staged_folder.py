@@ -11,7 +11,15 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline_queue.storage.file_tree import FileStamp, copy_entry, remove_entry, scan, stamp_of, whole_stamp_of
+from pipeline_queue.storage.file_tree import (
+    FileStamp,
+    copy_entry,
+    has_link_above,
+    remove_entry,
+    scan,
+    stamp_of,
+    whole_stamp_of,
+)
 from workers.mounts import holds_mount
 from workers.outputs import Changes
 
@@ -104,7 +112,7 @@ class StagedFolder:
         return replace(self, stamps=stamps, folders=folders, newest_ns=max(newest))
 
     def _remove_entry(self, folder: Path, name: str) -> None:
-        check_no_link_above(folder, name)
+        _check_no_link_above(folder, name)
         path = folder / name
         if self._is_staged_folder(name) and path.is_dir() and not path.is_symlink():
             return  # `wrong` names its changed content, too
@@ -115,7 +123,7 @@ class StagedFolder:
     def _restore_entry(self, folder: Path, name: str, stamps: dict[str, FileStamp | None]) -> None:
         if name not in self.stamps:
             return
-        check_no_link_above(folder, name)
+        _check_no_link_above(folder, name)
         path = folder / name
         if name in self.links:
             path.symlink_to(self.links[name])
@@ -148,13 +156,10 @@ class StagedFolder:
         return stat.S_IMODE(self.folders[name][0] if name else self.plain.mode)
 
 
-def check_no_link_above(folder: Path, name: str) -> None:
+def _check_no_link_above(folder: Path, name: str) -> None:
     """Raises OSError when a link is among the folders above `name` in `folder`: beyond it are other people's files."""
-    parts = name.split("/")
-    for depth in range(1, len(parts)):
-        above = folder.joinpath(*parts[:depth])
-        if above.is_symlink():
-            raise OSError(errno.ELOOP, "is a link in the place of a folder", str(above))
+    if has_link_above(folder, name):
+        raise OSError(errno.ELOOP, "is behind a link in the place of a folder", name)
 
 
 def _state_of(folder: Path) -> FolderState:

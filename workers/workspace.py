@@ -25,7 +25,16 @@ from pipeline_queue.contract.wording import counted
 from pipeline_queue.model.pipeline import Step
 from pipeline_queue.planning.inputs import select_sources
 from pipeline_queue.storage.disk import is_passing
-from pipeline_queue.storage.file_tree import FileStamp, copy_entry, names_in, remove_entry, remove_tree, stamp_of, walk
+from pipeline_queue.storage.file_tree import (
+    FileStamp,
+    copy_entry,
+    has_link_above,
+    names_in,
+    remove_entry,
+    remove_tree,
+    stamp_of,
+    walk,
+)
 from pipeline_queue.storage.run_store import RunStore, StoredStep
 from workers.folder_lock import hold_lock, if_free
 from workers.folder_pool import FolderPool, wait_past
@@ -37,7 +46,6 @@ logger = logging.getLogger(__name__)
 _YOUNG_SECONDS = 60.0
 _IDLE_SECONDS = 600.0
 """So long a folder waits for the next attempt."""
-_MAX_IDLE_FOLDERS = 4
 _UNUSED_SECONDS = 7 * 24 * 3600.0
 
 _MAX_KEPT = 64
@@ -81,7 +89,8 @@ class Workspaces:
     another attempt, put back as it was staged.
     """
 
-    def __init__(self, scratch: Path, storage: RunStore, max_idle_folders: int = _MAX_IDLE_FOLDERS) -> None:
+    def __init__(self, scratch: Path, storage: RunStore, max_idle_folders: int = 0) -> None:
+        """Uses at most `max_idle_folders` folders again, none by default."""
         self._storage = storage
         # Resolved, so that an absolute link which a step makes is seen to stay in its folder.
         self._scratch = private_folder(scratch).resolve()
@@ -123,11 +132,9 @@ class Workspaces:
             self._extracted_anew(snapshot)  # to put the folder back from
         staged = dict(reused.stamps) if reused is not None else self._copy(folder, snapshot, step, links or {})
         first = reused or self._reusable(folder, snapshot, links or {}, staged)
+        workspace = Workspace(folder, staged, first.folders if first else {})
         if first is not None:
-            workspace = Workspace(folder, staged, first.folders)
             self._given[uid] = _Given(key, workspace, first)
-        else:
-            workspace = Workspace(folder, staged)
         for published in earlier:
             _apply(published, folder, staged)
         return workspace
@@ -360,8 +367,7 @@ def _check_name(step: StoredStep, name: str, folder: Path) -> None:
     """A manifest that was damaged or forged must lead nowhere else. Raises StorageError."""
     parts = name.split("/")
     is_inside = not name.startswith("/") and not {"", ".", ".."} & set(parts) and "\0" not in name
-    above = (folder.joinpath(*parts[:depth]) for depth in range(1, len(parts)))
-    if not is_inside or any(path.is_symlink() for path in above):
+    if not is_inside or has_link_above(folder, name):
         raise DamagedError(f"the manifest of {step.where()} holds the name {name[:200]!r}, which leads outside")
 
 

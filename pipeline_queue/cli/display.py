@@ -110,15 +110,16 @@ def print_report(report: RunRecord) -> None:
     table = Table(box=None, padding=(0, 2, 0, 1), header_style="dim")
     for name in ("step", "state", "attempts", "seconds", "outputs"):
         table.add_column(name, justify="right" if name in ("attempts", "seconds") else "left", no_wrap=True)
+    files = {step.name: _count_files(step) for step in report.steps}
     for step in report.steps:
         table.add_row(
-            step.name, coloured(step.state), str(step.attempts or ""), _seconds(step), str(_count_files(step) or "")
+            step.name, coloured(step.state), str(step.attempts or ""), _seconds(step), str(files[step.name] or "")
         )
     out.print(table)
     if report.metrics:
         out.print(safe_text("metrics  " + "  ".join(f"{name}={value:g}" for name, value in report.metrics.items())))
     for step in report.steps:
-        if _count_files(step):
+        if files[step.name]:
             out.print(safe_text(f"outputs of {step.name}: {step.outputs}"), soft_wrap=True)
     _print_remarks(report, out)
     _print_failures(report)

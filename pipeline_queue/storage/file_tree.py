@@ -211,6 +211,12 @@ def _copy_whole(source: Path, destination: Path) -> None:
         raise
 
 
+def has_link_above(root: Path, name: str) -> bool:
+    """Whether a link is among the folders between `root` and the entry `name`, so that it may be outside `root`."""
+    parts = name.split("/")
+    return any(root.joinpath(*parts[:depth]).is_symlink() for depth in range(1, len(parts)))
+
+
 def remove_entry(path: Path) -> None:
     """Removes a file, link or whole folder; does nothing when it does not exist."""
     if path.is_dir() and not path.is_symlink():

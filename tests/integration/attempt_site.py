@@ -85,7 +85,8 @@ class Site:
             leases.start()
             self._stack.callback(leases.stop)
         admission = Admission()
-        workspaces = Workspaces(self.settings.scratch, self.storage)
+        idle_folders = 4 if self.settings.reuses_folders else 0
+        workspaces = Workspaces(self.settings.scratch, self.storage, idle_folders)
         environment, python = dict(os.environ), Path(sys.executable)
         return WorkerContext(
             name=name, storage=self.storage, run_index=run_index, executor=executor, leases=leases,

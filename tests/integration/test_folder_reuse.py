@@ -58,7 +58,7 @@ class Place:
 
     def begin(self) -> None:
         """As another worker."""
-        self.workspaces = Workspaces(self.scratch, self.storage)
+        self.workspaces = Workspaces(self.scratch, self.storage, max_idle_folders=4)
 
     def stage(self) -> tuple[str, Workspace]:
         self._attempts += 1
@@ -493,7 +493,7 @@ def test_what_a_killed_worker_left_waiting_is_removed_and_never_used(place: Plac
     (waiting,) = place.waiting()
     pool = place.workspaces._pool
     assert isinstance(pool, FolderPool)
-    other = Workspaces(place.scratch, place.storage)
+    other = Workspaces(place.scratch, place.storage, max_idle_folders=4)
     old = waiting.parent.stat().st_mtime - 3600
     os.utime(waiting.parent, (old, old))
     assert other.remove_abandoned() == 0

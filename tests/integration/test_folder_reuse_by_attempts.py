@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,10 @@ _SEES = "import json, os; json.dump([os.stat('data').st_ino, sorted(os.listdir()
 
 
 @pytest.fixture(autouse=True)
-def _folders_are_used_again(tmp_path: Path) -> None:
+def _folders_are_used_again(tmp_path: Path, site: Site) -> None:
     if not can_see_changes(tmp_path):
         pytest.skip("this file system does not show every change of a file, so no folder is used again")
+    site.settings = replace(site.settings, reuses_folders=True)
 
 
 def _pipeline(first: str, second: str = _SEES) -> str:
