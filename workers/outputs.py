@@ -47,23 +47,7 @@ class Workspace:
     staged: Mapping[str, FileStamp | None]
     folders: Mapping[str, FileStamp] = field(default_factory=dict)
 
-    def escaped(self) -> list[str]:
-        """What the step wrote outside its own folder but inside its attempt's, such as `../results/a.txt`."""
-        found: list[str] = []
-        for depth, (above, names) in enumerate(self._around(), start=1):
-            ups = "/".join([".."] * depth)
-            for path in (above / name for name in names):
-                inside = walk(path) if path.is_dir() and not path.is_symlink() else ()
-                below = sorted(item.relative_to(above).as_posix() for item in inside if not item.is_dir())
-                found += [f"{ups}/{name}" for name in below or [path.name]]
-        return found
-
-    def is_there(self) -> bool:
-        """Whether the step's folder still exists: the step has neither removed it nor replaced it by a link."""
-        self._around()
-        return all(path.is_dir() and not path.is_symlink() for path in self._own_folders())
-
-    def _around(self) -> list[tuple[Path, list[str]]]:
+    def around(self) -> list[tuple[Path, list[str]]]:
         """The other entries of each folder around the step's, from the innermost. Restores the folders' permissions."""
         folders = self._own_folders()
         found = [
@@ -72,10 +56,16 @@ class Workspace:
         ]
         return found[::-1]
 
+    def is_there(self) -> bool:
+        """Whether the step's folder still exists: the step has neither removed it nor replaced it by a link."""
+        return all(_is_folder(folder) for folder in self._own_folders())
+
     def _own_folders(self) -> list[Path]:
         """The attempt's folders, from the outermost to the step's own."""
-        above = list(self.folder.parents)[: len(WITHIN)]
-        return [*reversed(above), self.folder]
+        above = [self.folder]
+        for _ in WITHIN:
+            above.append(above[-1].parent)
+        return above[::-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +116,7 @@ def find_outputs(workspace: Workspace, declared: tuple[str, ...]) -> Found:
     changed: list[str] = []
     touched: list[str] = []
     root, staged, known_folders = workspace.folder, workspace.staged, workspace.folders
+    around = workspace.around()  # restores permissions, without which the folder cannot be seen
     is_there = workspace.is_there()
     for name, status in scan(root) if is_there else ():
         seen.append(name)
@@ -151,7 +142,7 @@ def find_outputs(workspace: Workspace, declared: tuple[str, ...]) -> Found:
     notes = _cut(notes)
     if not is_there:
         notes.append("the step removed its own folder, or put something else in its place: nothing in it was published")
-    escaped = workspace.escaped()
+    escaped = _escaped(around)
     if escaped:
         named = ", ".join(f"{name[:_MAX_ESCAPED_CHARACTERS]!a}"[1:-1] for name in escaped[:_MAX_ESCAPED])
         more = f" and {len(escaped) - _MAX_ESCAPED:,} more" if len(escaped) > _MAX_ESCAPED else ""
@@ -182,6 +173,25 @@ def sha256_of(path: Path) -> str:
     """The file's sha256, in hexadecimal. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def _escaped(around: list[tuple[Path, list[str]]]) -> list[str]:
+    """What the step wrote outside its own folder but inside its attempt's, such as `../results/a.txt`."""
+    found: list[str] = []
+    for depth, (above, names) in enumerate(around, start=1):
+        ups = "/".join([".."] * depth)
+        for path in (above / name for name in names):
+            inside = walk(path) if path.is_dir() and not path.is_symlink() else ()
+            below = sorted(item.relative_to(above).as_posix() for item in inside if not item.is_dir())
+            found += [f"{ups}/{name}" for name in below or [path.name]]
+    return found
 
 
 def _refused(name: str, path: Path, status: os.stat_result, root: Path) -> str:

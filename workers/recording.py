@@ -87,17 +87,17 @@ def publish_outputs(worker: WorkerContext, attempt: Attempt, workspace: Workspac
 def record_success(worker: WorkerContext, attempt: Attempt, publication: Publication) -> Outcome:
     """Records this attempt's publication in the index and, in the same operation, sends the next step's message."""
     job, record, end = attempt.job, attempt.record, publication.end
-    state: RunState = "succeeded" if job.ends_run() else "running"
+    published = job.published()
+    is_complete = job.sweep.pipeline.is_complete(published)
+    state: RunState = "succeeded" if is_complete else "running"
     metrics = end.metrics if end else {}
-    ending = Ending(
-        "succeeded", state, record.seconds, record.exit_code, published=len(job.published()), metrics=metrics
-    )  # fmt: skip
+    ending = Ending("succeeded", state, record.seconds, record.exit_code, published=len(published), metrics=metrics)
     attempt.held.is_ending = True
     if not worker.run_index.record(attempt.lease, ending, _following(worker, job)):
         # A worker that holds the lease now finds the step published. If the index was flushed, no worker would go on.
         return record_published(worker, job)
     release_shared(worker, job)
-    if job.ends_run():
+    if is_complete:
         _feed_next(worker, job)
     logger.info("published run=%s step=%s attempt=%d files=%d", job.run, job.step, record.attempt, len(record.outputs))
     return Outcome("go_on", f"published {counted(len(record.outputs), 'output')} after {record.seconds:.3g} s")
@@ -304,10 +304,7 @@ def _end_run(
     job: Job, state: RunState, message: str, last: StepFiles | None, within: AttemptSlot | None = None
 ) -> RunRecord:
     """Writes `run.json` unless it exists, and returns its content. `last`: the known record of this attempt's step."""
-    steps = [
-        last if last and step.name == last.name else step
-        for step in find_ended_steps(job.sweep, job.paths, is_whole=state == "succeeded")
-    ]
+    steps = find_ended_steps(job.sweep, job.paths, is_whole=state == "succeeded", known=last)
     record = end_of_run(job.sweep, job.run, steps, state, message)
     job.paths.write_end(record, within)
     return record

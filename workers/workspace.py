@@ -123,8 +123,11 @@ class Workspaces:
             self.make_again()
             outermost.mkdir()
         self._locks[uid] = hold_lock(outermost)
-        folder = outermost.joinpath(*WITHIN)
-        folder.parent.mkdir(parents=True)
+        folder = outermost
+        for name in WITHIN:
+            if folder != outermost:
+                folder.mkdir()
+            folder /= name
         sources = (step.sources, step.argv) if step is not None and step.sources else None
         key = (snapshot, sources, tuple((links or {}).items()))
         reused = self._pool.take(key, folder)

@@ -30,10 +30,16 @@ class StepFiles:
     record: StepRecord | None
 
 
-def find_steps(sweep: Sweep, paths: StoredRun, names: frozenset[str]) -> list[StepFiles]:
-    """Every step of the pipeline as the storage has it; `names` is what lies in the run's folder."""
+def find_steps(
+    sweep: Sweep, paths: StoredRun, names: frozenset[str], known: StepFiles | None = None
+) -> list[StepFiles]:
+    """Every step of the pipeline as the storage has it; `names` is what lies in the run's folder. The step that is
+    `known` is not read."""
     found = []
     for step in sweep.pipeline.steps:
+        if known is not None and step.name == known.name:
+            found.append(known)
+            continue
         published = step.name in names
         folder = step.name if published else latest_attempt(step.name, names)
         record = paths.attempt_record(folder) if folder else None
@@ -41,7 +47,7 @@ def find_steps(sweep: Sweep, paths: StoredRun, names: frozenset[str]) -> list[St
     return found
 
 
-def find_ended_steps(sweep: Sweep, paths: StoredRun, is_whole: bool) -> list[StepFiles]:
+def find_ended_steps(sweep: Sweep, paths: StoredRun, is_whole: bool, known: StepFiles | None = None) -> list[StepFiles]:
     """The same for the run's end, which is written once: with every manifest, waited for while this machine does not
     see it yet. `is_whole`: every step is known to be published.
 
@@ -49,7 +55,7 @@ def find_ended_steps(sweep: Sweep, paths: StoredRun, is_whole: bool) -> list[Ste
     """
 
     def find() -> list[StepFiles]:
-        steps = find_steps(sweep, paths, paths.names())
+        steps = find_steps(sweep, paths, paths.names(), known)
         for step in steps:
             if step.published and step.record is None:
                 with suppress(FileNotFoundError):
@@ -62,7 +68,7 @@ def find_ended_steps(sweep: Sweep, paths: StoredRun, is_whole: bool) -> list[Ste
     try:
         return paths.read_visible(find)
     except FileNotFoundError:
-        return find_steps(sweep, paths, paths.names())
+        return find_steps(sweep, paths, paths.names(), known)
 
 
 def metrics_of(steps: Iterable[StepFiles]) -> dict[str, float]:

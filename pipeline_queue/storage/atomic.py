@@ -8,12 +8,14 @@ import os
 import secrets
 import tempfile
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO
 
 from pipeline_queue.contract.errors import StorageError
 from pipeline_queue.storage.access import give_access, inherit_access
 from pipeline_queue.storage.files import read_whole, remove_file
 from pipeline_queue.storage.patience import repeat_until_done
+
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
 def create_exclusive(path: Path, data: bytes, durable: bool = False, within: Path | None = None) -> bool:
@@ -94,12 +96,14 @@ def _write_beside(path: Path, data: bytes, durable: bool) -> Path:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
 
     def write() -> None:
-        with _open_new(temporary) as file:
-            give_access(file.fileno(), path.parent.stat())
-            file.write(data)
+        descriptor = _open_new(temporary)
+        try:
+            give_access(descriptor, path.parent.stat())
+            _write_all(descriptor, data)
             if durable:
-                file.flush()
-                os.fsync(file.fileno())
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
     try:
         repeat_until_done(write)
@@ -109,13 +113,18 @@ def _write_beside(path: Path, data: bytes, durable: bool) -> Path:
     return temporary
 
 
-def _open_new(path: Path) -> BinaryIO:
+def _open_new(path: Path) -> int:
     """Opens a new file whose name only we use: an existing one comes from a try that reported an error."""
     try:
-        return path.open("xb")
+        return os.open(path, _NEW_FILE, 0o666)
     except FileExistsError:
         path.unlink()
-        return path.open("xb")
+        return os.open(path, _NEW_FILE, 0o666)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
 
 
 def _remove_temporary(path: Path) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import select
 import socket
 import struct
+import time
 
 from workers.supervisor.protocol import ExecutionResult, Order, Started, read_orders
 
 _RECEIVE_BYTES = 65536
+_SOON_SECONDS = 0.02
 
 
 class Channel:
@@ -20,6 +22,9 @@ class Channel:
         self._poller = poller
         self._received = bytearray()
         self._unsent = bytearray()
+        self._put_off = bytearray()
+        self.due_at: float | None = None
+        """When what was put off is to be sent, by `time.monotonic()`."""
         self._wanted = select.EPOLLIN
         self.is_open = True
         poller.register(channel, self._wanted)
@@ -53,12 +58,24 @@ class Channel:
         *lines, self._received = self._received.split(b"\n")
         return read_orders(lines)
 
-    def send(self, report: Started | ExecutionResult) -> None:
-        self._unsent += report.encode()
+    def send(self, report: ExecutionResult) -> None:
+        self._unsent += self._put_off + report.encode()
+        self._put_off.clear()
+        self.due_at = None
         self.flush()
+
+    def send_soon(self, report: Started) -> None:
+        """Sends it with the next report, at the latest in 20 ms: each frame wakes a thread of the worker."""
+        self._put_off += report.encode()
+        if self.due_at is None:
+            self.due_at = time.monotonic() + _SOON_SECONDS
 
     def flush(self) -> None:
         """Send what the worker takes now: a paused worker must not pause its supervisor."""
+        if self.due_at is not None and time.monotonic() >= self.due_at:
+            self._unsent += self._put_off
+            self._put_off.clear()
+            self.due_at = None
         if not self._unsent:
             return
         try:

@@ -102,7 +102,7 @@ class StartOrder:
 
     def encode(self) -> bytes:
         """With the marker in `env` by which /proc tells whose process the step's are."""
-        values: dict[str, object] = {one.name: getattr(self, one.name) for one in fields(self)}
+        values: dict[str, object] = {name: getattr(self, name) for name in _START_FIELDS}
         values["env"] = {**self.env, ATTEMPT_MARKER: self.id}
         values["late"] = sorted(self.late)
         if not self.preload:
@@ -214,7 +214,7 @@ class ExecutionResult:
     log_left: str = ""
 
     def encode(self) -> bytes:
-        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        values = {name: getattr(self, name) for name in _RESULT_FIELDS}
         if self.warm is None:
             del values["notes"], values["warm"]
         for name in ("log_errno", "log_left"):
@@ -225,10 +225,14 @@ class ExecutionResult:
     @classmethod
     def read(cls, frame: Mapping[str, Any]) -> ExecutionResult:
         """What a supervisor of ours has sent; `Cause` raises ValueError for one of another version."""
-        values = {one.name: frame[one.name] for one in fields(cls) if one.name in frame}
+        values = {name: frame[name] for name in _RESULT_FIELDS if name in frame}
         values["notes"] = tuple(map(str, frame.get("notes") or ()))
         values["cause"] = Cause(str(frame["cause"]))
         return cls(**values)
+
+
+_RESULT_FIELDS = tuple(one.name for one in fields(ExecutionResult))
+_START_FIELDS = tuple(one.name for one in fields(StartOrder))
 
 
 def lease_clock() -> float:
@@ -284,7 +288,7 @@ def encode_frame(kind: str, fields: Mapping[str, object]) -> bytes:
 def decode_frame(line: bytes) -> dict[str, object]:
     """The frame of one line; raises ValueError when it is not a frame of this version."""
     try:
-        frame = json.loads(line)
+        frame = json.loads(line.decode())  # bytes would first be searched for their encoding
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     if not isinstance(frame, dict):

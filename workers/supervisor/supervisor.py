@@ -133,7 +133,7 @@ class Supervisor:
         """Its main process runs."""
         self._outputs[step.output] = step
         self._poller.register(step.output, select.EPOLLIN)
-        self._channel.send(Started(step.id, step.pid))
+        self._channel.send_soon(Started(step.id, step.pid))
 
     def _fail(self, step: SupervisedStep, error: NotStartedError) -> None:
         del self._steps[step.id]
@@ -172,7 +172,7 @@ class Supervisor:
 
     def _seconds_to_wait(self) -> float | None:
         """Until the nearest deadline of any step, None when there is none."""
-        nearest = self._warm.deadline()
+        nearest = min(filter(None, (self._warm.deadline(), self._channel.due_at)), default=None)
         leased = False
         for step in self._steps.values():
             leased = leased or step.lease_until is not None
