@@ -90,7 +90,8 @@ def _environment(attempt: Attempt, folder: Path, ceiling: Path) -> dict[str, str
     inherited["GIT_CEILING_DIRECTORIES"] = os.pathsep.join(
         filter(None, [inherited.get("GIT_CEILING_DIRECTORIES"), str(ceiling)])
     )
-    own = plan_step(job.plan.step, job.run, job.sweep.parameters(job.run), inherited).env
+    step = job.plan.step
+    own = plan_step(step, job.run, job.sweep.parameters(job.run), inherited).env if step.env else {}
     return {
         "PYTHONUNBUFFERED": "1",
         **thread_bounds(attempt.record.threads, [*inherited, *own]),
