@@ -18,7 +18,8 @@ Worker to supervisor:
 
 Supervisor to worker:
 
-    started id, pid        The main process runs; `pid` is also its session and process group.
+    started id, pid        The main process runs; `pid` is also its session and process group. Sent with the next
+                           `ended` frame, at the latest 20 ms after the start.
     ended   id, cause, reason|null, exit_code|null, signal|null, error|null, infrastructure, seconds,
             max_rss_bytes, memory_bytes|null, log_bytes, log_dropped_bytes,
             for one that was not started log_errno|null (why its log could not be opened),
