@@ -1,0 +1,171 @@
+"""Workers that execute nothing: to Redis they look like real ones, with the project's own messages and scripts.
+
+Each has a connection that waits for messages, renews its leases every second, announces itself and publishes events.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+import secrets
+import selectors
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+from benchmarks.site import Site
+from pipeline_queue.broker.message import Message, decode, lists_of
+from pipeline_queue.index.leases import Ending, Lease
+from pipeline_queue.index.run_index import RunIndex
+from pipeline_queue.planning.sweep import Sweep
+from pipeline_queue.storage.storage import Storage
+from pipeline_queue.submitting.canvas import following
+from pipeline_queue.submitting.feeder import feed
+
+QUEUE = "default"
+_RENEW_SECONDS = 1.0
+_ANNOUNCE_SECONDS = 4.0
+_EVENTS_CHANNEL = "/0.celeryev/task.multi"
+_EVENTS = "x" * 1500
+"""As long as the events of one step in Celery's JSON."""
+_WAIT_SECONDS = 1
+
+
+@dataclass(slots=True)
+class _Running:
+    message: Message
+    lease: Lease
+    seconds: float
+
+
+@dataclass(slots=True)
+class _Worker:
+    name: str
+    connection: Any
+    free: int
+    running: dict[str, _Running] = field(default_factory=dict)
+    is_waiting: bool = False
+
+
+@dataclass
+class Figures:
+    """What was done between `begin` and the end of a measurement."""
+
+    steps: int = 0
+    claims: list[float] = field(default_factory=list)
+    """Seconds that each claim took, as its worker sees it."""
+    late: list[float] = field(default_factory=list)
+    """Seconds by which each renewal came after its time: over a few, these workers and not Redis are full."""
+
+
+class FakeWorkers:
+    """Many workers in one thread. Steps last `step_seconds` on average."""
+
+    def __init__(self, site: Site, sweep: Sweep, workers: int, slots: int, step_seconds: float) -> None:
+        self._site, self._sweep = site, sweep
+        self._index = RunIndex.of(site.settings)
+        self._slots, self._step_seconds = slots, step_seconds
+        self._storage = Storage(site.settings.storage)
+        self._selector = selectors.DefaultSelector()
+        self._due: list[tuple[float, int, Callable[[float], None]]] = []
+        self._number = count()
+        self._random = random.Random(0)
+        self._pool = site.redis.connection_pool
+        self._live: list[Any] = []
+        self.figures = Figures()
+        self._workers = [self._started(f"fake-{number}@benchmark") for number in range(workers)]
+        self._live = site.client.workers()
+        self._feed()
+
+    def run(self, seconds: float) -> Figures:
+        """Works for so long; what was done."""
+        self.figures = Figures()
+        end = time.monotonic() + seconds
+        while (now := time.monotonic()) < end:
+            while self._due and self._due[0][0] <= now:
+                at, _, action = heapq.heappop(self._due)
+                action(at)
+            wait = min(end, self._due[0][0] if self._due else end) - time.monotonic()
+            for key, _ in self._selector.select(max(0.0, wait)):
+                self._take(key.data)
+        return self.figures
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.connection.disconnect()
+        self._selector.close()
+        self._index.close()
+
+    def _started(self, name: str) -> _Worker:
+        connection = self._pool.make_connection()
+        connection.connect()
+        worker = _Worker(name, connection, self._slots)
+        self._selector.register(connection._sock, selectors.EVENT_READ, worker)
+        now = time.monotonic()
+        self._at(now + self._random.random() * _RENEW_SECONDS, lambda at: self._renew(worker, at))
+        self._at(now + self._random.random() * _ANNOUNCE_SECONDS, lambda at: self._announce(worker, at))
+        self._announce_now(worker)
+        self._wait(worker)
+        return worker
+
+    def _at(self, moment: float, action: Callable[[float], None]) -> None:
+        heapq.heappush(self._due, (moment, next(self._number), action))
+
+    def _wait(self, worker: _Worker) -> None:
+        if worker.free and not worker.is_waiting:
+            worker.connection.send_command("BRPOP", *lists_of(QUEUE), _WAIT_SECONDS)
+            worker.is_waiting = True
+
+    def _take(self, worker: _Worker) -> None:
+        reply = worker.connection.read_response()
+        worker.is_waiting = False
+        if reply:
+            self._begin(worker, decode(reply[1]))
+        self._wait(worker)
+
+    def _begin(self, worker: _Worker, message: Message) -> None:
+        uid, began = secrets.token_hex(6), time.monotonic()
+        lease = self._index.claim(message.run, message.step, uid, worker.name)
+        now = time.monotonic()
+        self.figures.claims.append(now - began)
+        if not isinstance(lease, Lease):
+            return
+        if lease.wants_more:
+            self._feed()
+        seconds = self._random.uniform(0, 2 * self._step_seconds)
+        worker.free -= 1
+        worker.running[uid] = _Running(message, lease, seconds)
+        self._at(now + seconds, lambda _: self._end(worker, uid))
+
+    def _end(self, worker: _Worker, uid: str) -> None:
+        running = worker.running.pop(uid)
+        message, pipeline = running.message, self._sweep.pipeline
+        published = (*pipeline.before(message.step), message.step)
+        is_complete = pipeline.is_complete(published)
+        ending = Ending(
+            "succeeded", "succeeded" if is_complete else "running", running.seconds, 0, published=len(published)
+        )
+        point = self._sweep.parameters(message.run)
+        self._index.record(running.lease, ending, following(pipeline, message, point, published, None))
+        self._site.redis.publish(_EVENTS_CHANNEL, _EVENTS)
+        self.figures.steps += 1
+        worker.free += 1
+        self._wait(worker)
+
+    def _renew(self, worker: _Worker, at: float) -> None:
+        self.figures.late.append(time.monotonic() - at)
+        self._index.renew([running.lease for running in worker.running.values()], worker.name)
+        self._at(max(at + _RENEW_SECONDS, time.monotonic()), lambda moment: self._renew(worker, moment))
+
+    def _announce(self, worker: _Worker, at: float) -> None:
+        self._announce_now(worker)
+        self._at(max(at + _ANNOUNCE_SECONDS, time.monotonic()), lambda moment: self._announce(worker, moment))
+
+    def _announce_now(self, worker: _Worker) -> None:
+        facts = {"queues": [QUEUE], "slots": self._slots, "busy": len(worker.running), "version": "0", "notes": []}
+        self._index.workers.announce(worker.name, {**facts, "clock_seconds": time.time()})
+
+    def _feed(self) -> None:
+        feed(self._index, self._storage, self._sweep, self._live)
