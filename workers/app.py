@@ -168,7 +168,8 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
         sweeps = SweepCache(storage)
         idle_folders = slots + _FOLDERS_BESIDE_SLOTS if settings.reuses_folders else 0
         workspaces = Workspaces(settings.scratch, storage, idle_folders)
-        disks = DiskMonitor(storage, settings.scratch, RunIndex.of(settings), admission)
+        make_room = functools.partial(workspaces.remove_idle, 0.0)
+        disks = DiskMonitor(storage, settings.scratch, RunIndex.of(settings), admission, make_room)
         self._disks = disks
         environment, python = dict(os.environ), Path(sys.executable)
         health = HostHealth(name, RunIndex.of(settings), executor, admission, (python, environment), workspaces.ceiling)

@@ -175,7 +175,8 @@ def judge(worker: WorkerContext, attempt: Attempt) -> Attempt:
     attempt.check_lease()
     found = find_outputs(workspace, step.outputs) if result.exit_code == 0 else None
     if found is not None:
-        worker.workspaces.note_changes(attempt.uid, found.changes)
+        # A process that outlives the step may write to its folder, so no other attempt is to get it.
+        worker.workspaces.note_changes(attempt.uid, None if result.is_outlived else found.changes)
     failure = failure_of(step, result, found)
     if failure is not None:
         failure = find_blame(worker, attempt, result, failure, begun_at)

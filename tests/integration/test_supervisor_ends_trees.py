@@ -128,11 +128,13 @@ def test_a_daemon_of_one_step_outlives_no_other(bench: Bench, scrubbed: bool) ->
     other = bench.request("sleep", "1000", log=str(bench.folder / "other"), env={"PATH": "/bin:/usr/bin"})
     future = bench.begin(other)
     eventually(lambda: (bench.folder / "other").exists())
-    bench.run(*bench.daemon(scrubbed=scrubbed))
+    result = bench.run(*bench.daemon(scrubbed=scrubbed))
+    assert result.is_outlived == scrubbed
     assert scrubbed or bench.alive() == []
     assert not future.done()
     bench.executor.kill(other.id, "done")
-    assert future.result(60).cause is Cause.STOPPED
+    last = future.result(60)
+    assert (last.cause, last.is_outlived) == (Cause.STOPPED, False)
     assert bench.alive() == []
 
 

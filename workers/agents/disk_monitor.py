@@ -44,10 +44,19 @@ class _Place:
 class DiskMonitor:
     """Checks every second whether both exist and have space; `run_index` belongs to the monitor's thread only."""
 
-    def __init__(self, storage: RunStore, scratch: Path, run_index: RunIndex, admission: Admission) -> None:
+    def __init__(
+        self,
+        storage: RunStore,
+        scratch: Path,
+        run_index: RunIndex,
+        admission: Admission,
+        make_room: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`make_room` gives up what the scratch disk holds for speed only."""
         self._storage = storage
         self._run_index = run_index
         self._admission = admission
+        self._make_room = make_room
         self._token = storage.token()
         self._places = {
             "storage": _Place(storage.where(), storage.room, storage.try_to_write),
@@ -179,6 +188,9 @@ class DiskMonitor:
                 if is_suspect:
                     self._storage.check_access()
             room = place.room()
+            if key == "scratch" and room.is_none():
+                self._make_room()
+                room = place.room()
             if room.is_none() or is_suspect:
                 place.try_to_write()
         except StorageError as error:

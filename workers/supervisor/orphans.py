@@ -61,6 +61,10 @@ class Orphans:
             return []
         return [pid for pid, orphan in self._known.items() if orphan.suspects == {step_id} and may_signal(pid)]
 
+    def is_outlived(self, step_id: str) -> bool:
+        """Whether a process lives that is, or may be, this execution's: one that hides, or that we may not end."""
+        return any(step_id in orphan.suspects for orphan in self._known.values())
+
     def release(self, step_id: str) -> None:
         """This execution has ended; what it left, if anything, is not its own."""
         for orphan in self._known.values():

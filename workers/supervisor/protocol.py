@@ -23,10 +23,11 @@ Supervisor to worker:
     ended   id, cause, reason|null, exit_code|null, signal|null, error|null, infrastructure, seconds,
             max_rss_bytes, memory_bytes|null, log_bytes, log_dropped_bytes,
             for one that was not started log_errno|null (why its log could not be opened),
+            if it may be so is_outlived (true: a process of it may still live, which hides or cannot be ended),
             if there is any log_left (base64: what could not be written to the log yet, and belongs at its end),
             and for one with `preload` notes, warm
-            Nothing of the tree lives any more and the log is complete. Sent once for every `start`. `notes` are
-            sentences; `warm` counts: processes, forked, cold, shared_bytes.
+            Nothing of the tree that could be ended lives any more and the log is complete. Sent once for every
+            `start`. `notes` are sentences; `warm` counts: processes, forked, cold, shared_bytes.
 
 `leased_at` is a reading of `lease_clock()`, taken before the lease was asked for: a frame that lies in a
 socket while either side is paused must not prolong a lease that others already see as expired.
@@ -194,7 +195,8 @@ class ExecutionResult:
     sentence for the user when the step was not started; `infrastructure`: the machine was the reason. `memory_bytes` is
     the most that its tree was seen to hold, None when it has no limit. `notes` and `warm` come with one with `preload`.
     `log_errno`: why the log could not be opened, when the step was not started for that; `log_left`: in base64, what
-    could not be written to the log yet and belongs at its end.
+    could not be written to the log yet and belongs at its end. `is_outlived`: a process of its tree may still live: one
+    that hides among those of other executions, or that the supervisor may not end.
     """
 
     id: str
@@ -213,12 +215,13 @@ class ExecutionResult:
     warm: Mapping[str, int] | None = None
     log_errno: int | None = None
     log_left: str = ""
+    is_outlived: bool = False
 
     def encode(self) -> bytes:
         values = {name: getattr(self, name) for name in _RESULT_FIELDS}
         if self.warm is None:
             del values["notes"], values["warm"]
-        for name in ("log_errno", "log_left"):
+        for name in ("log_errno", "log_left", "is_outlived"):
             if not values[name]:
                 del values[name]
         return encode_frame("ended", values)

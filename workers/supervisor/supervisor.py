@@ -237,8 +237,9 @@ class Supervisor:
     def _finish(self, step: SupervisedStep) -> None:
         self._outputs.pop(step.output, None)
         del self._steps[step.id]
+        is_outlived = self._orphans.is_outlived(step.id)
         self._orphans.release(step.id)
-        result = step.collect()
+        result = replace(step.collect(), is_outlived=is_outlived)
         if was_killed(result) and self._system_kills.happened_lately():
             result = replace(result, cause=Cause.OUT_OF_MEMORY)
         self._channel.send(result)
