@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from benchmarks.site import Site
 from pipeline_queue.broker.message import Message, decode, lists_of
+from pipeline_queue.contract.settings import Settings
+from pipeline_queue.index.connection import connect
 from pipeline_queue.index.leases import Ending, Lease
 from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.planning.sweep import Sweep
@@ -51,38 +52,67 @@ class _Worker:
 
 @dataclass
 class Figures:
-    """What was done between `begin` and the end of a measurement."""
+    """What was done in one measurement."""
 
     steps: int = 0
+    cpu_seconds: float = 0.0
+    """That these workers used themselves."""
     claims: list[float] = field(default_factory=list)
     """Seconds that each claim took, as its worker sees it."""
     late: list[float] = field(default_factory=list)
     """Seconds by which each renewal came after its time: over a few, these workers and not Redis are full."""
 
 
-class FakeWorkers:
-    """Many workers in one thread. Steps last `step_seconds` on average."""
+@dataclass(frozen=True)
+class Crew:
+    """The workers of one process: those numbered from `first` on. Steps last `step_seconds` on average.
 
-    def __init__(self, site: Site, sweep: Sweep, workers: int, slots: int, step_seconds: float) -> None:
-        self._site, self._sweep = site, sweep
-        self._index = RunIndex.of(site.settings)
-        self._slots, self._step_seconds = slots, step_seconds
-        self._storage = Storage(site.settings.storage)
+    They work for `ramp_seconds` until steps end as often as they begin, and are then measured.
+    """
+
+    sweep: str
+    first: int
+    workers: int
+    slots: int
+    step_seconds: float
+    ramp_seconds: float
+    seconds: float
+
+
+def work(settings: Settings, crew: Crew) -> Figures:
+    """What a crew did while it was measured; for a process of its own."""
+    fakes = FakeWorkers(settings, crew)
+    try:
+        fakes.run(crew.ramp_seconds)
+        return fakes.run(crew.seconds)
+    finally:
+        fakes.close()
+
+
+class FakeWorkers:
+    """Many workers in one thread."""
+
+    def __init__(self, settings: Settings, crew: Crew) -> None:
+        self._index = RunIndex.of(settings)
+        self._slots, self._step_seconds = crew.slots, crew.step_seconds
+        self._storage = Storage(settings.storage)
+        self._sweep = Sweep.read(self._storage, crew.sweep)
+        self._redis: Any = connect(settings.broker_url)
         self._selector = selectors.DefaultSelector()
         self._due: list[tuple[float, int, Callable[[float], None]]] = []
         self._number = count()
-        self._random = random.Random(0)
-        self._pool = site.redis.connection_pool
+        self._random = random.Random(crew.first)
         self._live: list[Any] = []
         self.figures = Figures()
-        self._workers = [self._started(f"fake-{number}@benchmark") for number in range(workers)]
-        self._live = site.client.workers()
+        numbers = range(crew.first, crew.first + crew.workers)
+        self._workers = [self._started(f"fake-{number}@benchmark") for number in numbers]
+        self._live = self._index.workers.live()
         self._feed()
 
     def run(self, seconds: float) -> Figures:
         """Works for so long; what was done."""
         self.figures = Figures()
-        end = time.monotonic() + seconds
+        end, cpu = time.monotonic() + seconds, time.process_time()
         while (now := time.monotonic()) < end:
             while self._due and self._due[0][0] <= now:
                 at, _, action = heapq.heappop(self._due)
@@ -90,16 +120,19 @@ class FakeWorkers:
             wait = min(end, self._due[0][0] if self._due else end) - time.monotonic()
             for key, _ in self._selector.select(max(0.0, wait)):
                 self._take(key.data)
+        self.figures.cpu_seconds = time.process_time() - cpu
         return self.figures
 
     def close(self) -> None:
         for worker in self._workers:
             worker.connection.disconnect()
         self._selector.close()
+        self._redis.close()
         self._index.close()
 
     def _started(self, name: str) -> _Worker:
-        connection = self._pool.make_connection()
+        pool = self._redis.connection_pool
+        connection = pool.connection_class(**pool.connection_kwargs)  # the pool itself gives at most a hundred
         connection.connect()
         worker = _Worker(name, connection, self._slots)
         self._selector.register(connection._sock, selectors.EVENT_READ, worker)
@@ -149,7 +182,7 @@ class FakeWorkers:
         )
         point = self._sweep.parameters(message.run)
         self._index.record(running.lease, ending, following(pipeline, message, point, published, None))
-        self._site.redis.publish(_EVENTS_CHANNEL, _EVENTS)
+        self._redis.publish(_EVENTS_CHANNEL, _EVENTS)
         self.figures.steps += 1
         worker.free += 1
         self._wait(worker)
