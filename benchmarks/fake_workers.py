@@ -24,10 +24,10 @@ from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.storage.storage import Storage
 from pipeline_queue.submitting.canvas import following
 from pipeline_queue.submitting.feeder import feed
+from workers.agents.announcer import ANNOUNCE_SECONDS
 
 QUEUE = "default"
 _RENEW_SECONDS = 1.0
-_ANNOUNCE_SECONDS = 4.0
 _EVENTS_CHANNEL = "/0.celeryev/task.multi"
 _EVENTS = "x" * 1500
 """As long as the events of one step in Celery's JSON."""
@@ -102,7 +102,6 @@ class FakeWorkers:
         self._due: list[tuple[float, int, Callable[[float], None]]] = []
         self._number = count()
         self._random = random.Random(crew.first)
-        self._live: list[Any] = []
         self.figures = Figures()
         numbers = range(crew.first, crew.first + crew.workers)
         self._workers = [self._started(f"fake-{number}@benchmark") for number in numbers]
@@ -138,7 +137,7 @@ class FakeWorkers:
         self._selector.register(connection._sock, selectors.EVENT_READ, worker)
         now = time.monotonic()
         self._at(now + self._random.random() * _RENEW_SECONDS, lambda at: self._renew(worker, at))
-        self._at(now + self._random.random() * _ANNOUNCE_SECONDS, lambda at: self._announce(worker, at))
+        self._at(now + self._random.random() * ANNOUNCE_SECONDS, lambda at: self._announce(worker, at))
         self._announce_now(worker)
         self._wait(worker)
         return worker
@@ -194,7 +193,7 @@ class FakeWorkers:
 
     def _announce(self, worker: _Worker, at: float) -> None:
         self._announce_now(worker)
-        self._at(max(at + _ANNOUNCE_SECONDS, time.monotonic()), lambda moment: self._announce(worker, moment))
+        self._at(max(at + ANNOUNCE_SECONDS, time.monotonic()), lambda moment: self._announce(worker, moment))
 
     def _announce_now(self, worker: _Worker) -> None:
         facts = {"queues": [QUEUE], "slots": self._slots, "busy": len(worker.running), "version": "0", "notes": []}

@@ -10,7 +10,6 @@ commands in one thread, so it is full at 100 % of a core.
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.cpu import tree_seconds
 from benchmarks.fake_workers import QUEUE, Crew, work
 from benchmarks.machine import describe
 from benchmarks.side import BenchmarkError
@@ -42,7 +42,6 @@ from pipeline_queue.submitting.canvas import chain, following
 _SLOTS = 10
 _RUNS = 1_000_000
 _AT_ONCE = 200
-_LEASES_OF_A_WORKER = 10
 _RAMP_SECONDS = 3.0
 _START_SECONDS = 1.0
 """That a process of fake workers needs to start."""
@@ -86,9 +85,7 @@ def main() -> int:
     print(f"{'call':34}{'calls/s':>10}{'Redis':>8}{'µs of Redis':>13}")
     for rate in rates:
         print(f"{rate.name:34}{rate.calls_per_second:10,.0f}{rate.cpu_share:8.0%}{rate.micros:13.1f}", flush=True)
-    print(
-        f"{'workers':>8}{'slots':>7}{'steps/s':>9}{'Redis':>8}{'µs a step':>11}{'claim ms':>10}{'late ms':>9}{'MB':>7}"
-    )
+    print("workers  slots  steps/s   Redis  µs a step  claim ms  late ms     MB   these workers")
     for workers, step_seconds in islice(_SIZES, 2) if options.quick else _SIZES:
         print(_simulated(workers, step_seconds, seconds), flush=True)
     return 0
@@ -130,9 +127,9 @@ def _carried(calls: int) -> list[_Rate]:
             raise BenchmarkError(f"{calls - len(held)} of {calls} claims were refused")
         renewals = _Recorder([])
         index._renew.registered_client = renewals  # type: ignore[assignment]
-        for number in range(0, calls, _LEASES_OF_A_WORKER):
-            index.renew(held[number : number + _LEASES_OF_A_WORKER], "fake@benchmark")
-        renewed = _rate(site, f"renew {_LEASES_OF_A_WORKER} leases", renewals.commands)
+        for number in range(0, calls, _SLOTS):
+            index.renew(held[number : number + _SLOTS], "fake@benchmark")
+        renewed = _rate(site, f"renew {_SLOTS} leases", renewals.commands)
         records = _Recorder(1)
         index._thread_client = lambda: records  # type: ignore[method-assign, assignment, return-value]
         ending = Ending("succeeded", "running", 1.0, 0, published=1)
@@ -211,9 +208,7 @@ def _simulated(workers: int, step_seconds: float, seconds: float) -> str:
 
 def _redis_cpu(site: Site) -> float:
     """Seconds of processor time that Redis has used."""
-    text = Path(f"/proc/{site.server.process.pid}/stat").read_text()
-    user, system = text.rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    return tree_seconds([site.server.process.pid])
 
 
 if __name__ == "__main__":

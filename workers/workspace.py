@@ -124,10 +124,10 @@ class Workspaces:
             outermost.mkdir()
         self._locks[uid] = hold_lock(outermost)
         folder = outermost
-        for name in WITHIN:
-            if folder != outermost:
-                folder.mkdir()
+        for name in WITHIN[:-1]:
             folder /= name
+            folder.mkdir()
+        folder /= WITHIN[-1]
         sources = (step.sources, step.argv) if step is not None and step.sources else None
         key = (snapshot, sources, tuple((links or {}).items()))
         reused = self._pool.take(key, folder)

@@ -34,11 +34,12 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A monitored place: the storage or the scratch disk."""
+    """A monitored place: the storage or the scratch disk. `make_room` gives up what it holds for speed only."""
 
     where: str
     room: Callable[[], Room]
     try_to_write: Callable[[], None]
+    make_room: Callable[[], None] = lambda: None
 
 
 class DiskMonitor:
@@ -52,15 +53,14 @@ class DiskMonitor:
         admission: Admission,
         make_room: Callable[[], None] = lambda: None,
     ) -> None:
-        """`make_room` gives up what the scratch disk holds for speed only."""
+        """`make_room` is that of the scratch disk."""
         self._storage = storage
         self._run_index = run_index
         self._admission = admission
-        self._make_room = make_room
         self._token = storage.token()
         self._places = {
             "storage": _Place(storage.where(), storage.room, storage.try_to_write),
-            "scratch": _Place(str(scratch), partial(room_of, scratch), partial(try_to_write, scratch)),
+            "scratch": _Place(str(scratch), partial(room_of, scratch), partial(try_to_write, scratch), make_room),
         }
         self._waiting = 0
         self._lock = threading.Lock()
@@ -188,8 +188,8 @@ class DiskMonitor:
                 if is_suspect:
                     self._storage.check_access()
             room = place.room()
-            if key == "scratch" and room.is_none():
-                self._make_room()
+            if room.is_none():
+                place.make_room()
                 room = place.room()
             if room.is_none() or is_suspect:
                 place.try_to_write()

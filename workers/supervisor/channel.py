@@ -59,9 +59,8 @@ class Channel:
         return read_orders(lines)
 
     def send(self, report: ExecutionResult) -> None:
-        self._unsent += self._put_off + report.encode()
-        self._put_off.clear()
-        self.due_at = None
+        self._send_put_off()
+        self._unsent += report.encode()
         self.flush()
 
     def send_soon(self, report: Started) -> None:
@@ -73,9 +72,7 @@ class Channel:
     def flush(self) -> None:
         """Send what the worker takes now: a paused worker must not pause its supervisor."""
         if self.due_at is not None and time.monotonic() >= self.due_at:
-            self._unsent += self._put_off
-            self._put_off.clear()
-            self.due_at = None
+            self._send_put_off()
         if not self._unsent:
             return
         try:
@@ -89,3 +86,8 @@ class Channel:
         if wanted != self._wanted:
             self._wanted = wanted
             self._poller.modify(self._channel, wanted)
+
+    def _send_put_off(self) -> None:
+        self._unsent += self._put_off
+        self._put_off.clear()
+        self.due_at = None
