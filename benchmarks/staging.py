@@ -3,7 +3,7 @@
     python -m benchmarks.staging [--folder DIR] [--turns N] [--quick | --large-only] [--copies]
 
 One worker with one slot runs chains of `/bin/true`; the sizes take turns. DIR decides which file system is measured:
-scratch and storage both lie there. Folders are used again; `--copies` measures the default, where they are not. Exit
+scratch and storage both lie there. Folders are used again; `--copies` measures a worker that does not. Exit
 code 0 when the aims were met, 1 when not, 2 when something failed.
 """
 
@@ -81,7 +81,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--turns", type=int, default=5, help="how often each size takes its turn (5)")
     parser.add_argument("--quick", action="store_true", help="2,000 files only")
     parser.add_argument("--large-only", action="store_true", help="only the step after 1 GB")
-    parser.add_argument("--copies", action="store_true", help="copy the folder for every step, as is the default")
+    parser.add_argument("--copies", action="store_true", help="copy the folder for every step")
     return parser.parse_args()
 
 

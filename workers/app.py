@@ -39,6 +39,7 @@ from workers.agents.feeder import Feeder
 from workers.agents.lease_keeper import LeaseKeeper, Orders
 from workers.agents.reconciler import Reconciler
 from workers.broker_wait import wait_for_broker
+from workers.container_engines import usable_engine
 from workers.context import SweepCache, WorkerContext
 from workers.dead_letters import Refusals
 from workers.events import EventPacer
@@ -48,6 +49,8 @@ from workers.remote_control import restrict
 from workers.tasks import register
 from workers.thread_bounds import available_cpus, share_of_slot
 from workers.workspace import Workspaces
+
+logger = logging.getLogger(__name__)
 
 _COLLECTION_THRESHOLDS = (20_000, 20, 20)
 _FOLDERS_BESIDE_SLOTS = 3
@@ -166,7 +169,7 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
         use_client_class(MendingRedis)
         leases = LeaseKeeper(name, RunIndex.of(settings), orders, Announcer(name, facts).announce)
         sweeps = SweepCache(storage)
-        idle_folders = slots + _FOLDERS_BESIDE_SLOTS if settings.reuses_folders else 0
+        idle_folders = slots + _FOLDERS_BESIDE_SLOTS if _reuses_folders(settings) else 0
         workspaces = Workspaces(settings.scratch, storage, idle_folders)
         make_room = functools.partial(workspaces.remove_idle, 0.0)
         disks = DiskMonitor(storage, settings.scratch, RunIndex.of(settings), admission, make_room)
@@ -290,6 +293,16 @@ def _facts(executor: Executor) -> dict[str, Any]:
     notes += [f"warm Python: steps were {note}" for note in executor.cold_notes()]
     warm = dict(executor.warm_facts())
     return {"version": __version__, "clock_seconds": time.time(), "notes": notes, "warm": warm}
+
+
+def _reuses_folders(settings: Settings) -> bool:
+    if settings.reuses_folders is not None:
+        return settings.reuses_folders
+    engine = usable_engine(os.environ)
+    if engine:
+        reason = "a container may outlive its step and write to the next one's folder"
+        logger.info("Every step gets a copy of its folder, because %s can be used: %s", engine, reason)
+    return engine is None
 
 
 def _threads_per_slot(settings: Settings, slots: int) -> int:

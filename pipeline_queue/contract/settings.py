@@ -86,7 +86,8 @@ class Settings:
     `keep_total_bytes`: of all attempts together.
     `threads_per_slot`: how many threads a step's numeric libraries may use; 0 is no bound, None the slot's share.
     `waits_for_broker`: whether a worker that starts waits for a broker that is not there.
-    `reuses_folders`: whether a worker gives a step the folder of an earlier one, put back as it was staged.
+    `reuses_folders`: whether a worker gives a step the folder of an earlier one, put back as it was staged; None where
+    no container engine can be used.
     """
 
     broker_url: str
@@ -102,7 +103,7 @@ class Settings:
     keep_days: int = _DEFAULT_KEEP_DAYS
     waits_for_broker: bool = True
     threads_per_slot: int | None = None
-    reuses_folders: bool = False
+    reuses_folders: bool | None = None
 
     def __repr__(self) -> str:
         return f"Settings(broker_url={without_password(self.broker_url)!r}, storage={str(self.storage)!r})"
@@ -123,7 +124,7 @@ class Settings:
             KEEP_DAYS: str(self.keep_days),
             NO_WAIT: "" if self.waits_for_broker else "1",
             THREADS_PER_SLOT: "" if self.threads_per_slot is None else str(self.threads_per_slot),
-            REUSE_FOLDERS: "1" if self.reuses_folders else "0",
+            REUSE_FOLDERS: "" if self.reuses_folders is None else str(int(self.reuses_folders)),
         }
 
 
@@ -152,7 +153,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         waits_for_broker=environment.get(NO_WAIT, "") in ("", "0"),
         threads_per_slot=_threads_per_slot(environment),
         keep_days=_whole_number(environment, KEEP_DAYS, _DEFAULT_KEEP_DAYS, "of days"),
-        reuses_folders=environment.get(REUSE_FOLDERS, "") not in ("", "0"),
+        reuses_folders=_reuses_folders(environment),
     )
 
 
@@ -266,6 +267,13 @@ def _whole_number(environment: Mapping[str, str], name: str, default: int, what:
 
 def _threads_per_slot(environment: Mapping[str, str]) -> int | None:
     return _whole_number(environment, THREADS_PER_SLOT, 0, "of threads") if environment.get(THREADS_PER_SLOT) else None
+
+
+def _reuses_folders(environment: Mapping[str, str]) -> bool | None:
+    text = environment.get(REUSE_FOLDERS, "")
+    if text not in ("", "0", "1"):
+        raise SettingsError(f"{REUSE_FOLDERS} must be 1 or 0, not '{text[:40]}'")
+    return text == "1" if text else None
 
 
 def _log_limit(environment: Mapping[str, str]) -> int:

@@ -227,10 +227,35 @@ def test_two_embedded_runs_in_one_folder_share_a_service(shell: Shell) -> None:
     wait_until(lambda: not _processes_of(shell.folder / "pipeline-queue-data"), "the service ends")
 
 
-def test_help_answers_without_importing_anything_heavy() -> None:
-    code = (
-        "import sys\nsys.argv = ['pipeline-queue', '--help']\nfrom pipeline_queue.cli import main\n"
-        "try: main()\nfinally: print(sorted({'celery', 'pydantic', 'redis', 'rich', 'yaml'} & set(sys.modules)), file=sys.stderr)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "Exit codes" in done.stdout and done.stderr.strip() == "[]"
+_IMPORTS = """
+import os, sys
+words, heavy = sys.argv[1:3]
+sys.argv = ["pipeline-queue", *words.split()]
+def told(code):
+    sys.stdout.flush()
+    print(sorted({*heavy.split()} & set(sys.modules)), file=sys.stderr, flush=True)
+    leave(code)
+leave, os._exit = os._exit, told
+from pipeline_queue.cli import main
+try: main()
+finally: told(0)
+"""
+
+
+def _imported(words: str, heavy: str, folder: Path) -> tuple[str, str]:
+    """What the command printed, and which of the heavy packages it imported."""
+    command = [sys.executable, "-c", _IMPORTS, words, heavy]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout, done.stderr.strip().splitlines()[-1]
+
+
+def test_help_answers_without_importing_anything_heavy(tmp_path: Path) -> None:
+    out, imported = _imported("--help", "celery kombu pydantic redis rich yaml", tmp_path)
+    assert "Exit codes" in out and imported == "[]"
+
+
+def test_reading_what_has_ended_imports_neither_celery_nor_redis_nor_yaml(shell: Shell) -> None:
+    shell("sweep", "pipeline.yaml", "-p", "learning_rate=0.1,0.2")
+    for words in ("status", "list", "status last", "results last", "logs last.0", "trace last.0"):
+        out, imported = _imported(words, "celery kombu redis yaml", shell.folder)
+        assert out and (words, imported) == (words, "[]")

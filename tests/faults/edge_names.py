@@ -80,5 +80,5 @@ class EdgePlan:
         """Of such a worker."""
         names = ",".join(edge.name for edge in self.edges)
         numbers = {TIMES: str(self.times), SPACING: str(self.spacing_seconds)}
-        # One of the edges lies where a folder is put back, which workers do not do by default.
+        # One of the edges lies where a folder is put back, which workers do not do beside a container engine.
         return {HITS: str(folder), ACTION: self.action, NAMES: names, REUSE_FOLDERS: "1", **numbers}

@@ -85,7 +85,7 @@ class Site:
             leases.start()
             self._stack.callback(leases.stop)
         admission = Admission()
-        idle_folders = 4 if self.settings.reuses_folders else 0
+        idle_folders = 0 if self.settings.reuses_folders is False else 4
         workspaces = Workspaces(self.settings.scratch, self.storage, idle_folders)
         environment, python = dict(os.environ), Path(sys.executable)
         return WorkerContext(
