@@ -43,6 +43,7 @@ from pipeline_queue.storage.submitted_environment import EnvironmentFolder
 
 if TYPE_CHECKING:
     from pipeline_queue.loading.loader import LoadedPipeline
+    from pipeline_queue.reporting.cluster import ClusterReport
     from pipeline_queue.reporting.explain import Explanation
     from pipeline_queue.submitting.submission import Submission
 
@@ -333,6 +334,12 @@ class Client:
     def workers(self) -> list[LiveWorker]:
         """The workers that announced themselves in the last 15 s."""
         return self._live().workers.live()
+
+    def cluster(self) -> ClusterReport:
+        """The workers with the steps they execute, the queues, and the checks of `doctor`. Raises BrokerError."""
+        from pipeline_queue.reporting.cluster import ClusterReader
+
+        return ClusterReader(self._backend).read()
 
     @property
     def storage_root(self) -> Path:

@@ -8,6 +8,7 @@ import gc
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -158,10 +159,12 @@ class Engine(bootsteps.StartStopStep):  # type: ignore[misc]
         name = str(parent.hostname)
         slots = int(parent.concurrency)
         consumed = parent.app.amqp.queues.consume_from
+        host = socket.gethostname()
 
         def facts(busy: int) -> dict[str, Any]:
             about = {"storage_token": disks.token, "holds": admission.reasons(), "idle": workspaces.idle().as_json()}
-            return {**_facts(executor), **about, "queues": sorted(consumed), "slots": slots, "busy": busy}
+            load = {"queues": sorted(consumed), "slots": slots, "busy": busy, "steps": leases.running_steps()}
+            return {**_facts(executor), **about, **load, "host": host}
 
         orders = Orders(renew=executor.renew, stop=executor.stop, kill=executor.kill)
         refusals = Refusals(run_index.dead, name)
@@ -227,8 +230,8 @@ def application() -> Celery:
     except PipelineQueueError as error:
         _exit(error)
     app.set_current()
-    if "flower.command" in sys.modules:  # Celery's command line has loaded it, whichever command is run
-        from workers.flower_app import use_our_flower
+    if "flower" in sys.argv[1:]:  # Celery's command line loads Flower's command for every other one, too
+        from pipeline_queue.dashboard.app import use_our_flower
 
         use_our_flower()
     app.Worker = app.subclass_with_self(QuietWorker)

@@ -188,3 +188,17 @@ class RunRecord(Record):
     created_at: float = 0.0
     started_at: float | None = None
     ended_at: float | None = None
+
+
+class ActionRecord(Record):
+    """A line of `actions/<month>.jsonl`: what somebody did to a sweep through the dashboard. `at`: Unix seconds.
+
+    `run` is empty for an action on the whole sweep; `detail` says what came of it.
+    """
+
+    at: float
+    who: str
+    action: str
+    sweep: str
+    run: str = ""
+    detail: str = ""

@@ -98,7 +98,7 @@ def read_rows(storage: RunStore, sweep: str, note: Callable[[str], None] | None 
     rows = []
     for path, data in storage.run_ends(sweep):
         try:
-            rows.append(_to_row(sweep, data))
+            rows.append(row_of(sweep, data)[0])
         except (ValueError, RecursionError) as error:
             if note:
                 note(f"skipped {path}, which is damaged: {error}")
@@ -113,8 +113,11 @@ def _not_a_number(_: str) -> None:
 _DECODE = json.JSONDecoder(parse_constant=_not_a_number).decode
 
 
-def _to_row(sweep: str, data: bytes) -> Row:
-    """Raises ValueError for what is not the end of a run of this sweep."""
+def row_of(sweep: str, data: bytes) -> tuple[Row, float | None]:
+    """The row of an end record, and when that run ended (Unix seconds).
+
+    Raises ValueError for what is not the end of a run of this sweep.
+    """
     record = _DECODE(data.decode())
     if not isinstance(record, dict) or record.get("v") != 1:
         raise ValueError("it is not a record of version 1")
@@ -127,7 +130,9 @@ def _to_row(sweep: str, data: bytes) -> Row:
     parameters = _values(record, "parameters", (bool, int, float, str))
     metrics = _values(record, "metrics", (int, float))
     cause, is_shared = _failure(record, steps) if state == "failed" else ("", False)
-    return Row(f"{sweep}.{index}", index, state, parameters, metrics, _seconds(steps), cause, is_shared)
+    row = Row(f"{sweep}.{index}", index, state, parameters, metrics, _seconds(steps), cause, is_shared)
+    ended_at = record.get("ended_at")
+    return row, float(ended_at) if isinstance(ended_at, int | float) and math.isfinite(ended_at) else None
 
 
 def _failure(record: dict[str, Any], steps: list[Any]) -> tuple[str, bool]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
-from pipeline_queue.storage.files import PatientReader, is_there
+from pipeline_queue.storage.files import PatientReader, is_there, open_below, size_of
 from pipeline_queue.storage.patience import repeat_until_done
 from pipeline_queue.storage.sparse_files import copy_tree
 
@@ -21,6 +22,18 @@ def open_log(address: str) -> PatientReader:
     Raises FileNotFoundError when there is no log, OSError, StorageError.
     """
     return PatientReader(Path(address))
+
+
+def log_size(address: str) -> int | None:
+    """The size of a log now, None when there is none. Raises OSError, StorageError."""
+    return size_of(Path(address))
+
+
+def open_file(address: str, root: str) -> tuple[IO[bytes], int]:
+    """Opens a file below the address `root`, with its size. Raises FileNotFoundError when it is missing, is no file, or
+    a link leads out of `root`; OSError, StorageError.
+    """
+    return open_below(Path(root), Path(address))
 
 
 def has_files(address: str) -> bool:

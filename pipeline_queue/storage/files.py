@@ -11,9 +11,10 @@ import contextlib
 import errno
 import io
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from pipeline_queue.storage.patience import repeat_until_done
 
@@ -50,6 +51,39 @@ def read_end(path: Path, size_bytes: int) -> bytes:
         return os.pread(descriptor, size_bytes, max(0, os.fstat(descriptor).st_size - size_bytes))
     finally:
         os.close(descriptor)
+
+
+def size_of(path: Path) -> int | None:
+    """The file's size, None when it does not exist. Raises OSError, StorageError."""
+    try:
+        return repeat_until_done(lambda: path.stat().st_size)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def open_below(root: Path, path: Path) -> tuple[IO[bytes], int]:
+    """Opens a regular file; with its size. Raises FileNotFoundError for anything else, and for what lies outside."""
+
+    def opened() -> tuple[IO[bytes], int]:
+        # Resolved before it is opened, and opened without waiting: a pipe in its place would never answer.
+        real = _resolved(path)
+        if not real.is_relative_to(root.resolve(strict=True)):
+            raise FileNotFoundError(errno.ENOENT, "it leads outside", str(path))
+        descriptor = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(descriptor)
+            raise FileNotFoundError(errno.ENOENT, "it is no file", str(path))
+        return os.fdopen(descriptor, "rb"), status.st_size
+
+    return repeat_until_done(opened)
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve(strict=True)
+    except RuntimeError as error:  # a link to itself, before Python 3.13
+        raise FileNotFoundError(errno.ENOENT, "a link that leads nowhere", str(path)) from error
 
 
 class RawReader(io.RawIOBase):

@@ -18,6 +18,7 @@
     <root>/sweeps/<sweep>/runs/<run>/<step>.attempt-<n>-<uid>/   in progress, or failed and perhaps with kept/;
                                                    with `.lost`: its worker lost the lease before the attempt ended
     <root>/kept/<day>/<name>                       links to attempts with kept/, by the day they were kept
+    <root>/actions/<month>.jsonl                   a line for each action of the dashboard: who, when, what
 
 `<run>` is the index and the parameters that differ from their defaults, such as `0-learning_rate=0.01`, so that
 people find outputs by browsing.
@@ -57,6 +58,7 @@ KEPT = "kept"
 KEPT_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 """The name of a folder in `kept/`."""
 LOG = "log"
+ACTIONS = "actions"
 
 
 def run_folder(index: int, label: Mapping[str, str]) -> str:

@@ -36,7 +36,7 @@ from pathlib import Path
 from typing import IO, Protocol, TypeVar
 
 from pipeline_queue.contract.ids import RunId
-from pipeline_queue.contract.records import OutputFile, RunRecord, StepRecord, SweepEnd, SweepRecord
+from pipeline_queue.contract.records import ActionRecord, OutputFile, RunRecord, StepRecord, SweepEnd, SweepRecord
 from pipeline_queue.storage.disk import Room
 from pipeline_queue.storage.file_tree import FileStamp
 
@@ -287,8 +287,22 @@ class RunStore(Protocol):
         """The result of the action, which reads the tar. Temporary errors restart the action at the tar's beginning.
         Raises FileNotFoundError when there is no such snapshot."""
 
+    def keep_snapshot(self, digest: str) -> bool:
+        """Marks the snapshot as in use, so that nobody removes it for an hour; False when there is none."""
+
+    def pipeline_text(self, record: SweepRecord) -> bytes:
+        """The pipeline file as it was submitted, empty when it is gone. Raises OSError."""
+
     def where_snapshot(self, digest: str) -> str:
         """For people: where the snapshot is."""
+
+    # What people did through the dashboard.
+
+    def note_action(self, record: ActionRecord) -> None:
+        """Adds a line to the record of actions. Raises OSError."""
+
+    def actions_on(self, sweep: str) -> list[ActionRecord]:
+        """The actions on the sweep, oldest first. Raises OSError."""
 
     # Removal of unused data.
 

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, TypeVar
 
 from pipeline_queue.contract.errors import NotFoundError, StorageError
 from pipeline_queue.contract.ids import RunId, is_sweep_id
-from pipeline_queue.contract.records import RetryRecord, SweepEnd, SweepRecord
+from pipeline_queue.contract.records import ActionRecord, RetryRecord, SweepEnd, SweepRecord
 from pipeline_queue.storage.access import describe_failed, inherit_access, make_folder
+from pipeline_queue.storage.action_log import append_action, read_actions
 from pipeline_queue.storage.at_once import at_once
-from pipeline_queue.storage.atomic import create_exclusive, put_file, replace_file, sync_folder
+from pipeline_queue.storage.atomic import create_exclusive, replace_file, sync_folder
 from pipeline_queue.storage.attempt_folder import folder_of_attempt
 from pipeline_queue.storage.disk import Room, room_of, try_to_write
-from pipeline_queue.storage.files import RawReader, is_there, names_in, read_awaited, read_bytes, remove_file, rename
+from pipeline_queue.storage.files import is_there, names_in, read_awaited, read_bytes, remove_file, rename
 from pipeline_queue.storage.kept_files import kept_total, note_kept, remove_kept, remove_kept_above
 from pipeline_queue.storage.layout import (
     CANCELLED,
@@ -46,6 +46,7 @@ from pipeline_queue.storage.reading import read_record
 from pipeline_queue.storage.removal import links_into, remove_unlinked, remove_unnamed, remove_whole
 from pipeline_queue.storage.run_folder import RunFolder
 from pipeline_queue.storage.run_store import AttemptSlot, KeptTotal
+from pipeline_queue.storage.snapshot_files import keep_snapshot, put_snapshot, read_snapshot
 from pipeline_queue.storage.step_folder import StepFolder
 
 _T = TypeVar("_T")
@@ -131,6 +132,12 @@ class Storage:
         """The number and size of the kept files now. Raises OSError."""
         return kept_total(self.root)
 
+    def note_action(self, record: ActionRecord) -> None:
+        append_action(self.root, record)
+
+    def actions_on(self, sweep: str) -> list[ActionRecord]:
+        return read_actions(self.root, sweep)
+
     def _sweeps(self) -> Path:
         return self.root / SWEEPS
 
@@ -146,30 +153,22 @@ class Storage:
 
     def put_snapshot(self, digest: str, tar: IO[bytes]) -> None:
         """Stores a packed folder under its digest unless it is there already. Raises StorageError."""
-        target = self.snapshot(digest)
-        try:
-            try:
-                os.utime(target)  # in use again: the removal of unused snapshots spares it
-            except FileNotFoundError:
-                put_file(tar, target)
-            except PermissionError:
-                pass  # another user owns it
-        except OSError as error:
-            raise StorageError(f"the snapshot cannot be written to {target}: {error.strerror}") from error
+        put_snapshot(self.snapshot(digest), tar)
+
+    def keep_snapshot(self, digest: str) -> bool:
+        """Marks the snapshot as in use, so that nobody removes it for an hour; False when there is none."""
+        return keep_snapshot(self.snapshot(digest))
 
     def read_snapshot(self, digest: str, action: Callable[[io.BufferedReader], _T]) -> _T:
         """The result of the action, which reads the tar. Temporary errors restart the action at the tar's beginning.
 
         Raises FileNotFoundError when there is no such snapshot, OSError, StorageError.
         """
-        path = self.snapshot(digest)
+        return read_snapshot(self.snapshot(digest), action)
 
-        def read() -> _T:
-            raw: Any = RawReader(path)  # the type stubs do not accept it as a raw stream
-            with io.BufferedReader(raw) as file:
-                return action(file)
-
-        return read_awaited(path, read)
+    def pipeline_text(self, record: SweepRecord) -> bytes:
+        """The copy of the pipeline file, empty when it is gone. Raises OSError."""
+        return read_bytes(self.sweep(record.id) / copy_name(record.source)) or b""
 
     def sweep(self, sweep: str) -> Path:
         """The sweep's folder. Raises NotFoundError for a text that cannot be the name of a sweep."""

@@ -49,7 +49,8 @@ def test_a_browser_logs_in_by_the_link_and_finds_no_control_that_does_nothing(sh
         shell("run", "pipeline.yaml", "-p", "learning_rate=0.01")
         link = _link(lines)
         browser.open(link)
-        wait_until(lambda: "local-" in browser.source(), "the worker is on the first page")
+        browser.open(f"{link}workers")
+        wait_until(lambda: "local-" in browser.source(), "the worker is on its page")
         for path in ("/tasks", "/broker", "/api/workers", "/api/workers?refresh=1", "/api/tasks"):
             assert browser.status_of(path) == 200, path
         worker = re.search(r"/worker/(local-[^\"'?]+)", browser.source())

@@ -13,7 +13,19 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # From the top down: a package may import itself and those below it. `docs/explanation/how-it-works.md` lists them in this order.
 LAYERS = (
-    *("cli", "client", "local", "submitting", "reporting", "scaffold", "loading", "planning", "space", "model"),
+    *(
+        "cli",
+        "dashboard",
+        "client",
+        "local",
+        "submitting",
+        "reporting",
+        "scaffold",
+        "loading",
+        "planning",
+        "space",
+        "model",
+    ),
     *("index", "broker", "storage", "contract"),
 )
 ABOVE_ALL = ("__init__", "__main__")

@@ -10,8 +10,8 @@ from pipeline_queue.index.run_index import RunIndex
 
 ANNOUNCE_SECONDS = 4.0
 """A worker counts as gone after 15 s, so three announcements may be lost."""
-_OF_THE_MOMENT = frozenset({"clock_seconds"})
-"""Facts that differ each time and do not count as a change."""
+_OF_THE_MOMENT = frozenset({"clock_seconds", "steps"})
+"""Facts that differ each time, or with each step, and do not count as a change."""
 
 
 class Announcer:

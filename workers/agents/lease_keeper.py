@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
+from typing import Any
 
 from pipeline_queue.contract.errors import BrokerError
 from pipeline_queue.index.leases import LEASE_SECONDS, Lease
 from pipeline_queue.index.run_index import RunIndex
+from pipeline_queue.index.worker_registry import RunningStep, announced_steps
 from workers.supervisor.protocol import lease_clock
 
 logger = logging.getLogger(__name__)
@@ -32,6 +36,7 @@ class Held:
 
     lease: Lease
     asked_at: float
+    running: RunningStep
     lost: bool = False
     cancelled: bool = False
     is_ending: bool = False
@@ -76,9 +81,16 @@ class LeaseKeeper:
 
     @contextmanager
     def keep(self, uid: str, lease: Lease, claimed_at: float) -> Iterator[Held]:
-        """Renews the lease while the block runs; `claimed_at` is `lease_clock()` before the claim."""
-        held = Held(lease, asked_at=claimed_at)
+        """Renews the lease while the block runs; `claimed_at` is `lease_clock()` before the claim.
+
+        Meanwhile the attempt has the lowest slot that was free.
+        """
+        started_at = round(time.time(), 3)
         with self._lock:
+            taken = {one.running.slot for one in self._held.values()}
+            slot = next(number for number in count() if number not in taken)
+            running = RunningStep(slot, str(lease.run), lease.step, started_at)
+            held = Held(lease, asked_at=claimed_at, running=running)
             self._held[uid] = held
         try:
             yield held
@@ -86,6 +98,12 @@ class LeaseKeeper:
             with self._lock:
                 del self._held[uid]
                 self._lock.notify_all()
+
+    def running_steps(self) -> list[dict[str, Any]]:
+        """The attempts that run now, by slot, as the worker announces them."""
+        with self._lock:
+            running = [one.running for one in self._held.values()]
+        return announced_steps(running)
 
     def wait_until_none(self, timeout_seconds: float) -> bool:
         """Waits at most `timeout_seconds` until no attempt runs. Returns whether none does."""
