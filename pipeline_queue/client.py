@@ -319,8 +319,7 @@ class Client:
         """Stops a run, and its running steps within seconds; returns the run."""
         from pipeline_queue.submitting.control import cancel_run
 
-        sweep, run_id = self._find(run)
-        cancel_run(self._live(), self._storage(), sweep, run_id)
+        cancel_run(self._live(), self._storage(), *self._find(run))
         return self.run(run)
 
     def unfinished(self) -> int:
