@@ -116,7 +116,7 @@ def test_garbage_in_our_keys_is_dropped_within_the_documented_rules(place: Place
     assert refusals(place) == []
 
 
-def test_flower_with_the_documented_rules_sees_workers_and_their_tasks(place: Place, cluster: Cluster) -> None:
+def test_flower_with_the_documented_rules_sees_tasks_and_acts_on_sweeps(place: Place, cluster: Cluster) -> None:
     place.server.admin().execute_command("ACL", "LOG", "RESET")
     environment = plain_environment(**place.settings("flower").environment(), FLOWER_BASIC_AUTH="me:secret")
     log = place.folder / "flower.log"
@@ -129,8 +129,9 @@ def test_flower_with_the_documented_rules_sees_workers_and_their_tasks(place: Pl
         url = wait_until(lambda: re.search(r"http://127\.0\.0\.1:\d+", log.read_text()), "Flower serves").group()
         cluster.start_worker("--concurrency", "2", "--queues", "default,gpu", name="seen")
 
-        def read(path: str) -> dict[str, object]:
-            request = Request(f"{url}{path}", headers={"Authorization": f"Basic {b64encode(b'me:secret').decode()}"})
+        def read(path: str, body: object = None) -> dict[str, object]:
+            token = {"Authorization": f"Basic {b64encode(b'me:secret').decode()}", "Content-Type": "application/json"}
+            request = Request(f"{url}{path}", json.dumps(body).encode() if body is not None else None, headers=token)
             with urlopen(request, timeout=60) as answer:
                 found: dict[str, object] = json.load(answer)
                 return found
@@ -138,6 +139,19 @@ def test_flower_with_the_documented_rules_sees_workers_and_their_tasks(place: Pl
         wait_until(lambda: "seen@test" in read("/api/workers?refresh=1"), "Flower asks the worker")
         run = place.shell(place.settings("submitter")).json("run", "pipeline.yaml", "-p", "x=2", "--json")["run"]
         wait_until(lambda: run in json.dumps(read("/api/tasks")), "Flower hears of the task")
+        shell = place.shell(place.settings("submitter"))
+        sweep = shell("sweep", "pipeline.yaml", "-p", "x=range(0,40)", "--detach").stdout.strip()
+        for action in ("pause", "resume", "cancel"):
+            assert "done" in read(f"/api/sweeps/{sweep}/{action}", {})
+        cluster.client.wait_sweep(sweep, GENEROUS_SECONDS)
+        assert "done" in read(f"/api/sweeps/{sweep}/retry", {})
+        cluster.client.wait_sweep(sweep, GENEROUS_SECONDS)
+        again = str(read(f"/api/runs/{run}/again", {"values": {"x": 3}})["run"])
+        assert cluster.client.wait(again, GENEROUS_SECONDS).parameters == {"x": 3}
+        assert read("/api/cluster")["light"] != "fail"
+        for path in ("/api/sweeps", f"/api/sweeps/{sweep}", f"/api/sweeps/{sweep}/runs", f"/api/runs/{run}"):
+            assert "error" not in read(path)
+        assert "done" in read(f"/api/sweeps/{sweep}/forget", {})
     finally:
         kill_and_wait(flower)
     assert refusals(place) == []
