@@ -118,6 +118,12 @@ class Client:
         }
         return prepare_run(pipeline, given, self._backend.root)
 
+    def publish(self, pipeline: LoadedPipeline, name: str) -> None:
+        """Stores the pipeline and its folder under a name, for `POST /api/pipelines/NAME/runs`. Raises InputError."""
+        from pipeline_queue.submitting.published import publish
+
+        publish(self._writable(), pipeline, name, self._backend.root)
+
     def submit(
         self,
         pipeline: LoadedPipeline | Submission,
@@ -222,9 +228,9 @@ class Client:
         return name
 
     def forget_reused(self, older_than_seconds: float) -> tuple[int, int]:
-        """Deletes the steps with `reuse: always` that no run links to; how many it deleted, and how many it kept.
+        """Deletes the steps with `reuse: always` that no run links to and nobody used for this long.
 
-        It keeps steps that were created or used within the last `older_than_seconds`. Raises StorageError.
+        Returns how many it deleted and how many it kept. Raises StorageError.
         """
         return self._writable().remove_reused(older_than_seconds)
 
@@ -278,9 +284,7 @@ class Client:
 
     def metrics(self, run: str) -> dict[str, float]:
         """The numbers that the run's steps wrote to `metrics.json`; a later step wins."""
-        sweep, run_id = self._find(run)
-        paths = sweep.paths(self._storage(), run_id)
-        return metrics_of(find_steps(sweep, paths, paths.names()))
+        return metrics_of(self.traced(run).steps)
 
     def results(self, sweep: str, note: Callable[[str], None] | None = None) -> list[Row]:
         """The runs of a sweep that have ended, by index; `pandas.DataFrame(to_columns(rows))` takes them.
@@ -306,10 +310,7 @@ class Client:
         return explain(self._storage(), sweep, run_id, step, self._find(against) if against else None)
 
     def logs(self, run: str, step: str) -> Path | None:
-        """The log of the step's published or latest attempt, None before the first and when it printed nothing.
-
-        Raises NotFoundError.
-        """
+        """The log of the step's published or latest attempt, None when there is none. Raises NotFoundError."""
         for summary in self.run(run).steps:
             if summary.name == step:
                 return Path(summary.log) if summary.log else None

@@ -78,7 +78,8 @@ def validate(file: Path, values: tuple[str, ...], params_file: Path | None, as_j
         loaded = load_pipeline(file)
         notes = check_sweep(loaded)
         if values or params_file:
-            prepare_run(loaded, _given(values, params_file), storage_root()).snapshot.tar.close()
+            with prepare_run(loaded, _given(values, params_file), storage_root()).snapshot:
+                pass
     except (PipelineFileError, ValuesError) as error:
         if not as_json:
             raise

@@ -190,6 +190,19 @@ class RunRecord(Record):
     ended_at: float | None = None
 
 
+class PublishedPipeline(Record):
+    """`pipelines/<name>.json`: a pipeline that runs can be started of without its folder. `text`: its file."""
+
+    name: str
+    pipeline: dict[str, Any]
+    snapshot: str = Field(pattern=r"\A[0-9a-f]{64}\z")
+    sources: dict[str, str] = {}
+    source: str = ""
+    text: str = ""
+    published_at: float
+    published_by: str = ""
+
+
 class ActionRecord(Record):
     """A line of `actions/<month>.jsonl`: what somebody did to a sweep through the dashboard. `at`: Unix seconds.
 

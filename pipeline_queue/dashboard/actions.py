@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import time
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable
 from typing import Any
 
 import tornado.web
 
-from pipeline_queue.contract.errors import InputError, Place, StorageError, ValuesError
+from pipeline_queue.contract.errors import InputError, PipelineFileError, Place, StorageError, ValuesError
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.contract.records import ActionRecord
 from pipeline_queue.contract.wording import counted
@@ -20,6 +20,7 @@ from pipeline_queue.dashboard.reading import Reading
 from pipeline_queue.model.parameters import Given
 from pipeline_queue.reporting.names import find_run
 from pipeline_queue.submitting.again import run_again
+from pipeline_queue.submitting.published import Wanted, start_published
 
 _MAX_BODY_BYTES = 1 << 20
 
@@ -131,18 +132,49 @@ class RunAgain(Action):
         try:
             await self.act("again", sweep.record.id, str(source), do)
         except ValuesError as error:
-            problems = [
-                {"parameter": one.place.source if one.place.source in given else _named_in(one.message, sweep.pipeline),
-                 "problem": one.message + (f" ({one.hint})" if one.hint else "")}
-                for one in error.problems
-            ]  # fmt: skip
-            self.answer({"error": "Some values are wrong.", "problems": problems}, 422)
+            names = [one.name for one in sweep.pipeline.parameters]
+            self.answer({"error": "Some values are wrong.", "problems": _problems(error, given, names)}, 422)
             return
         self.answer({"run": str(made[0])}, 201)
 
 
-def _named_in(message: str, pipeline: Any) -> str | None:
-    return next((one.name for one in pipeline.parameters if f"'{one.name}'" in message), None)
+class PublishedRuns(Action):
+    """`POST /api/pipelines/<name>/runs`: a run or sweep of a published pipeline."""
+
+    async def post(self, name: str) -> None:
+        wanted, reading, who = Wanted.of(self.body()), self.application.reading, self.who()
+        record = await self.read(lambda: reading.storage().published_pipeline(name))
+        made: list[tuple[str, bool]] = []
+
+        def do(reading: Reading) -> str:
+            made.append(start_published(reading.run_index, reading.storage(), record, wanted, who))
+            return f"Started {made[0][0]} of the published pipeline {name}."
+
+        try:
+            await self.act("start", name, "", do)
+        except (ValuesError, PipelineFileError) as error:
+            names = [str(one["name"]) for one in record.pipeline.get("parameters", [])]
+            self.answer({"error": "Some values are wrong.", "problems": _problems(error, wanted.values, names)}, 422)
+            return
+        started, is_new = made[0]
+        self.answer({"sweep" if wanted.is_sweep else "run": started}, 201 if is_new else 200)
+
+
+def _problems(
+    error: ValuesError | PipelineFileError, given: Container[str], declared: Iterable[str]
+) -> list[dict[str, str | None]]:
+    """Each problem with the parameter that it is about, None where it is about none."""
+    return [
+        {
+            "parameter": one.place.source if one.place.source in given else _named_in(one.message, declared),
+            "problem": one.message + (f" ({one.hint})" if one.hint else ""),
+        }
+        for one in error.problems
+    ]
+
+
+def _named_in(message: str, declared: Iterable[str]) -> str | None:
+    return next((name for name in declared if f"'{name}'" in message), None)
 
 
 def _plain(sentence: str) -> str:

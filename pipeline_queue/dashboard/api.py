@@ -83,6 +83,20 @@ class RunLog(JsonHandler):
         self.answer(await self.read(read))
 
 
+class Pipelines(JsonHandler):
+    """`GET /api/pipelines`."""
+
+    async def get(self) -> None:
+        reading = self.application.reading
+
+        def read() -> dict[str, Any]:
+            storage = reading.storage()
+            found = [storage.published_pipeline(name) for name in storage.published_pipelines()]
+            return {"pipelines": [one.model_dump(exclude={"v", "text", "snapshot", "sources"}) for one in found]}
+
+        self.answer(await self.read(read))
+
+
 class Cluster(JsonHandler):
     """`GET /api/cluster`."""
 

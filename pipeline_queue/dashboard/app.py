@@ -52,6 +52,8 @@ HANDLERS = [
     url(rf"/api/runs/{_ID}/files/([^/]{{1,255}})/(.{{1,3000}})", files.OutputDownload),
     url(rf"/api/runs/{_ID}/(cancel|retry)", actions.RunAction),
     url(rf"/api/runs/{_ID}/again", actions.RunAgain),
+    url(r"/api/pipelines", api.Pipelines),
+    url(rf"/api/pipelines/{_ID}/runs", actions.PublishedRuns),
     url(r"/api/cluster", api.Cluster),
     url(r"/api/events", live.Events),
     url(r"/api/openapi\.yaml", files.Description),

@@ -18,6 +18,7 @@
     <root>/sweeps/<sweep>/runs/<run>/<step>.attempt-<n>-<uid>/   in progress, or failed and perhaps with kept/;
                                                    with `.lost`: its worker lost the lease before the attempt ended
     <root>/kept/<day>/<name>                       links to attempts with kept/, by the day they were kept
+    <root>/pipelines/<name>.json                   a published pipeline: runs of it start without its folder
     <root>/actions/<month>.jsonl                   a line for each action of the dashboard: who, when, what
 
 `<run>` is the index and the parameters that differ from their defaults, such as `0-learning_rate=0.01`, so that
@@ -59,6 +60,7 @@ KEPT_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 """The name of a folder in `kept/`."""
 LOG = "log"
 ACTIONS = "actions"
+PIPELINES = "pipelines"
 
 
 def run_folder(index: int, label: Mapping[str, str]) -> str:

@@ -36,7 +36,15 @@ from pathlib import Path
 from typing import IO, Protocol, TypeVar
 
 from pipeline_queue.contract.ids import RunId
-from pipeline_queue.contract.records import ActionRecord, OutputFile, RunRecord, StepRecord, SweepEnd, SweepRecord
+from pipeline_queue.contract.records import (
+    ActionRecord,
+    OutputFile,
+    PublishedPipeline,
+    RunRecord,
+    StepRecord,
+    SweepEnd,
+    SweepRecord,
+)
 from pipeline_queue.storage.disk import Room
 from pipeline_queue.storage.file_tree import FileStamp
 
@@ -295,6 +303,17 @@ class RunStore(Protocol):
 
     def where_snapshot(self, digest: str) -> str:
         """For people: where the snapshot is."""
+
+    # Published pipelines.
+
+    def publish_pipeline(self, record: PublishedPipeline) -> None:
+        """Publishes it, or replaces the one of this name. Raises InputError for a wrong name, StorageError."""
+
+    def published_pipeline(self, name: str) -> PublishedPipeline:
+        """Raises NotFoundError when there is none of this name, StorageError."""
+
+    def published_pipelines(self) -> list[str]:
+        """The names of all published pipelines, sorted. Raises OSError."""
 
     # What people did through the dashboard.
 

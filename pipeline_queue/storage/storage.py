@@ -14,7 +14,7 @@ from typing import IO, TypeVar
 
 from pipeline_queue.contract.errors import NotFoundError, StorageError
 from pipeline_queue.contract.ids import RunId, is_sweep_id
-from pipeline_queue.contract.records import ActionRecord, RetryRecord, SweepEnd, SweepRecord
+from pipeline_queue.contract.records import ActionRecord, PublishedPipeline, RetryRecord, SweepEnd, SweepRecord
 from pipeline_queue.storage.access import describe_failed, inherit_access, make_folder
 from pipeline_queue.storage.action_log import append_action, read_actions
 from pipeline_queue.storage.at_once import at_once
@@ -42,6 +42,7 @@ from pipeline_queue.storage.layout import (
 from pipeline_queue.storage.listing import names_and_ages, run_paths
 from pipeline_queue.storage.marker import check_access, check_token, make_storage, read_token, unreadable
 from pipeline_queue.storage.patience import repeat_until_done
+from pipeline_queue.storage.published_pipelines import pipeline_names, read_pipeline, write_pipeline
 from pipeline_queue.storage.reading import read_record
 from pipeline_queue.storage.removal import links_into, remove_unlinked, remove_unnamed, remove_whole
 from pipeline_queue.storage.run_folder import RunFolder
@@ -118,10 +119,7 @@ class Storage:
         note_kept(self.root, folder_of_attempt(attempt), day, size_bytes)
 
     def remove_kept(self, before: date) -> int:
-        """Removes the files kept before that day. Returns the number of attempts they belonged to. Raises OSError.
-
-        Files that cannot be removed stay until the next call.
-        """
+        """Removes the files kept before that day, as far as it can; the number of their attempts. Raises OSError."""
         return remove_kept(self.root, before)
 
     def remove_kept_above(self, limit_bytes: int) -> int:
@@ -131,6 +129,15 @@ class Storage:
     def kept_total(self) -> KeptTotal:
         """The number and size of the kept files now. Raises OSError."""
         return kept_total(self.root)
+
+    def publish_pipeline(self, record: PublishedPipeline) -> None:
+        write_pipeline(self.root, record)
+
+    def published_pipeline(self, name: str) -> PublishedPipeline:
+        return read_pipeline(self.root, name)
+
+    def published_pipelines(self) -> list[str]:
+        return pipeline_names(self.root)
 
     def note_action(self, record: ActionRecord) -> None:
         append_action(self.root, record)
@@ -278,7 +285,9 @@ class Storage:
         return [self._sweeps() / name for name in hidden if is_sweep_id(name[1:].partition(".")[0])]
 
     def _names_snapshot(self, digest: str) -> bool:
-        """Whether any sweep names the snapshot."""
+        """Whether any sweep or published pipeline names the snapshot."""
+        if any(self.published_pipeline(name).snapshot == digest for name in self.published_pipelines()):
+            return True
         for name in self.sweeps():
             try:
                 if self.read_sweep(name).snapshot == digest:

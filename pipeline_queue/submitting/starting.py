@@ -22,8 +22,11 @@ def accept(
     submission: Submission,
     environments: EnvironmentFolder | None,
     note: Callable[[str], None],
+    environment: SubmittedEnvironment | None = None,
 ) -> Sweep:
     """Writes the sweep's record, which accepts it, and enqueues its first runs. Raises BrokerError and StorageError.
+
+    `environment`: what the embedded service starts the steps with, None for this process's.
 
     If this process ends after the record is written, the reconciler starts the sweep.
     """
@@ -32,7 +35,7 @@ def accept(
     def prepare(name: str) -> None:
         run_index.sweeps.note_submission(name, now)
         if environments:
-            _keep_environment(storage, environments, name, note)
+            _keep_environment(storage, environments, name, environment or SubmittedEnvironment.of_this_process(), note)
 
     sweep = submission.commit(storage, prepare)
     start(run_index, storage, sweep, is_new=not submission.name)
@@ -57,13 +60,16 @@ def take_environment(environments: EnvironmentFolder, sweep: str) -> None:
 
 
 def _keep_environment(
-    storage: RunStore, environments: EnvironmentFolder, sweep: str, note: Callable[[str], None]
+    storage: RunStore,
+    environments: EnvironmentFolder,
+    sweep: str,
+    mine: SubmittedEnvironment,
+    note: Callable[[str], None],
 ) -> None:
-    """Stores this process's environment for the sweep, unless it was accepted earlier under its name with another.
+    """Stores the environment for the sweep, unless it was accepted earlier under its name with another.
 
     `note` receives the sentence that says so.
     """
-    mine = SubmittedEnvironment.of_this_process()
     known = environments.read(sweep) if storage.has_sweep(sweep) else None
     if known is None:
         environments.write(sweep, mine)

@@ -15,13 +15,15 @@ from pipeline_queue.contract.records import SweepRecord
 from pipeline_queue.loading.loader import LoadedPipeline
 from pipeline_queue.loading.sweep import BuiltSpace
 from pipeline_queue.model.parameters import Given, resolve_values
+from pipeline_queue.model.pipeline import Pipeline
 from pipeline_queue.model.sweep_settings import SweepSettings
 from pipeline_queue.planning.inputs import sources_digest, unmatched
 from pipeline_queue.planning.planner import check_sizes
 from pipeline_queue.planning.sweep import Sweep
-from pipeline_queue.space import Points, Space
+from pipeline_queue.space import Point, Points, Space
 from pipeline_queue.storage.run_store import RunStore
 from pipeline_queue.storage.snapshot import IGNORE_FILE, Snapshot, take_snapshot
+from pipeline_queue.submitting.stored_snapshot import StoredSnapshot
 
 _MAX_NAMES_TRIED = 10
 _MAX_SIZED = 1000
@@ -29,13 +31,14 @@ _MAX_SIZED = 1000
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """Close it by closing `snapshot`."""
+    """Close it by closing `snapshot`. `submitted_by`: empty for this process's user."""
 
     loaded: LoadedPipeline
     space: Space
-    snapshot: Snapshot
+    snapshot: Snapshot | StoredSnapshot
     settings: SweepSettings
     name: str = ""
+    submitted_by: str = ""
 
     def commit(self, storage: RunStore, note: Callable[[str], None] = lambda _: None) -> Sweep:
         """Writes the snapshot and then `sweep.json`, which makes it exist. Raises StorageError.
@@ -82,15 +85,11 @@ class Submission:
             id=sweep,
             pipeline=self.loaded.pipeline.as_json(),
             snapshot=self.snapshot.digest,
-            sources={
-                step.name: sources_digest(step, self.snapshot.contents)
-                for step in self.loaded.pipeline.steps
-                if step.sources
-            },
+            sources=digests_of(self.loaded.pipeline, self.snapshot),
             space=self.space.as_json(),
             total=len(self.space),
             created_at=time.time(),
-            submitted_by=_submitter(),
+            submitted_by=self.submitted_by or submitter(),
             source=self.loaded.path.name,
             name=self.name,
             settings=asdict(self.settings),
@@ -102,9 +101,21 @@ def prepare_run(loaded: LoadedPipeline, given: Mapping[str, Given], storage_root
 
     Raises ValuesError for the values and SnapshotError for the folder; nothing was written then.
     """
+    point = _checked_point(loaded, given)
+    return Submission(loaded, Points((point,)), pack_folder(loaded, storage_root), SweepSettings())
+
+
+def run_of(
+    loaded: LoadedPipeline, given: Mapping[str, Given], snapshot: StoredSnapshot, submitted_by: str
+) -> Submission:
+    """A sweep of one point, of a pipeline whose snapshot is stored. Raises ValuesError."""
+    return Submission(loaded, Points((_checked_point(loaded, given),)), snapshot, SweepSettings(), "", submitted_by)
+
+
+def _checked_point(loaded: LoadedPipeline, given: Mapping[str, Given]) -> Point:
     point = resolve_values(loaded.pipeline, given, loaded.places)
     check_sizes(loaded.pipeline, RunId(new_sweep_id(loaded.pipeline.name), 0), point)
-    return Submission(loaded, Points((point,)), _snapshot(loaded, storage_root), SweepSettings())
+    return point
 
 
 def prepare_sweep(loaded: LoadedPipeline, built: BuiltSpace, name: str, storage_root: Path | None) -> Submission:
@@ -112,13 +123,26 @@ def prepare_sweep(loaded: LoadedPipeline, built: BuiltSpace, name: str, storage_
 
     Raises ValuesError for them and SnapshotError for the folder; nothing was written then.
     """
+    _check_first_points(loaded, built)
+    return Submission(loaded, built.space, pack_folder(loaded, storage_root), built.settings, name)
+
+
+def sweep_of(
+    loaded: LoadedPipeline, built: BuiltSpace, name: str, snapshot: StoredSnapshot, submitted_by: str
+) -> Submission:
+    """A sweep of many points, of a pipeline whose snapshot is stored. Raises ValuesError."""
+    _check_first_points(loaded, built)
+    return Submission(loaded, built.space, snapshot, built.settings, name, submitted_by)
+
+
+def _check_first_points(loaded: LoadedPipeline, built: BuiltSpace) -> None:
     run = RunId(new_sweep_id(loaded.pipeline.name), 0)
     for index in range(min(len(built.space), _MAX_SIZED)):
         check_sizes(loaded.pipeline, run, built.space[index])
-    return Submission(loaded, built.space, _snapshot(loaded, storage_root), built.settings, name)
 
 
-def _snapshot(loaded: LoadedPipeline, storage_root: Path | None) -> Snapshot:
+def pack_folder(loaded: LoadedPipeline, storage_root: Path | None) -> Snapshot:
+    """Raises SnapshotError."""
     snapshot = take_snapshot(loaded.folder, storage_root, loaded.pipeline.links)
     for step in loaded.pipeline.steps:
         missing = unmatched(step, [*snapshot.contents, *loaded.pipeline.links])
@@ -131,7 +155,15 @@ def _snapshot(loaded: LoadedPipeline, storage_root: Path | None) -> Snapshot:
     return snapshot
 
 
-def _submitter() -> str:
+def digests_of(pipeline: Pipeline, snapshot: Snapshot | StoredSnapshot) -> dict[str, str]:
+    """Step -> the digest of what it sees of the snapshot, for the steps that do not see all of it."""
+    if isinstance(snapshot, StoredSnapshot):
+        return dict(snapshot.sources)
+    return {step.name: sources_digest(step, snapshot.contents) for step in pipeline.steps if step.sources}
+
+
+def submitter() -> str:
+    """The user of this process and its machine, as records name them."""
     try:
         return f"{getpass.getuser()}@{socket.gethostname()}"
     except (OSError, KeyError):
