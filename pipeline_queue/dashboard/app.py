@@ -30,7 +30,14 @@ _NAV_ENTRY = """
             href="{{{{ reverse_url('pq_{name}') }}}}"
             {{% if active_tab == '{name}' %}}aria-current="page"{{% end %}}>{title}</a>
         </li>"""
-_NAV = _NAV_START + "".join(_NAV_ENTRY.format(name=name, title=name.capitalize()) for name in ("sweeps", "cluster"))
+_NAV = "".join(_NAV_ENTRY.format(name=name, title=name.capitalize()) for name in ("sweeps", "cluster"))
+_TASK_START = '<div class="detail-actions">'
+_TASK_LINK = """
+      {% import re %}{% set run = re.match(r"\\('([A-Za-z0-9_-]+[.][0-9]+)'", task.args or "") %}
+      {% if run %}<a class="btn btn-outline-secondary"
+        href="{{ handler.application.prefix }}/runs/{{ run[1] }}">Run {{ run[1] }}</a>{% end %}"""
+_ADDED = {"navbar.html": {_NAV_START: _NAV}, "task.html": {_TASK_START: _TASK_LINK}}
+"""Flower's template -> a text in it, and what we add behind that."""
 _ID = r"([A-Za-z0-9_.-]{1,120})"
 
 HANDLERS = [
@@ -61,7 +68,7 @@ HANDLERS = [
 
 
 class TemplateLoader(Loader):
-    """Our templates, then Flower's, with our entries in its navigation bar."""
+    """Our templates, then Flower's with our links in them."""
 
     def __init__(self) -> None:
         super().__init__(str(_FLOWER_TEMPLATES))
@@ -72,8 +79,8 @@ class TemplateLoader(Loader):
     def _create_template(self, name: str) -> Template:
         own = _OWN_TEMPLATES / name
         text = (own if own.exists() else _FLOWER_TEMPLATES / name).read_text("utf-8")
-        if name == "navbar.html":
-            text = text.replace(_NAV_START, _NAV, 1)
+        for start, more in _ADDED.get(name, {}).items():
+            text = text.replace(start, start + more, 1)
         return Template(text, name=name, loader=self)
 
 

@@ -172,6 +172,21 @@ def test_flowers_own_pages_still_work_and_lead_to_ours(browser: Browser, site: S
     assert [text.strip() for text in links[:5]] == ["Sweeps", "Cluster", "Workers", "Tasks", "Broker"]
 
 
+def test_the_page_of_a_task_leads_to_its_run(browser: Browser, project: Path, shown_cluster: Shown, site: Site) -> None:
+    shell = shown_cluster[0].shell(project)
+    run = shell.json("run", "pipeline.yaml", "-p", "lr=0.3", "-p", "optimizer=sgd", "--json")["run"]
+
+    def seen() -> str | None:
+        tasks = site.get("/api/tasks")
+        return next((name for name, one in tasks.items() if run in str(one["args"])), None)
+
+    task = wait_until(seen, "Flower hears of the task")
+    _open(browser, site, f"/task/{task}")
+    wait_until(lambda: f"Run {run}" in _text(browser, ".detail-actions a"), "the link is there")
+    _click(browser, ".detail-actions a")
+    wait_until(lambda: f"Run {run}" in _text(browser, "h1"), "it leads to the run")
+
+
 def test_a_sweep_is_followed_paused_resumed_and_cancelled_live(browser: Browser, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     step = f"    - wait: {{run: wait.py, args: '{gate} ${{{{ parameters.x }}}}', timeout: 5m}}\n"
