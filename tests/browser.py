@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import urllib.request
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -69,10 +70,31 @@ class Browser:
         actions += [{"type": "keyUp", "value": key} for key in reversed(keys)]
         _ask("POST", f"{self.session}/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": actions}]})
 
+    def show_at(self, width: int, height: int, theme: str) -> None:
+        """Lays pages out as on a screen of this size, whatever windows can be, for who prefers `light` or `dark`.
+
+        Nothing moves, so that what is focused or opened is in its place at once.
+        """
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self._command("Emulation.setDeviceMetricsOverride", size)
+        self._command("Emulation.setScrollbarsHidden", {"hidden": True})
+        preferred = {"prefers-color-scheme": theme, "prefers-reduced-motion": "reduce"}
+        features = [{"name": name, "value": value} for name, value in preferred.items()]
+        self._command("Emulation.setEmulatedMedia", {"features": features})
+
+    def picture(self) -> bytes:
+        """The whole page as PNG."""
+        made = self._command("Page.captureScreenshot", {"captureBeyondViewport": True})
+        return b64decode(made["data"])
+
     def complaints(self) -> list[str]:
         """What pages wrote to the console since the last call: uncaught errors and refusals of the policy too."""
         entries = _ask("POST", f"{self.session}/se/log", {"type": "browser"})
         return [f"{entry['level']}: {entry['message']}" for entry in entries]
+
+    def _command(self, name: str, parameters: dict[str, Any]) -> Any:
+        """One of Chromium's own protocol."""
+        return _ask("POST", f"{self.session}/goog/cdp/execute", {"cmd": name, "params": parameters})
 
     def _tell(self, selector: str, order: str, body: dict[str, str]) -> None:
         found = _ask("POST", f"{self.session}/element", {"using": "css selector", "value": selector})

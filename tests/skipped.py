@@ -77,6 +77,7 @@ _cannot_mount = _cannot_run("unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs
 
 ALLOWED: tuple[tuple[str, Callable[[], bool]], ...] = (
     ("no chromium and chromedriver", _lacks("chromium", "chromedriver")),
+    ("no axe-core", _cannot_run("npm", "view", "axe-core", "version")),
     ("no redis-server", _lacks("redis-server")),
     ("no openssl program", _lacks("openssl")),
     ("this redis-server has no TLS", _redis_lacks_tls),

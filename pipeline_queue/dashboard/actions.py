@@ -75,7 +75,8 @@ class Action(JsonHandler):
                 )
             return detail
 
-        return await self.read(work)
+        # Deleting a large sweep takes minutes, and is not undone by giving up on it.
+        return await self.read(work, None)
 
 
 class SweepAction(Action):

@@ -34,9 +34,9 @@ class Handler(BaseHandler):  # type: ignore[misc]
         self.set_header("Referrer-Policy", "same-origin")
         self.set_header("Cache-Control", "no-store")
 
-    async def read(self, read: Callable[[], _T]) -> _T:
-        """The result of `read` in a thread. Raises the project's errors, StorageAwayError when it takes too long."""
-        result: _T = await self.application.reading.run(read)
+    async def read(self, read: Callable[[], _T], deadline_seconds: float | None = 20.0) -> _T:
+        """The result of `read` in a thread. Raises the project's errors, StorageAwayError after the deadline."""
+        result: _T = await self.application.reading.run(read, deadline_seconds)
         return result
 
 
@@ -55,7 +55,9 @@ class JsonHandler(Handler):
         )
 
     def text(self, name: str, default: str = "") -> str:
-        return str(super().get_argument(name, default, escape=False) or default)
+        """A value of the query as it was sent: Tornado's own way replaces control characters, which values may have."""
+        values = self.request.query_arguments.get(name)
+        return values[-1].decode(errors="replace") if values else default
 
     def count(self, name: str, default: int, most: int) -> int:
         """A whole number from 0 to `most`. Raises InputError."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,8 @@ from pipeline_queue.dashboard.api import read_cluster, read_run_detail, read_swe
 from pipeline_queue.dashboard.handler import JsonHandler
 from pipeline_queue.dashboard.reading import Reading
 from pipeline_queue.reporting.sweeps import ENDED_SWEEP
+
+logger = logging.getLogger(__name__)
 
 _BUSY_SECONDS = 1.0
 _QUIET_SECONDS = 5.0
@@ -71,6 +74,10 @@ class Feed:
                 kind, content = "state", _text(state)
             except PipelineQueueError as error:
                 kind, content = "problem", _text({"error": str(error)})
+            except Exception:
+                # Whoever watches would wait for ever if this loop ended.
+                logger.exception("abort reading topic=%s", name)
+                kind, content = "problem", _text({"error": "The dashboard failed; its log names the cause."})
             if (kind, content) != (topic.message.partition(b"\n")[0].decode().removeprefix("event: "), topic.content):
                 topic.number += 1
                 topic.content = content

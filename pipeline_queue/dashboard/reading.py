@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from pipeline_queue.client import Client
-from pipeline_queue.contract.errors import StorageAwayError
+from pipeline_queue.contract.errors import StorageAwayError, StorageError
 from pipeline_queue.contract.records import SweepEnd
 from pipeline_queue.contract.settings import Settings
 from pipeline_queue.dashboard.ended_rows import EndedRows
@@ -47,6 +47,7 @@ class Reading:
         self._rows: OrderedDict[str, EndedRows] = OrderedDict()
         self._mutex = threading.Lock()
         self._away_since: float | None = None
+        self._asked = 0
         self.sweeps = SweepList(self.storage, self._backend.live)
         self.environments = EnvironmentFolder(settings.environments) if settings.environments else None
         self.cluster = ClusterReader(self._backend)
@@ -107,20 +108,28 @@ class Reading:
             self._rows.pop(name, None)
         self.sweeps.forget(name)
 
-    async def run(self, read: Callable[[], _T]) -> _T:
-        """The result of `read` in a thread. Raises its errors, and StorageAwayError after the deadline."""
-        if self._away_since is not None and self._threads._work_queue.qsize() > _THREADS:
+    async def run(self, read: Callable[[], _T], deadline_seconds: float | None = _DEADLINE_SECONDS) -> _T:
+        """The result of `read` in a thread. Raises its errors, and StorageAwayError after the deadline, while `read`
+        goes on; without waiting when all threads hang already.
+        """
+        if self._away_since is not None and self._asked > _THREADS:
             raise self._away()
-        asked = asyncio.get_running_loop().run_in_executor(self._threads, read)
+        self._asked += 1
+        asked = asyncio.get_running_loop().run_in_executor(self._threads, _told(read))
+        asked.add_done_callback(self._answered)
         try:
-            result = await asyncio.wait_for(asyncio.shield(asked), _DEADLINE_SECONDS)
+            result = await asyncio.wait_for(asyncio.shield(asked), deadline_seconds)
         except TimeoutError:
-            asked.add_done_callback(lambda done: done.cancelled() or done.exception())
             if self._away_since is None:
-                self._away_since = time.monotonic() - _DEADLINE_SECONDS
+                self._away_since = time.monotonic() - (deadline_seconds or 0.0)
             raise self._away() from None
         self._away_since = None
         return result
+
+    def _answered(self, asked: asyncio.Future[_T]) -> None:
+        self._asked -= 1
+        if not asked.cancelled():
+            asked.exception()  # it has been seen, also when nobody waits any more
 
     def _away(self) -> StorageAwayError:
         seconds = time.monotonic() - (self._away_since or time.monotonic())
@@ -135,3 +144,16 @@ class Reading:
 def _recorded(end: SweepEnd | None) -> int | None:
     """How many runs have an end of their own; those that never began have none."""
     return None if end is None else end.counts.get("succeeded", 0) + end.counts.get("failed", 0)
+
+
+def _told(read: Callable[[], _T]) -> Callable[[], _T]:
+    """`read` with the errors of the system as those of the project."""
+
+    def told() -> _T:
+        try:
+            return read()
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            raise StorageError(f"the storage cannot be read: {where}{error.strerror or error}") from error
+
+    return told

@@ -96,7 +96,10 @@ function drawValues() {
 }
 
 function drawSteps() {
-  const rows = [];
+  const rows = [], host = parts.steps.lastChild;
+  // What somebody has opened, and where the focus is, stays so while the run goes on.
+  const open = new Set([...host.querySelectorAll("details[open]")].map((one) => one.dataset.step));
+  const focused = host.contains(document.activeElement) ? document.activeElement.closest("details")?.dataset.step : undefined;
   for (const step of run.steps) {
     const told = [step.message, ...step.notes, ...(run.explain?.[step.name] ?? [])].filter(Boolean);
     const about = element("div");
@@ -104,13 +107,15 @@ function drawSteps() {
     for (const one of step.tries.length > 1 || step.state === "failed" ? step.tries : [])
       about.append(element("small", {}, `attempt ${one.attempt} on ${one.worker || "?"}: ${one.state}${one.cause ? `, ${one.cause.replaceAll("_", " ")}` : ""}${one.message ? `: ${one.message}` : ""}`));
     if (step.argv.length) {
-      const words = element("details");
-      words.append(element("summary", {}, "Command"), element("pre", {}, step.argv.join("\n")));
+      const words = element("details", { "data-step": step.name });
+      words.open = open.has(step.name);
+      words.append(element("summary", {}, "Command"), element("pre", { tabindex: "0" }, step.argv.join("\n")));
       about.append(words);
     }
     rows.push([step.name, stateMark(step.state), String(step.attempts), step.exit_code === null ? "–" : String(step.exit_code), duration(step.seconds), step.worker || "–", about]);
   }
   inner("steps", timeline(run), table(["Step", "State", "Attempts", "Exit code", "Took", "Worker", "About"], rows));
+  if (focused !== undefined) [...host.querySelectorAll("details")].find((one) => one.dataset.step === focused)?.firstChild.focus();
 }
 
 function drawOutputs() {
@@ -141,7 +146,7 @@ async function view(look, file, address) {
   if (IMAGES.test(file.path)) cell.append(element("img", { src: `${address}?view=1`, alt: file.path, class: "pq-image" }));
   else {
     const text = await fetch(new URL(`${address}?view=1`, `${location.protocol}//${location.host}`)).then((answer) => (answer.ok ? answer.text() : `The server answered ${answer.status}.`));
-    cell.append(/\.csv$/i.test(file.path) ? csvTable(text) : element("pre", {}, text));
+    cell.append(/\.csv$/i.test(file.path) ? csvTable(text) : element("pre", { tabindex: "0" }, text));
   }
   shown.append(cell);
   row.after(shown);

@@ -64,7 +64,7 @@ export function sweepTable(host, sweep) {
     const focused = table.contains(document.activeElement) ? document.activeElement.textContent.replace(/ [▲▼]$/, "") : null;
     table.replaceChildren(head, body);
     if (focused) [...table.querySelectorAll("button, a")].find((one) => one.textContent.replace(/ [▲▼]$/, "") === focused)?.focus();
-    told.textContent = (view.where ? `${found.matched.toLocaleString()} runs match` : counted(found.matched, "ended run"))
+    told.textContent = (view.where ? `${counted(found.matched, "run")} ${found.matched === 1 ? "matches" : "match"}` : counted(found.matched, "ended run"))
       + ` of ${found.total.toLocaleString()}` + (reading ? `; reading, ${reading.done.toLocaleString()} so far` : "");
     drawColumns();
     drawPager();

@@ -37,7 +37,8 @@ export function slotStrip(found, linkOf) {
     svg.append(link);
   }
   svg.append(drawn("text", { x: LABEL, y: height - 5 }, `${duration(span)} ago`), drawn("text", { x: WIDTH, y: height - 5, "text-anchor": "end" }, "now"));
-  const box = element("div");
-  box.append(svg, element("p", { class: "pq-count" }, `Busy ${share} % of the last ${duration(span)}, as far as this page has seen.`));
+  const box = element("div"), scroll = element("div", { class: "pq-scroll", tabindex: "0", role: "region", "aria-label": "The last minutes of each slot" });
+  scroll.append(svg);
+  box.append(scroll, element("p", { class: "pq-count" }, `Busy ${share} % of the last ${duration(span)}, as far as this page has seen.`));
   return box;
 }

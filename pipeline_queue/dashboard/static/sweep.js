@@ -76,7 +76,13 @@ function drawButtons() {
   if (!page.mayAct) { buttons.append(element("span", { class: "pq-count" }, page.whyNot)); return; }
   for (const action of sweep.may) {
     const button = element("button", { type: "button", class: `btn btn-sm ${ACTIONS[action][1]}`, "data-action": action }, ACTIONS[action][0]);
-    button.addEventListener("click", async () => { button.disabled = true; await act(action); button.disabled = false; });
+    button.addEventListener("click", async () => {
+      button.disabled = true;
+      await act(action);
+      button.disabled = false;
+      // A button that is disabled loses the focus.
+      if (document.activeElement === document.body) button.focus();
+    });
     buttons.append(button);
   }
 }
@@ -92,7 +98,7 @@ function drawFailures() {
     show.addEventListener("click", () => { table.narrow(`cause = ${quoted(one.cause)}`); parts.runs.scrollIntoView(); });
     item.append(element("strong", {}, counted(one.count, "run")), " ", element("span", {}, one.cause));
     if (one.shared) item.append(element("small", {}, `${counted(one.shared, "run")} of them share another run's failed step`));
-    if (one.reason) item.append(element("pre", {}, one.reason));
+    if (one.reason) item.append(element("pre", { tabindex: "0" }, one.reason));
     const links = element("div", { class: "pq-buttons" });
     if (one.example) links.append(element("a", { href: runPage(one.example) }, `Example: run ${one.example}`));
     links.append(show);
@@ -112,7 +118,7 @@ function drawAbout() {
   rows.append(fact("Pipeline", sweep.pipeline), fact("File", sweep.source || "–"), fact("Steps", sweep.steps.join(" → ")), fact("Varied", sweep.parameters.join(", ") || "nothing"),
     fact("Fixed", Object.entries(sweep.constants).map(([name, value]) => `${name}=${value}`).join(", ") || "nothing"), fact("On the storage", sweep.storage));
   const file = element("details"), shown = [rows, file];
-  file.append(element("summary", {}, "The pipeline as it was accepted"), element("pre", {}, sweep.pipeline_text));
+  file.append(element("summary", {}, "The pipeline as it was accepted"), element("pre", { tabindex: "0" }, sweep.pipeline_text));
   if (sweep.audit.length) {
     const list = element("ul");
     for (const one of [...sweep.audit].reverse()) {

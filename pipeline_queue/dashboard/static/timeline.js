@@ -29,5 +29,7 @@ export function timeline(run) {
     svg.append(bar);
   }
   for (const at of [0, 0.5, 1]) svg.append(drawn("text", { x: place(from + at * (to - from)), y: height - 4, class: "pq-tick", "text-anchor": at === 0 ? "start" : at === 1 ? "end" : "middle" }, duration(at * (to - from))));
-  return svg;
+  const scroll = element("div", { class: "pq-scroll", tabindex: "0", role: "region", "aria-label": "Timeline" });
+  scroll.append(svg);
+  return scroll;
 }
