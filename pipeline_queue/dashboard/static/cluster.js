@@ -1,6 +1,7 @@
 // The page of workers and queues: who is there, what each slot does and did, what waits, and what doctor says.
 import { get, live, page, runPage } from "./api.js";
 import { bytes, counted, duration, element, stateMark } from "./format.js";
+import { plainTable } from "./tables.js";
 import { slotStrip } from "./slot_strip.js";
 
 const head = element("div", { class: "pq-head" }), light = element("p", { id: "light", class: "pq-light", role: "status" });
@@ -12,25 +13,6 @@ const section = (id, title) => {
 };
 const parts = { workers: section("workers", "Workers"), strip: section("strip", "The last minutes"), queues: section("queues", "Queues"), checks: section("checks", "Checks") };
 page.host.replaceChildren(head, light, ...Object.values(parts));
-
-function table(heads, rows) {
-  const made = element("table", { class: "pq-table pq-cards" }), thead = element("thead"), top = element("tr"), body = element("tbody");
-  for (const text of heads) top.append(element("th", { scope: "col" }, text));
-  thead.append(top);
-  for (const cells of rows) {
-    const row = element("tr");
-    cells.forEach((one, at) => {
-      const cell = element("td", { "data-label": heads[at] });
-      cell.append(one instanceof Node ? one : document.createTextNode(String(one ?? "")));
-      row.append(cell);
-    });
-    body.append(row);
-  }
-  made.append(thead, body);
-  const scroll = element("div", { class: "pq-scroll" });
-  scroll.append(made);
-  return scroll;
-}
 
 function slotsOf(worker, now) {
   const made = element("div", { class: "pq-slots" });
@@ -63,12 +45,12 @@ function draw(found) {
     return [name, `${one.busy} of ${one.slots}`, slotsOf(one, found.now), steps, one.queues.join(", "), about];
   });
   parts.workers.lastChild.replaceChildren(workers.length
-    ? table(["Worker", "Busy", "Slots", "Now", "Queues", "Notes"], workers)
+    ? plainTable(["Worker", "Busy", "Slots", "Now", "Queues", "Notes"], workers)
     : element("p", { class: "pq-empty" }, "No worker is alive. Start one with: pipeline-queue worker"));
   const queues = found.queues.map((one) => [one.name, one.waiting.toLocaleString(), one.served_by
     ? `${counted(one.served_by, "worker")}, ${counted(one.slots, "slot")}` : stateText("fail", one.waiting ? "no worker serves it" : "no worker")]);
-  parts.queues.lastChild.replaceChildren(queues.length ? table(["Queue", "Messages waiting", "Served by"], queues) : element("p", {}, "Nothing waits."));
-  parts.checks.lastChild.replaceChildren(table(["Check", "State", "Detail"], found.checks.map((one) => [one.name, stateMark(one.state), one.detail])));
+  parts.queues.lastChild.replaceChildren(queues.length ? plainTable(["Queue", "Messages waiting", "Served by"], queues) : element("p", {}, "Nothing waits."));
+  parts.checks.lastChild.replaceChildren(plainTable(["Check", "State", "Detail"], found.checks.map((one) => [one.name, stateMark(one.state), one.detail])));
   parts.strip.lastChild.replaceChildren(slotStrip(found, runPage));
 }
 

@@ -1,6 +1,7 @@
 // The page of one run: what it was given, what its steps did, its log and outputs, and what can be done with it.
 import { confirmed, get, live, page, path, post, problem, runPage, say, sweepPage } from "./api.js";
 import { bytes, duration, element, number, stateMark, when } from "./format.js";
+import { plainTable } from "./tables.js";
 import { logView } from "./log_view.js";
 import { againForm } from "./again.js";
 import { timeline } from "./timeline.js";
@@ -21,25 +22,6 @@ parts.again.hidden = true;
 page.host.replaceChildren(head, buttons, message, facts, ...Object.values(parts));
 const logs = logView(parts.log.lastChild, page.id, () => run !== null && ENDED.includes(run.state));
 const inner = (name, ...content) => parts[name].lastChild.replaceChildren(...content);
-
-function table(heads, rows) {
-  const made = element("table", { class: "pq-table pq-cards" }), top = element("tr"), body = element("tbody"), thead = element("thead");
-  for (const text of heads) top.append(element("th", { scope: "col" }, text));
-  thead.append(top);
-  for (const cells of rows) {
-    const row = element("tr");
-    cells.forEach((one, at) => {
-      const cell = element("td", { "data-label": heads[at] });
-      cell.append(one instanceof Node ? one : document.createTextNode(one ?? ""));
-      row.append(cell);
-    });
-    body.append(row);
-  }
-  made.append(thead, body);
-  const scroll = element("div", { class: "pq-scroll" });
-  scroll.append(made);
-  return scroll;
-}
 
 function fact(name, value) {
   const made = element("div"), shown = element("dd");
@@ -90,8 +72,8 @@ function drawValues() {
   const rows = Object.entries(run.parameters).map(([name, value]) => [name, String(value), changed.has(name) ? "varies in its sweep" : ""]);
   const metrics = Object.entries(run.metrics).map(([name, value]) => [name, number(value, 10)]);
   const grid = element("div", { class: "pq-columns" });
-  grid.append(rows.length ? table(["Parameter", "Value", ""], rows) : element("p", {}, "The pipeline has no parameters."),
-    metrics.length ? table(["Metric", "Value"], metrics) : element("p", {}, "No step has written a metric."));
+  grid.append(rows.length ? plainTable(["Parameter", "Value", ""], rows) : element("p", {}, "The pipeline has no parameters."),
+    metrics.length ? plainTable(["Metric", "Value"], metrics) : element("p", {}, "No step has written a metric."));
   inner("values", grid);
 }
 
@@ -114,7 +96,7 @@ function drawSteps() {
     }
     rows.push([step.name, stateMark(step.state), String(step.attempts), step.exit_code === null ? "–" : String(step.exit_code), duration(step.seconds), step.worker || "–", about]);
   }
-  inner("steps", timeline(run), table(["Step", "State", "Attempts", "Exit code", "Took", "Worker", "About"], rows));
+  inner("steps", timeline(run), plainTable(["Step", "State", "Attempts", "Exit code", "Took", "Worker", "About"], rows));
   if (focused !== undefined) [...host.querySelectorAll("details")].find((one) => one.dataset.step === focused)?.firstChild.focus();
 }
 
@@ -136,7 +118,7 @@ function drawOutputs() {
   const text = JSON.stringify(rows.map((row) => row.slice(0, 4)));
   if (text === drawOutputs.text) return;
   drawOutputs.text = text;
-  inner("outputs", rows.length ? table(["Step", "File", "Size", "", ""], rows) : element("p", {}, "No step has published a file."));
+  inner("outputs", rows.length ? plainTable(["Step", "File", "Size", "", ""], rows) : element("p", {}, "No step has published a file."));
 }
 
 async function view(look, file, address) {
@@ -167,7 +149,7 @@ function csvTable(text) {
     else if (one === "\n") lines.push([""]);
     else if (one !== "\r") line[line.length - 1] += one;
   }
-  return table(lines[0], lines.slice(1, 201).filter((line) => line.length > 1 || line[0]));
+  return plainTable(lines[0], lines.slice(1, 201).filter((line) => line.length > 1 || line[0]));
 }
 
 function draw(found) {
@@ -187,7 +169,7 @@ function draw(found) {
   const failed = run.steps.find((step) => step.state === "failed");
   logs.choose(offered, logs.wasChosen ? null : failed ? offered.filter((one) => one.step === failed.name).at(-1) ?? null : null);
   logs.wasChosen = true;
-  inner("trace", table(["#", "Action", "Parameter", "Value passed", "Effect"], run.trace.table.map((one) => [String(one.step), one.action, one.parameter, one.value_passed, one.effect])));
+  inner("trace", plainTable(["#", "Action", "Parameter", "Value passed", "Effect"], run.trace.table.map((one) => [String(one.step), one.action, one.parameter, one.value_passed, one.effect])));
 }
 
 document.addEventListener("keydown", (event) => {

@@ -1,14 +1,8 @@
 // The last minutes of every slot as a strip of bars, coloured by step name, with a text for those who cannot see it.
+import { drawn } from "../shared/dom.js";
 import { duration, element } from "./format.js";
 
-const SVG = "http://www.w3.org/2000/svg", LANE = 14, LABEL = 190, WIDTH = 1000, SECONDS = 600, COLOURS = 6;
-
-function drawn(name, attributes, text = null) {
-  const made = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  if (text !== null) made.textContent = text;
-  return made;
-}
+const LANE = 14, LABEL = 190, WIDTH = 1000, SECONDS = 600, COLOURS = 6;
 
 export function slotStrip(found, linkOf) {
   const lanes = found.workers.flatMap((worker) => Array.from({ length: Math.min(worker.slots, 64) }, (_, slot) => ({ worker: worker.name, slot })));

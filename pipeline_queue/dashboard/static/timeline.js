@@ -1,14 +1,8 @@
 // A run's attempts as bars over time: a lane per step, with a text for those who cannot see it.
+import { drawn } from "../shared/dom.js";
 import { duration, element } from "./format.js";
 
-const SVG = "http://www.w3.org/2000/svg", LANE = 26, LABEL = 130, WIDTH = 900;
-
-function drawn(name, attributes, text = null) {
-  const made = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  if (text !== null) made.textContent = text;
-  return made;
-}
+const LANE = 26, LABEL = 130, WIDTH = 900;
 
 export function timeline(run) {
   const now = Date.now() / 1000;
