@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 from pipeline_queue.contract.records import Scalar
 from pipeline_queue.dashboard.ended_rows import Ended, EndedRows
+from pipeline_queue.dashboard.seen_columns import SeenColumns
 from pipeline_queue.model.conditions import parse
 from pipeline_queue.model.main_metric import direction_of
 from pipeline_queue.reporting.page import as_exact, page_data
-from pipeline_queue.reporting.results import check_names, find_columns
+from pipeline_queue.reporting.results import OWN_NAMES, check_names
 
 MAX_PLOTTED = 5_000
 _OWN = ("run", "index", "state")
@@ -60,23 +63,27 @@ def _plot(ended: EndedRows, where: str, most: int) -> dict[str, Any]:
 
 
 def _select(ended: EndedRows, where: str, sort: str) -> Table:
-    runs = ended.all()
-    columns: list[dict[str, Any]] = ended.kept(("columns",), lambda: _columns(runs))
+    runs, seen = ended.all(), ended.seen()
+    columns = _columns(seen)
     known = [column["name"] for column in columns] if runs else None
     keys = [key.strip() for key in sort.split(",") if key.strip()]
     if known:
         check_names([key.removeprefix("-") for key in keys], known, "sort")
     if where.strip():
         condition = parse(where, known)
-        runs = [one for one in runs if condition.holds(one.flat)]
+        names = condition.names()
+        # Only what is compared: all of a run's values are many more.
+        compared = zip(*(_values(runs, name) for name in names), strict=True)
+        held = (condition.holds(dict(zip(names, values, strict=True))) for values in compared)
+        runs = [one for one, holds in zip(runs, held, strict=True) if holds]
     for key in reversed(keys):
         runs = _ordered(runs, key)
     return Table(columns, runs)
 
 
-def _columns(runs: Sequence[Ended]) -> list[dict[str, Any]]:
-    found = find_columns([one.row for one in runs])
-    own = [*_OWN, *(["cause"] if any(one.row.cause for one in runs) else [])]
+def _columns(seen: SeenColumns) -> list[dict[str, Any]]:
+    found = seen.columns()
+    own = [*_OWN, *(["cause"] if seen.has_cause else [])]
     lows = {name for name in found.metrics if direction_of(name) == "lowest"}
     return [
         *({"name": name, "kind": "own"} for name in own),
@@ -89,10 +96,24 @@ def _columns(runs: Sequence[Ended]) -> list[dict[str, Any]]:
 
 def _ordered(runs: Sequence[Ended], key: str) -> list[Ended]:
     """As `results.sort_rows` orders: missing values last, numbers before texts, equal runs as they were."""
-    name = key.removeprefix("-")
-    present = [one for one in runs if one.flat.get(name) is not None]
-    present.sort(key=lambda one: _rank(one.flat[name]), reverse=key.startswith("-"))
-    return [*present, *(one for one in runs if one.flat.get(name) is None)]
+    values = _values(runs, key.removeprefix("-"))
+    present = [number for number, value in enumerate(values) if value is not None]
+    kinds = {type(values[number]) for number in present}
+    is_mixed = str in kinds and len(kinds) > 1
+    rank: Callable[[int], Any] = (lambda number: _rank(values[number])) if is_mixed else values.__getitem__
+    present.sort(key=rank, reverse=key.startswith("-"))
+    missing = (number for number, value in enumerate(values) if value is None)
+    return [runs[number] for number in chain(present, missing)]
+
+
+def _values(runs: Sequence[Ended], name: str) -> list[Scalar | None]:
+    """What `flat` has of each under one name, without making all the rest."""
+    if name in OWN_NAMES:
+        return list(map(attrgetter(f"row.{name}"), runs))
+    if name == "cause" or name.startswith(("parameters.", "metrics.")):
+        return [one.flat.get(name) for one in runs]
+    rows = [one.row for one in runs]
+    return [row.parameters[name] if name in row.parameters else row.metrics.get(name) for row in rows]
 
 
 def _rank(value: Scalar | None) -> tuple[int, float, str]:

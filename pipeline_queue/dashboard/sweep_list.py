@@ -18,6 +18,8 @@ from pipeline_queue.storage.run_store import RunStore
 _LIST_SECONDS = 0.9
 _ENDED_SECONDS = 10.0
 """An ended sweep may have been retried; one that is shown is looked at so often."""
+_SEARCH_SECONDS = 0.2
+"""A search looks again at those that go on for so long, the longest unseen first."""
 
 
 @dataclass(slots=True)
@@ -89,6 +91,7 @@ class SweepList:
             self._listed_at = time.monotonic()
             for gone in self._known.keys() - set(names):
                 del self._known[gone]
+            self._unreadable.intersection_update(names)
 
     def _matches(self, name: str, words: list[str], state: str) -> bool:
         known = self._known.get(name)
@@ -101,8 +104,14 @@ class SweepList:
         return all(word in text for word in words)
 
     def _refresh_running(self, names: list[str]) -> None:
-        there = set(names)
-        self._refresh([name for name in self._run_index().sweeps.unended() if name in there])
+        there, until = set(names), time.monotonic() + _SEARCH_SECONDS
+        with self._mutex:
+            ages = {name: self._known[name].read_at if name in self._known else 0.0 for name in there}
+        running = [name for name in self._run_index().sweeps.unended() if name in there]
+        for name in sorted(running, key=ages.__getitem__):
+            if time.monotonic() > until:
+                break
+            self._refresh([name])
 
     def _refresh(self, names: list[str], ended_seconds: float = _ENDED_SECONDS, is_strict: bool = False) -> None:
         now = time.monotonic()

@@ -180,7 +180,13 @@ def test_below_a_prefix_every_page_and_answer_is_found(shown_cluster: Shown) -> 
 
 def test_the_description_names_every_handler_and_no_other(site: Site) -> None:
     described = yaml.safe_load(site.ask("/api/openapi.yaml").raw)
-    samples = {"{sweep}": "s-00000000", "{run}": "s-00000000.0", "{step}": "train", "{path}": "a/b.txt"}
+    samples = {
+        "{sweep}": "s-00000000",
+        "{run}": "s-00000000.0",
+        "{step}": "train",
+        "{path}": "a/b.txt",
+        "{pipeline}": "nightly",
+    }
 
     def addresses(path: str, entry: dict[str, object]) -> list[str]:
         words = [("", "")]
