@@ -22,7 +22,7 @@ _COMMANDS = {
     "run": ("run", "Run a pipeline once with the given values."),
     "sweep": ("sweep", "Run a pipeline for many parameter values."),
     "validate": ("run", "Check a pipeline file without running anything."),
-    "publish": ("publish", "Store a pipeline under a name, to start it through the HTTP API."),
+    "publish": ("run", "Store a pipeline under a name, to start it through the HTTP API."),
     "status": ("inspect", "Show the latest runs and sweeps, or one of them."),
     "list": ("inspect", "Show the latest runs and sweeps, as `status` does."),
     "logs": ("inspect", "Print the output of a run's steps."),

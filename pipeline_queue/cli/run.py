@@ -1,4 +1,4 @@
-"""`run` and `validate`: from a pipeline file and values to a run, watched until it ends."""
+"""`run`, `validate` and `publish`: from a pipeline file and values to a run, watched until it ends."""
 
 from __future__ import annotations
 
@@ -98,6 +98,27 @@ def validate(file: Path, values: tuple[str, ...], params_file: Path | None, as_j
     echo(f"  parameters: {', '.join(parameter.name for parameter in pipeline.parameters) or 'none'}")
     echo(f"  needs values for: {', '.join(needed) or 'none'}")
     echo(f"  steps: {' -> '.join(step.name for step in pipeline.steps)}")
+
+
+@click.command()
+@_FILE
+@click.option("--as", "name", required=True, metavar="NAME", help="Publish under this name, or replace what has it.")
+def publish(file: Path, name: str) -> None:
+    """Store the pipeline FILE with its folder under a name.
+
+    Flower then starts runs and sweeps of it at `POST /api/pipelines/NAME/runs`.
+
+    \b
+    Example:
+      pipeline-queue publish pipeline.yaml --as train
+    """
+    check_settings()
+    loaded = load_pipeline(file)
+    check_sweep(loaded)
+    print_warnings(loaded)
+    with working() as client:
+        client.publish(loaded, name)
+    echo(f"published {file} as {name}; start it: POST /api/pipelines/{name}/runs")
 
 
 def _given(values: tuple[str, ...], params_file: Path | None) -> dict[str, Given]:
