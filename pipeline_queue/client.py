@@ -228,7 +228,7 @@ class Client:
         return name
 
     def forget_reused(self, older_than_seconds: float) -> tuple[int, int]:
-        """Deletes unlinked steps with `reuse: always` of this age; how many it deleted and kept. Raises StorageError."""
+        """Deletes unlinked steps with `reuse: always` of this age; how many it deleted, kept. Raises StorageError."""
         return self._writable().remove_reused(older_than_seconds)
 
     def pause_sweep(self, sweep: str) -> SweepReport:
