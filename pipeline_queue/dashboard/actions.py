@@ -18,7 +18,6 @@ from pipeline_queue.dashboard.access import why_refused
 from pipeline_queue.dashboard.handler import JsonHandler
 from pipeline_queue.dashboard.reading import Reading
 from pipeline_queue.model.parameters import Given
-from pipeline_queue.reporting.names import find_run
 from pipeline_queue.submitting.again import run_again
 from pipeline_queue.submitting.published import Wanted, start_published
 
@@ -103,7 +102,7 @@ class RunAction(Action):
     async def post(self, name: str, action: str) -> None:
         self.body()
         reading = self.application.reading
-        _, run = await self.read(lambda: find_run(reading.storage(), name))
+        _, run = await self.read(lambda: reading.find_run(name))
 
         def do(reading: Reading) -> str:
             if action == "cancel":
@@ -123,7 +122,7 @@ class RunAgain(Action):
             raise InputError("values must be an object")
         given = {str(key): Given(value, Place(str(key))) for key, value in values.items()}
         reading, who = self.application.reading, self.who()
-        sweep, source = await self.read(lambda: find_run(reading.storage(), name))
+        sweep, source = await self.read(lambda: reading.find_run(name))
         made: list[RunId] = []
 
         def do(reading: Reading) -> str:

@@ -10,7 +10,6 @@ from pipeline_queue.dashboard.run_table import MAX_PLOTTED, page_of, plot_of
 from pipeline_queue.dashboard.sweep_detail import sweep_detail
 from pipeline_queue.dashboard.sweep_row import possible_actions
 from pipeline_queue.reporting.log_part import read_log
-from pipeline_queue.reporting.names import find_run
 from pipeline_queue.reporting.run_detail import run_detail
 
 _MAX_ROWS = 1_000
@@ -71,7 +70,8 @@ class RunLog(JsonHandler):
 
         def read() -> dict[str, Any]:
             storage = reading.storage()
-            part = read_log(storage, *find_run(storage, name), step, attempt, offset)
+            sweep, run = reading.find_run(name)
+            part = read_log(storage, sweep, run, step, attempt, offset)
             return {
                 "from": part.offset,
                 "next": part.next,
@@ -105,15 +105,15 @@ class Cluster(JsonHandler):
 
 
 def read_sweep_detail(reading: Reading, name: str) -> dict[str, Any]:
-    """Also starts to read the sweep's ended runs. Raises NotFoundError, BrokerError and StorageError."""
-    sweep, storage = reading.sweep(name), reading.storage()
-    return sweep_detail(storage, reading.run_index, reading.current(), sweep)
+    """Raises NotFoundError, BrokerError and StorageError."""
+    known = reading.known(name)
+    return sweep_detail(reading.storage(), known.current, known.sweep)
 
 
 def read_run_detail(reading: Reading, name: str) -> dict[str, Any]:
     """Raises NotFoundError, BrokerError and StorageError."""
     storage = reading.storage()
-    sweep, run = find_run(storage, name)
+    sweep, run = reading.find_run(name)
     detail = run_detail(storage, reading.run_index, sweep, run)
     counts = {"failed": detail["state"] == "failed", "cancelled": detail["state"] == "cancelled"}
     may = possible_actions(detail["state"], counts, 1)

@@ -13,7 +13,6 @@ from pipeline_queue.dashboard.handler import JsonHandler
 from pipeline_queue.dashboard.run_table import select
 from pipeline_queue.reporting.formats import to_csv, to_json, to_parquet
 from pipeline_queue.reporting.log_part import open_log
-from pipeline_queue.reporting.names import find_run
 from pipeline_queue.reporting.output_files import open_output
 from pipeline_queue.reporting.results import Row
 
@@ -86,7 +85,7 @@ class LogDownload(Download):
 
         def open_file() -> tuple[IO[bytes], int, str]:
             storage = reading.storage()
-            sweep, run = find_run(storage, name)
+            sweep, run = reading.find_run(name)
             file, size = open_log(storage, sweep, run, step, attempt)
             return file, size, f"{run}.{step}.log"
 
@@ -101,7 +100,8 @@ class OutputDownload(Download):
 
         def open_file() -> tuple[IO[bytes], int, str]:
             storage = reading.storage()
-            return open_output(storage, *find_run(storage, name), step, path)
+            sweep, run = reading.find_run(name)
+            return open_output(storage, sweep, run, step, path)
 
         if self.text("view") != "1":
             await self.send(open_file)

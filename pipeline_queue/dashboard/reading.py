@@ -9,10 +9,12 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TypeVar
 
 from pipeline_queue.client import Client
 from pipeline_queue.contract.errors import StorageAwayError, StorageError
+from pipeline_queue.contract.ids import RunId
 from pipeline_queue.contract.records import SweepEnd
 from pipeline_queue.contract.settings import Settings
 from pipeline_queue.dashboard.ended_rows import EndedRows
@@ -31,8 +33,18 @@ _T = TypeVar("_T")
 _THREADS = 8
 _DEADLINE_SECONDS = 20.0
 _MOMENT_SECONDS = 0.15
+_MAX_KNOWN = 16
+"""So many sweeps' records stay in memory, which may list a million points."""
 _MAX_SWEEPS = 8
 """Rows of so many sweeps stay in memory; the least recently asked for make room."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSweep:
+    """A sweep, and what reads its state; that remembers what stays the same of it."""
+
+    sweep: Sweep
+    current: CurrentState
 
 
 class Reading:
@@ -44,6 +56,7 @@ class Reading:
         self._backend = Backend(settings.storage, settings)
         self._threads = ThreadPoolExecutor(_THREADS, "dashboard")
         self._scanner = ThreadPoolExecutor(2, "first-reading")
+        self._known: OrderedDict[str, KnownSweep] = OrderedDict()
         self._rows: OrderedDict[str, EndedRows] = OrderedDict()
         self._mutex = threading.Lock()
         self._away_since: float | None = None
@@ -61,12 +74,32 @@ class Reading:
         """Raises BrokerError and StorageError."""
         return self._backend.readable()
 
-    def current(self) -> CurrentState:
-        return CurrentState(self._backend.live())
+    def known(self, name: str) -> KnownSweep:
+        """A sweep that exists now; read once, as its record never changes. Raises NotFoundError and StorageError."""
+        storage = self.storage()
+        with self._mutex:
+            known = self._known.get(name)
+        if known is not None and not storage.has_sweep(name):
+            self.forget(name)
+            known = None
+        if known is None:
+            known = KnownSweep(Sweep.read(storage, name), CurrentState(self.run_index))
+        with self._mutex:
+            known = self._known.setdefault(name, known)
+            self._known.move_to_end(name)
+            while len(self._known) > _MAX_KNOWN:
+                self._known.popitem(last=False)
+        return known
 
     def sweep(self, name: str) -> Sweep:
         """Raises NotFoundError."""
-        return Sweep.read(self.storage(), name)
+        return self.known(name).sweep
+
+    def find_run(self, name: str) -> tuple[Sweep, RunId]:
+        """The run of this id, with its sweep. Raises NotFoundError."""
+        run = RunId.parse(name)
+        sweep = self.sweep(run.sweep)
+        return sweep, sweep.run_id(run.index)
 
     def rows(self, name: str) -> EndedRows:
         """The ended runs of a sweep, as far as they have been read. Raises NotFoundError."""
@@ -105,6 +138,7 @@ class Reading:
     def forget(self, name: str) -> None:
         """Drops what is remembered of a sweep that was deleted."""
         with self._mutex:
+            self._known.pop(name, None)
             self._rows.pop(name, None)
         self.sweeps.forget(name)
 

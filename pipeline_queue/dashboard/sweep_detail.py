@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 from pipeline_queue.dashboard.sweep_row import possible_actions, row_of_run, row_of_sweep
-from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.model.pipeline import Value
 from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.reporting.current import CurrentState
@@ -17,7 +16,7 @@ from pipeline_queue.storage.run_store import RunStore
 _MAX_AUDIT = 100
 
 
-def sweep_detail(storage: RunStore, run_index: RunIndex, current: CurrentState, sweep: Sweep) -> dict[str, Any]:
+def sweep_detail(storage: RunStore, current: CurrentState, sweep: Sweep) -> dict[str, Any]:
     """The answer of `/api/sweeps/<id>`. Raises BrokerError and StorageError."""
     name, total = sweep.record.id, len(sweep.space)
     if total == 1:
