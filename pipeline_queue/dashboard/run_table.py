@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from operator import attrgetter
@@ -40,12 +40,16 @@ def page_of(ended: EndedRows, where: str, sort: str, offset: int, limit: int) ->
     names = [column["name"] for column in table.columns]
     return {
         "columns": table.columns,
-        "rows": [[as_exact(one.flat.get(name)) for name in names] for one in table.runs[offset : offset + limit]],
+        "rows": [_values_of(one.flat, names) for one in table.runs[offset : offset + limit]],
         "matched": len(table.runs),
         "total": ended.total,
         "version": ended.version,
         "reading": ended.progress(),
     }
+
+
+def _values_of(flat: Mapping[str, Scalar | None], names: Sequence[str]) -> list[Scalar | None]:
+    return [as_exact(flat.get(name)) for name in names]
 
 
 def plot_of(ended: EndedRows, where: str, most: int) -> dict[str, Any]:
