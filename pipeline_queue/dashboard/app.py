@@ -94,7 +94,7 @@ class PipelineFlower(Flower):  # type: ignore[misc]
         (options or default_options).read_only = chosen is not False
         super().__init__(options=options, template_loader=TemplateLoader(), **rest)
         self.access = Access(bool(self.options.basic_auth or self.options.auth), bool(chosen))
-        self.reading = Reading(settings_from(os.environ))
+        self.reading = Reading(settings_from(os.environ), writes=not self.access.why_not_act())
         self.feed = live.Feed(self.reading)
         prefix = self.options.url_prefix
         self.prefix = f"/{prefix.strip('/')}" if prefix else ""

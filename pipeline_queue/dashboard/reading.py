@@ -50,7 +50,8 @@ class KnownSweep:
 class Reading:
     """Everything that the pages read, for all browsers of this process together."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, writes: bool) -> None:
+        """`writes`: whether actions may be asked for, so that the storage must be writable here."""
         self.settings = settings
         self.client = Client(settings.storage, settings)
         self._backend = Backend(settings.storage, settings)
@@ -63,7 +64,7 @@ class Reading:
         self._asked = 0
         self.sweeps = SweepList(self.storage, self._backend.live)
         self.environments = EnvironmentFolder(settings.environments) if settings.environments else None
-        self.cluster = ClusterReader(self._backend)
+        self.cluster = ClusterReader(self._backend, writes)
         self.strip = Strip()
 
     @property

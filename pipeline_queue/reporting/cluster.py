@@ -67,8 +67,10 @@ class ClusterReader:
     Thread-safe: at worst, two threads read the same.
     """
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, writes: bool = True) -> None:
+        """`writes`: whether this process must be able to write to the storage."""
         self._backend = backend
+        self._writes = writes
         self._checks: tuple[Check, ...] = ()
         self._checked_at = float("-inf")
         self._queues: dict[str, frozenset[str]] = {}
@@ -86,7 +88,7 @@ class ClusterReader:
         if time.monotonic() - self._checked_at >= _CHECKS_SECONDS:
             settings = self._backend.settings
             is_embedded = settings is not None and settings.environments is not None
-            self._checks = tuple(examine(settings, self._backend.root, is_embedded))
+            self._checks = tuple(examine(settings, self._backend.root, is_embedded, writes=self._writes))
             self._checked_at = time.monotonic()
         return self._checks
 

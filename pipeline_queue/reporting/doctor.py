@@ -41,12 +41,14 @@ class Check:
     figures: Mapping[str, int] = field(default_factory=dict)
 
 
-def examine(settings: Settings | None, storage: Path, embedded: bool, adopt: bool = False) -> list[Check]:
+def examine(
+    settings: Settings | None, storage: Path, embedded: bool, adopt: bool = False, writes: bool = True
+) -> list[Check]:
     """Every check that applies; `settings` None: no broker is configured and no service runs.
 
-    `adopt`: this storage is to be the broker's from now on.
+    `adopt`: this storage is to be the broker's from now on. `writes`: whether who asks must be able to write there.
     """
-    checks = [*_versions(), *_storage(storage), *_kept(storage, settings)]
+    checks = [*_versions(), *_storage(storage, writes), *_kept(storage, settings)]
     if settings is None:
         return [*checks, Check("broker", "ok", "none configured; `run` starts an embedded server if needed")]
     run_index = RunIndex(settings.broker_url, timeout_seconds=3.0)
@@ -74,17 +76,18 @@ def _versions() -> Iterator[Check]:
         yield Check("bytecode", "warn", "PYTHONDONTWRITEBYTECODE is set: steps may import packages twice as slowly")
 
 
-def _storage(root: Path) -> Iterator[Check]:
+def _storage(root: Path, writes: bool) -> Iterator[Check]:
     storage = Storage(root)
     try:
         if storage.is_new():
             yield Check("storage", "ok", f"{root} does not exist yet; the first submission creates it")
             return
         storage.token()
-        storage.try_to_write()
-        storage.check_access(_SWEEPS_LOOKED_AT)
+        if writes:
+            storage.try_to_write()
+            storage.check_access(_SWEEPS_LOOKED_AT)
         room = storage.room()
-        yield Check("storage", "ok", f"{root} is writable ({room})", room.figures())
+        yield Check("storage", "ok", f"{root} is {'writable' if writes else 'readable'} ({room})", room.figures())
     except StorageError as error:
         yield Check("storage", "fail", str(error))
     except OSError as error:

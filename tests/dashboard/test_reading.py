@@ -65,7 +65,7 @@ def gated(cluster: Cluster, tmp_path: Path) -> tuple[str, Path]:
 
 
 def test_rows_appear_while_runs_end(cluster: Cluster, gated: tuple[str, Path]) -> None:
-    (sweep, gate), reading = gated, Reading(cluster.settings)
+    (sweep, gate), reading = gated, Reading(cluster.settings, writes=True)
     wait_until(lambda: _states(reading, sweep) == {0: "succeeded", 1: "failed", 2: "succeeded"}, "three have ended")
     version = reading.rows(sweep).version
     assert reading.refresh_rows(sweep).version == version
@@ -77,7 +77,7 @@ def test_rows_appear_while_runs_end(cluster: Cluster, gated: tuple[str, Path]) -
 
 
 def test_rows_are_right_after_the_server_lost_everything(cluster: Cluster, gated: tuple[str, Path]) -> None:
-    (sweep, gate), reading = gated, Reading(cluster.settings)
+    (sweep, gate), reading = gated, Reading(cluster.settings, writes=True)
     wait_until(lambda: len(_states(reading, sweep)) == 3, "three have ended")
     redis: Redis = cluster.redis()
     redis.flushall()
@@ -90,7 +90,7 @@ def test_rows_are_right_after_the_server_lost_everything(cluster: Cluster, gated
 
 
 def test_what_a_retry_changed_is_seen(cluster: Cluster, gated: tuple[str, Path]) -> None:
-    (sweep, gate), reading = gated, Reading(cluster.settings)
+    (sweep, gate), reading = gated, Reading(cluster.settings, writes=True)
     wait_until(lambda: _states(reading, sweep).get(1) == "failed", "one has failed")
     gate.touch()
     cluster.client.wait_sweep(sweep)
@@ -105,7 +105,7 @@ def test_a_retry_of_a_sweep_that_goes_on_is_seen(
     cluster: Cluster, gated: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ended_rows, "RESCAN_SECONDS", 1.0)
-    (sweep, _), reading = gated, Reading(cluster.settings)
+    (sweep, _), reading = gated, Reading(cluster.settings, writes=True)
     wait_until(lambda: _states(reading, sweep).get(1) == "failed", "one has failed")
     paths = Sweep.read(reading.storage(), sweep)
     run = paths.paths(reading.storage(), paths.run_id(1))
@@ -197,7 +197,7 @@ def test_the_list_is_searched_paged_and_loses_what_is_deleted(cluster: Cluster, 
     project = write_folder(tmp_path / "project", pipeline_yaml=_PLAIN)
     words = {1: "alone-try", 2: "second-try", 3: "third-try", 12: "last-try"}
     names = [_submit(cluster, project, f"n=range(0,{size})", name=f"{word} of plain") for size, word in words.items()]
-    listed, reading = list(reversed(names)), Reading(cluster.settings)
+    listed, reading = list(reversed(names)), Reading(cluster.settings, writes=True)
     assert [row.id for row in reading.sweeps.page("", "", 0, 10).rows] == sorted(listed, key=listed.index)
     pages = [reading.sweeps.page("", "", offset, 3) for offset in (0, 3, 6)]
     assert [[row.id for row in page.rows] for page in pages] == [listed[:3], listed[3:], []]

@@ -82,6 +82,17 @@ def test_a_retried_sweep_shows_the_states_of_its_new_ends(cluster: Cluster, tmp_
         assert '"action":"retry"' in next(line).read_text()
 
 
+def test_a_read_only_dashboard_needs_no_writable_storage(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.start_worker()
+    _sweep(cluster, tmp_path, 3)
+    with running_flower(cluster, "--read-only") as site:
+        storage = next(one for one in site.get("/api/cluster")["checks"] if one["name"] == "storage")
+        assert storage["state"] == "ok" and "readable" in storage["detail"]
+    with running_flower(cluster) as site:
+        storage = next(one for one in site.get("/api/cluster")["checks"] if one["name"] == "storage")
+        assert storage["state"] == "ok" and "writable" in storage["detail"]
+
+
 def test_without_its_broker_the_pages_say_so_and_recover(cluster: Cluster) -> None:
     redis = cluster.redis()
     password = redis.connection_pool.connection_kwargs["password"]
