@@ -47,11 +47,11 @@ class Feed:
 
     def watch(self, name: str, changed: asyncio.Event) -> _Topic:
         """Sets `changed` at each change from now on. Raises InputError for a topic that does not exist."""
+        if sum(len(one.watchers) for one in self._topics.values()) >= _MAX_WATCHERS:
+            raise InputError(f"more than {_MAX_WATCHERS} pages are open; close some")
         topic = self._topics.get(name)
         if topic is None:
             topic = self._topics[name] = _Topic(self._reader(name))
-        if sum(len(one.watchers) for one in self._topics.values()) >= _MAX_WATCHERS:
-            raise InputError(f"more than {_MAX_WATCHERS} pages are open; close some")
         topic.watchers.add(changed)
         if topic.task is None:
             topic.task = asyncio.get_running_loop().create_task(self._follow(name, topic))

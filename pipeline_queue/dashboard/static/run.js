@@ -40,6 +40,7 @@ async function act(action, question, label) {
   if (question && !(await confirmed(question, label))) return;
   try {
     say((await post(`/api/runs/${encodeURIComponent(run.run)}/${action}`)).done);
+    draw(await read());
   } catch (error) {
     say(error.message, "bad");
   }

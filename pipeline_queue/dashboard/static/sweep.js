@@ -43,6 +43,7 @@ async function act(action, body = {}) {
     const done = await post(`/api/sweeps/${encodeURIComponent(sweep.id)}/${action}`, body);
     say(done.done);
     if (action === "forget") location.href = path("/sweeps");
+    else draw({ ...(await get(`/api/sweeps/${encodeURIComponent(sweep.id)}`)), version, reading: null });
   } catch (error) {
     say(error.message, "bad");
   }
