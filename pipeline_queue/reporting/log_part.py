@@ -120,7 +120,7 @@ def _opened(place: _Place) -> tuple[IO[bytes], int] | None:
         return None
     try:
         return open_file(f"{place.folder}/{LOG}", place.folder)
-    except (FileNotFoundError, NotADirectoryError, RuntimeError):  # RuntimeError: a link to itself, before Python 3.13
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise StorageError(f"{place.folder}/{LOG} cannot be read: {error.strerror or error}") from error

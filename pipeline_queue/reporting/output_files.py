@@ -31,11 +31,7 @@ def open_output(storage: RunStore, sweep: Sweep, run: RunId, step: str, path: st
             raise InputError(f"'{shown}' leads outside the files of step {step}")
         try:
             file, size = open_file(f"{folder}/{kind}/{path}", folder)
-        except (
-            FileNotFoundError,
-            NotADirectoryError,
-            RuntimeError,
-        ) as error:  # RuntimeError: a link to itself, before Python 3.13
+        except (FileNotFoundError, NotADirectoryError) as error:
             if listed.size is None and not path.endswith("/"):
                 raise InputError(f"'{shown}' is a link that does not lead to a file of step {step}") from error
             raise missing from error

@@ -82,7 +82,9 @@ def open_below(root: Path, path: Path) -> tuple[IO[bytes], int]:
 def _resolved(path: Path) -> Path:
     try:
         return path.resolve(strict=True)
-    except RuntimeError as error:  # a link to itself, before Python 3.13
+    except (RuntimeError, OSError) as error:  # RuntimeError: a link to itself, before Python 3.13
+        if isinstance(error, OSError) and error.errno != errno.ELOOP:
+            raise
         raise FileNotFoundError(errno.ENOENT, "a link that leads nowhere", str(path)) from error
 
 
