@@ -20,7 +20,7 @@ from pipeline_queue.model.sweep_settings import SweepSettings
 from pipeline_queue.planning.inputs import sources_digest, unmatched
 from pipeline_queue.planning.planner import check_sizes
 from pipeline_queue.planning.sweep import Sweep
-from pipeline_queue.space import Point, Points, Space
+from pipeline_queue.space import Points, Space
 from pipeline_queue.storage.run_store import RunStore
 from pipeline_queue.storage.snapshot import IGNORE_FILE, Snapshot, take_snapshot
 from pipeline_queue.submitting.stored_snapshot import StoredSnapshot
@@ -101,21 +101,26 @@ def prepare_run(loaded: LoadedPipeline, given: Mapping[str, Given], storage_root
 
     Raises ValuesError for the values and SnapshotError for the folder; nothing was written then.
     """
-    point = _checked_point(loaded, given)
-    return Submission(loaded, Points((point,)), pack_folder(loaded, storage_root), SweepSettings())
+    return _one_run(loaded, given, lambda: pack_folder(loaded, storage_root), "")
 
 
 def run_of(
     loaded: LoadedPipeline, given: Mapping[str, Given], snapshot: StoredSnapshot, submitted_by: str
 ) -> Submission:
     """A sweep of one point, of a pipeline whose snapshot is stored. Raises ValuesError."""
-    return Submission(loaded, Points((_checked_point(loaded, given),)), snapshot, SweepSettings(), "", submitted_by)
+    return _one_run(loaded, given, lambda: snapshot, submitted_by)
 
 
-def _checked_point(loaded: LoadedPipeline, given: Mapping[str, Given]) -> Point:
+def _one_run(
+    loaded: LoadedPipeline,
+    given: Mapping[str, Given],
+    packed: Callable[[], Snapshot | StoredSnapshot],
+    submitted_by: str,
+) -> Submission:
+    """Checks the values before anything is packed."""
     point = resolve_values(loaded.pipeline, given, loaded.places)
     check_sizes(loaded.pipeline, RunId(new_sweep_id(loaded.pipeline.name), 0), point)
-    return point
+    return Submission(loaded, Points((point,)), packed(), SweepSettings(), "", submitted_by)
 
 
 def prepare_sweep(loaded: LoadedPipeline, built: BuiltSpace, name: str, storage_root: Path | None) -> Submission:
