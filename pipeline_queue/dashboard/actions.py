@@ -18,8 +18,7 @@ from pipeline_queue.dashboard.access import why_refused
 from pipeline_queue.dashboard.handler import JsonHandler
 from pipeline_queue.dashboard.reading import Reading
 from pipeline_queue.model.parameters import Given
-from pipeline_queue.submitting.again import run_again
-from pipeline_queue.submitting.published import Wanted, start_published
+from pipeline_queue.submitting.published import Wanted, run_again, start_published
 
 _MAX_BODY_BYTES = 1 << 20
 

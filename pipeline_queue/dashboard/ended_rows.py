@@ -13,10 +13,9 @@ from typing import Any
 from pipeline_queue.contract.errors import BrokerError, PipelineQueueError
 from pipeline_queue.contract.ids import RunId
 from pipeline_queue.contract.records import Scalar
-from pipeline_queue.dashboard.seen_columns import SeenColumns
 from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.planning.sweep import Sweep
-from pipeline_queue.reporting.results import Row, row_of
+from pipeline_queue.reporting.results import Row, SeenColumns, row_of
 from pipeline_queue.storage.at_once import at_once
 from pipeline_queue.storage.run_store import RunStore
 

@@ -14,8 +14,8 @@ from pipeline_queue.contract.errors import (
     NotFoundError,
     PipelineQueueError,
     UnreachableError,
-    ValuesError,
 )
+from pipeline_queue.dashboard.reading import DEADLINE_SECONDS
 
 _T = TypeVar("_T")
 
@@ -34,7 +34,7 @@ class Handler(BaseHandler):  # type: ignore[misc]
         self.set_header("Referrer-Policy", "same-origin")
         self.set_header("Cache-Control", "no-store")
 
-    async def read(self, read: Callable[[], _T], deadline_seconds: float | None = 20.0) -> _T:
+    async def read(self, read: Callable[[], _T], deadline_seconds: float | None = DEADLINE_SECONDS) -> _T:
         """The result of `read` in a thread. Raises the project's errors, StorageAwayError after the deadline."""
         result: _T = await self.application.reading.run(read, deadline_seconds)
         return result
@@ -89,6 +89,6 @@ _REASONS = {401: "Sign in first.", 403: "Not allowed.", 404: "There is no such p
 def _status_of(error: PipelineQueueError) -> int:
     if isinstance(error, NotFoundError):
         return 404
-    if isinstance(error, ValuesError | InputError):
+    if isinstance(error, InputError):
         return 422
     return 503 if isinstance(error, UnreachableError) else 500

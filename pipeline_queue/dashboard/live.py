@@ -23,7 +23,8 @@ _BUSY_SECONDS = 1.0
 _QUIET_SECONDS = 5.0
 _COMMENT_SECONDS = 15.0
 _MAX_WATCHERS = 500
-_SHOWN_SWEEPS = 100
+_SHOWN_SWEEPS = 50
+"""As many as the page of all sweeps shows at a time."""
 
 
 @dataclass(slots=True)

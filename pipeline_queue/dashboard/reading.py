@@ -31,7 +31,7 @@ from pipeline_queue.storage.submitted_environment import EnvironmentFolder
 _T = TypeVar("_T")
 
 _THREADS = 8
-_DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 20.0
 _MOMENT_SECONDS = 0.15
 _MAX_KNOWN = 16
 """So many sweeps' records stay in memory, which may list a million points."""
@@ -143,7 +143,7 @@ class Reading:
             self._rows.pop(name, None)
         self.sweeps.forget(name)
 
-    async def run(self, read: Callable[[], _T], deadline_seconds: float | None = _DEADLINE_SECONDS) -> _T:
+    async def run(self, read: Callable[[], _T], deadline_seconds: float | None = DEADLINE_SECONDS) -> _T:
         """The result of `read` in a thread. Raises its errors, and StorageAwayError after the deadline, while `read`
         goes on; without waiting when all threads hang already.
         """

@@ -10,11 +10,10 @@ from typing import Any
 
 from pipeline_queue.contract.records import Scalar
 from pipeline_queue.dashboard.ended_rows import Ended, EndedRows
-from pipeline_queue.dashboard.seen_columns import SeenColumns
 from pipeline_queue.model.conditions import parse
 from pipeline_queue.model.main_metric import direction_of
 from pipeline_queue.reporting.page import as_exact, page_data
-from pipeline_queue.reporting.results import OWN_NAMES, check_names
+from pipeline_queue.reporting.results import OWN_NAMES, SeenColumns, check_names
 
 MAX_PLOTTED = 5_000
 _OWN = ("run", "index", "state")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pipeline_queue.contract.errors import NotFoundError, StorageAwayError, StorageError, UnreachableError
 from pipeline_queue.dashboard.sweep_row import SweepRow, row_of_run, row_of_sweep
@@ -142,8 +142,7 @@ class SweepList:
             return row_of_run(sweep, CurrentState(run_index).run(storage, sweep, sweep.run_id(0)))
         end = storage.sweep_end(name)
         live = None if end is not None else run_index.sweeps.read(name)
-        row = row_of_sweep(sweep, read_sweep(storage, sweep, live))
-        return replace(row, max_parallel=sweep.settings.max_parallel)
+        return row_of_sweep(sweep, read_sweep(storage, sweep, live))
 
     def _fill_in_background(self) -> None:
         with self._mutex:

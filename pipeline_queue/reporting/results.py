@@ -161,24 +161,49 @@ def _seconds(steps: list[Any]) -> float | None:
 
 def find_columns(rows: Sequence[Row]) -> Columns:
     """The flat names that occur, in the order they first do."""
-    parameters: dict[str, None] = {}
-    metrics: dict[str, None] = {}
-    changed: set[str] = set()
-    first = rows[0].parameters if rows else {}
+    seen = SeenColumns()
     for row in rows:
-        if row.parameters != first:
-            changed.update(name for name in {**first, **row.parameters} if _differs(name, first, row.parameters))
-        parameters.update(dict.fromkeys(row.parameters))
-        metrics.update(dict.fromkeys(row.metrics))
-    return Columns(
-        tuple(parameter_column(name) for name in parameters if name in changed),
-        tuple(parameter_column(name) for name in parameters if name not in changed),
-        tuple(metric_column(name, parameters) for name in metrics),
-    )
+        seen.add(row)
+    return seen.columns()
 
 
-def _differs(name: str, one: dict[str, Scalar], other: dict[str, Scalar]) -> bool:
-    return name not in one or name not in other or one[name] != other[name]
+class SeenColumns:
+    """The flat names in the rows that were added, in the order they first occur: known without looking at all again."""
+
+    def __init__(self) -> None:
+        self.has_cause = False
+        self._is_empty = True
+        self._first: dict[str, Scalar] = {}
+        """Parameter -> its first value."""
+        self._changed: set[str] = set()
+        self._metrics: dict[str, None] = {}
+
+    def add(self, row: Row) -> None:
+        if not self._is_empty and row.parameters.keys() != self._first.keys():
+            self._changed |= row.parameters.keys() ^ self._first.keys()
+        for name, value in row.parameters.items():
+            if self._first.setdefault(name, value) != value:
+                self._changed.add(name)
+        for name in row.metrics:
+            self._metrics.setdefault(name)
+        self.has_cause = self.has_cause or bool(row.cause)
+        self._is_empty = False
+
+    def with_rows(self, rows: Iterable[Row]) -> SeenColumns:
+        """Of these rows too, while others still read this one."""
+        made = SeenColumns()
+        made.has_cause, made._is_empty = self.has_cause, self._is_empty
+        made._first, made._changed, made._metrics = dict(self._first), set(self._changed), dict(self._metrics)
+        for row in rows:
+            made.add(row)
+        return made
+
+    def columns(self) -> Columns:
+        return Columns(
+            tuple(parameter_column(name) for name in self._first if name in self._changed),
+            tuple(parameter_column(name) for name in self._first if name not in self._changed),
+            tuple(metric_column(name, self._first) for name in self._metrics),
+        )
 
 
 def sort_rows(rows: Iterable[Row], keys: Sequence[str]) -> list[Row]:

@@ -1,4 +1,4 @@
-"""Publishes a pipeline under a name, and starts runs and sweeps of it without its folder."""
+"""Publishes a pipeline under a name, and starts runs and sweeps of what is stored, without its folder."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_queue.contract.errors import InputError, Place
-from pipeline_queue.contract.ids import named_sweep_id
+from pipeline_queue.contract.ids import RunId, named_sweep_id
 from pipeline_queue.contract.records import PublishedPipeline
 from pipeline_queue.index.run_index import RunIndex
 from pipeline_queue.loading.loader import LoadedPipeline
 from pipeline_queue.loading.sweep import SweepRequest, build_space
 from pipeline_queue.model.parameters import Given
 from pipeline_queue.model.pipeline import Pipeline
+from pipeline_queue.planning.sweep import Sweep
 from pipeline_queue.storage.run_store import RunStore
-from pipeline_queue.submitting.again import print_nothing
+from pipeline_queue.storage.submitted_environment import EnvironmentFolder
 from pipeline_queue.submitting.starting import accept
 from pipeline_queue.submitting.stored_snapshot import StoredSnapshot, loaded_from
 from pipeline_queue.submitting.submission import digests_of, pack_folder, run_of, submitter, sweep_of
@@ -90,10 +91,32 @@ def start_published(
     snapshot = StoredSnapshot(record.snapshot, record.sources)
     given = {name: Given(value, Place(name)) for name, value in wanted.values.items()}
     if not wanted.is_sweep:
-        accepted = accept(run_index, storage, run_of(loaded, given, snapshot, submitted_by), None, print_nothing)
+        accepted = accept(run_index, storage, run_of(loaded, given, snapshot, submitted_by), None)
         return f"{accepted.record.id}.0", True
     built = build_space(loaded, SweepRequest(given=given, **wanted.settings))
     is_known = bool(wanted.name) and storage.has_sweep(named_sweep_id(pipeline.name, wanted.name))
     submission = sweep_of(loaded, built, wanted.name, snapshot, submitted_by)
-    accepted = accept(run_index, storage, submission, None, print_nothing)
+    accepted = accept(run_index, storage, submission, None)
     return accepted.record.id, not is_known
+
+
+def run_again(
+    run_index: RunIndex,
+    storage: RunStore,
+    sweep: Sweep,
+    given: Mapping[str, Given],
+    submitted_by: str,
+    environments: EnvironmentFolder | None,
+) -> RunId:
+    """Accepts and enqueues a single run of the sweep's pipeline and snapshot; returns its id.
+
+    The embedded service starts its steps with the environment that the sweep was submitted with.
+    Raises ValuesError with every problem of the values, BrokerError, StorageError, and InputError when the snapshot is
+    gone.
+    """
+    record = sweep.record
+    loaded = loaded_from(sweep.pipeline, record.source, storage.pipeline_text(record).decode(errors="replace"))
+    submission = run_of(loaded, given, StoredSnapshot(record.snapshot, record.sources), submitted_by)
+    environment = environments.read(record.id) if environments else None
+    accepted = accept(run_index, storage, submission, environments if environment else None, environment=environment)
+    return RunId(accepted.record.id, 0)

@@ -21,7 +21,7 @@ def accept(
     storage: RunStore,
     submission: Submission,
     environments: EnvironmentFolder | None,
-    note: Callable[[str], None],
+    note: Callable[[str], None] = lambda _: None,
     environment: SubmittedEnvironment | None = None,
 ) -> Sweep:
     """Writes the sweep's record, which accepts it, and enqueues its first runs. Raises BrokerError and StorageError.

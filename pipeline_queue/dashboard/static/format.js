@@ -1,4 +1,7 @@
 // Turns values into what people read: times, sizes, states as icon and word, progress bars. No request, no state.
+import { counted, element } from "../shared/dom.js";
+
+export { counted, element };
 const MINUTE = 60, HOUR = 3600, DAY = 86400;
 const STATES = {
   queued: ["○", "queued"], waiting: ["◔", "waiting"], running: ["▶", "running"], retrying: ["↻", "retrying"], pausing: ["❚❚", "pausing"],
@@ -6,13 +9,6 @@ const STATES = {
   skipped: ["–", "skipped"], lost: ["?", "lost"], ok: ["✓", "ok"], warn: ["!", "warning"], fail: ["✗", "problem"], ended: ["✓", "ended"],
 };
 const SEGMENTS = ["succeeded", "failed", "running", "queued", "cancelled"];
-
-export function element(name, attributes = {}, text = null) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) if (value !== null && value !== undefined) made.setAttribute(key, value);
-  if (text !== null) made.textContent = text;
-  return made;
-}
 
 export function duration(seconds) {
   if (seconds === null || seconds === undefined) return "–";
@@ -52,7 +48,6 @@ export function number(value, digits = 6) {
   if (value === null || value === undefined) return "–";
   return typeof value === "number" ? String(Number(value.toPrecision(digits))) : String(value);
 }
-export const counted = (count, word) => `${count.toLocaleString()} ${word}${count === 1 ? "" : "s"}`;
 
 export function stateMark(state) {
   const [icon, word] = STATES[state] ?? ["·", state];

@@ -3,7 +3,7 @@
 const SVG = "http://www.w3.org/2000/svg";
 
 function filled(made, attributes, text) {
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  for (const [key, value] of Object.entries(attributes)) if (value !== null && value !== undefined) made.setAttribute(key, value);
   if (text !== null) made.textContent = text;
   return made;
 }
